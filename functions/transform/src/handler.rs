@@ -1,0 +1,347 @@
+//! One transformation event -> one response.
+//!
+//! In: the event's JSON and the clock. Out: an [`Outcome`]: the response with every record answered exactly
+//! once, in order, and what a log or a caller wants to know. Refused: an event that is no transformation
+//! event. A record that cannot be enriched, or that no longer fits into the response, is answered
+//! `ProcessingFailed` alone.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lambda::firehose::{Event, EventError, Position, Record, Response};
+use records::enrich::{Stamp, enrich};
+use records::identity::Origin;
+use records::rejection::{Reason, Refusal};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::config::Config;
+
+/// What came of one event.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The answer to Firehose.
+    pub response: Response,
+    /// The records answered `ProcessingFailed`, in order.
+    pub failures: Vec<Failure>,
+    /// Size of the event in bytes.
+    pub request_bytes: usize,
+    /// Size of the response as JSON, in bytes.
+    pub response_bytes: usize,
+}
+
+/// A record that was answered `ProcessingFailed`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The record's place in the event, from 0.
+    pub index: usize,
+    /// Firehose's id of the record.
+    pub record_id: String,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+impl Outcome {
+    /// How many records failed, by reason.
+    pub fn failed_by_reason(&self) -> BTreeMap<Reason, usize> {
+        let mut counts = BTreeMap::new();
+        for failure in &self.failures {
+            *counts.entry(failure.refusal.reason).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Logs a line for the event, and one for each of the first failures.
+    pub fn log(&self) {
+        // Enough to see what is wrong, without a flood when a producer goes astray.
+        const LOGGED_FAILURES: usize = 10;
+        for Failure { index, record_id, refusal } in self.failures.iter().take(LOGGED_FAILURES) {
+            let reason = refusal.reason;
+            tracing::warn!(
+                index,
+                record_id,
+                code = reason.code(),
+                error = %refusal,
+                remedy = reason.remedy(),
+                "record failed"
+            );
+        }
+        let failed_by_code: Vec<String> =
+            self.failed_by_reason().into_iter().map(|(reason, count)| format!("{reason}={count}")).collect();
+        let records = self.response.records.len();
+        tracing::info!(
+            records,
+            ok = records - self.failures.len(),
+            failed = self.failures.len(),
+            failed_by_code = failed_by_code.join(","),
+            request_bytes = self.request_bytes,
+            response_bytes = self.response_bytes,
+            "event transformed"
+        );
+    }
+}
+
+/// Answers an event. `now_micros`, in microseconds since the Unix epoch, is the arrival of records whose
+/// event tells none. The response stays under `max_response_bytes`, unless the bare refusal of all records
+/// exceeds it already.
+///
+/// # Errors
+/// An [`EventError`] if `event_json` is no transformation event.
+pub fn handle(event_json: &str, now_micros: i64, config: &Config) -> Result<Outcome, EventError> {
+    let event = Event::parse(event_json)?;
+    let now = Stamp::from_epoch_micros(now_micros).unwrap_or_default();
+    let mut enricher = Enricher { event: &event, now, decoded: Vec::new(), enriched: Vec::new() };
+
+    // Room for every record's refusal is kept from the start; a record that succeeds takes the difference.
+    let mut response = Response { records: event.records.iter().map(Record::processing_failed).collect() };
+    let mut response_bytes = json_length(&response);
+    let mut failures = Vec::new();
+    for (index, record) in event.records.iter().enumerate() {
+        let result = enricher.enrich(record).and_then(|data_base64| {
+            let answer = &mut response.records[index];
+            // Base64 has no escapes: its length as JSON is its own.
+            let accepted_bytes = json_length(&record.ok(String::new())) + data_base64.len();
+            let grown_bytes = response_bytes - json_length(answer) + accepted_bytes;
+            if grown_bytes >= config.max_response_bytes {
+                return Err(Refusal::new(Reason::ResponseTooLarge, too_large(grown_bytes, config)));
+            }
+            response_bytes = grown_bytes;
+            *answer = record.ok(data_base64);
+            Ok(())
+        });
+        if let Err(refusal) = result {
+            failures.push(Failure { index, record_id: record.record_id().to_owned(), refusal });
+        }
+    }
+    Ok(Outcome { response, failures, request_bytes: event_json.len(), response_bytes })
+}
+
+struct Enricher<'a> {
+    event: &'a Event<'a>,
+    now: Stamp,
+    // Used again for every record.
+    decoded: Vec<u8>,
+    enriched: Vec<u8>,
+}
+
+impl Enricher<'_> {
+    /// The enriched record, in base64.
+    fn enrich(&mut self, record: &Record<'_>) -> Result<String, Refusal> {
+        let data =
+            record.data_base64().ok_or_else(|| Refusal::new(Reason::Empty, "the record has no data"))?;
+        self.decoded.clear();
+        STANDARD
+            .decode_vec(data, &mut self.decoded)
+            .map_err(|error| Refusal::new(Reason::InvalidBase64, format!("not base64: {error}")))?;
+        let stamp = record.arrival_micros().and_then(Stamp::from_epoch_micros).unwrap_or(self.now);
+        self.enriched.clear();
+        enrich(&self.decoded, record_id(self.event, record), &stamp, &mut self.enriched)?;
+        Ok(STANDARD.encode(&self.enriched))
+    }
+}
+
+/// The id of a record, by the best identity that the event offers.
+fn record_id(event: &Event<'_>, record: &Record<'_>) -> Uuid {
+    let delivery_stream = event.delivery_stream();
+    match record.position() {
+        Some(Position::Kinesis { shard_id, sequence_number, subsequence_number }) => Origin::Kinesis {
+            stream: event.kinesis_stream().unwrap_or(delivery_stream),
+            shard_id: &shard_id,
+            sequence_number: &sequence_number,
+            subsequence_number: &subsequence_number,
+        }
+        .record_id(),
+        Some(Position::Msk { partition, offset }) => Origin::Msk {
+            cluster: event.msk_cluster().unwrap_or_default(),
+            delivery_stream,
+            partition: &partition,
+            offset: &offset,
+        }
+        .record_id(),
+        None => Origin::DirectPut { delivery_stream, record_id: record.record_id() }.record_id(),
+    }
+}
+
+fn too_large(grown_bytes: usize, config: &Config) -> String {
+    let limit = config.max_response_bytes;
+    format!("the response would have {grown_bytes} bytes with this record, expected less than {limit}")
+}
+
+/// The length of a value as JSON, in bytes.
+fn json_length(value: &impl Serialize) -> usize {
+    struct Counter(usize);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    match serde_json::to_writer(&mut counter, value) {
+        Ok(()) => counter.0,
+        // Answers are strings throughout, and counting cannot fail; should it ever, nothing fits any more.
+        Err(_) => usize::MAX / 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lambda::firehose::{ProcessingResult, RecordResponse};
+    use serde_json::{Value, json};
+
+    const NOW_MICROS: i64 = 1_767_323_045_678_000;
+
+    fn put(record_id: &str, data: &str) -> Value {
+        json!({"recordId": record_id, "approximateArrivalTimestamp": 1_507_217_624_302_i64, "data": data})
+    }
+
+    fn event(records: Vec<Value>) -> String {
+        json!({"invocationId": "i", "deliveryStreamArn": "arn:d", "region": "r", "records": records})
+            .to_string()
+    }
+
+    fn run(event_json: &str, config: &Config) -> Outcome {
+        let outcome = handle(event_json, NOW_MICROS, config).unwrap();
+        assert_eq!(outcome.response_bytes, serde_json::to_vec(&outcome.response).unwrap().len());
+        outcome
+    }
+
+    fn content(answer: &RecordResponse) -> String {
+        String::from_utf8(STANDARD.decode(answer.data_base64().unwrap()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_record_is_answered_once_in_order() {
+        let good = STANDARD.encode(r#"{"a":1}"#);
+        let records = vec![
+            put("r1", &good),
+            put("r2", "not base64!"),
+            put("r3", &STANDARD.encode("[1]")),
+            put("r4", &good),
+            put("r5", ""),
+            put("r6", &STANDARD.encode(b"{\"a\":\"\xff\"}")),
+            put("r7", &STANDARD.encode("{\"a\":")),
+            json!({"recordId": "r8"}),
+            put("r1", &good),
+            put("r9", "eyJhIjoxfQ"),
+        ];
+        let outcome = run(&event(records), &Config::default());
+        let ids: Vec<&str> =
+            outcome.response.records.iter().map(|answer| answer.record_id.as_str()).collect();
+        assert_eq!(ids, ["r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r1", "r9"]);
+        let reasons: Vec<_> =
+            outcome.failures.iter().map(|failure| (failure.index, failure.refusal.reason)).collect();
+        assert_eq!(
+            reasons,
+            [
+                (1, Reason::InvalidBase64),
+                (2, Reason::NotAnObject),
+                (4, Reason::Empty),
+                (5, Reason::NotUtf8),
+                (6, Reason::InvalidJson),
+                (7, Reason::Empty),
+                (9, Reason::InvalidBase64),
+            ]
+        );
+        assert_eq!(outcome.failed_by_reason()[&Reason::InvalidBase64], 2);
+        for (index, answer) in outcome.response.records.iter().enumerate() {
+            let failed = outcome.failures.iter().any(|failure| failure.index == index);
+            let expected = if failed { ProcessingResult::ProcessingFailed } else { ProcessingResult::Ok };
+            assert_eq!((answer.result, answer.data.is_some()), (expected, !failed));
+        }
+    }
+
+    #[test]
+    fn an_enriched_record_and_its_retry() {
+        let event = event(vec![put("r1", &STANDARD.encode(r#"{"n": 1.0e2}"#))]);
+        let first = run(&event, &Config::default());
+        let id = Origin::DirectPut { delivery_stream: "arn:d", record_id: "r1" }.record_id();
+        assert_eq!(
+            content(&first.response.records[0]),
+            format!(
+                "{{\"n\": 1.0e2,\"record_id\":\"{id}\",\
+                 \"ingestion_timestamp\":\"2017-10-05T15:33:44.302000Z\",\"partition_date\":\"2017-10-05\",\"partition_hour\":\"15\"}}\n"
+            )
+        );
+        let retry = handle(&event, NOW_MICROS + 60_000_000, &Config::default()).unwrap();
+        assert_eq!(content(&retry.response.records[0]), content(&first.response.records[0]));
+    }
+
+    #[test]
+    fn the_clock_counts_only_where_the_event_has_no_time() {
+        let record = json!({"recordId": "r1", "data": STANDARD.encode("{}")});
+        let outcome = run(&event(vec![record]), &Config::default());
+        assert!(content(&outcome.response.records[0]).contains("2026-01-02T03:04:05.678000Z"));
+    }
+
+    #[test]
+    fn kinesis_and_msk_records_are_identified_by_their_position() {
+        let data = STANDARD.encode("{}");
+        let kinesis = json!({"deliveryStreamArn": "arn:d", "sourceKinesisStreamArn": "arn:k", "records": [
+            {"recordId": "any", "data": data, "kinesisRecordMetadata":
+                {"shardId": "shardId-0", "sequenceNumber": "495", "subsequenceNumber": 7}}]});
+        let id = Origin::Kinesis {
+            stream: "arn:k",
+            shard_id: "shardId-0",
+            sequence_number: "495",
+            subsequence_number: "7",
+        }
+        .record_id();
+        let outcome = run(&kinesis.to_string(), &Config::default());
+        assert!(content(&outcome.response.records[0]).contains(&id.to_string()));
+
+        let msk = json!({"deliveryStreamArn": "arn:d", "sourceMSKArn": "arn:m", "records": [
+            {"recordId": "any", "kafkaRecordValue": data,
+                "mskRecordMetadata": {"partitionId": "3", "offset": "42"}}]});
+        let id = Origin::Msk { cluster: "arn:m", delivery_stream: "arn:d", partition: "3", offset: "42" }
+            .record_id();
+        let outcome = run(&msk.to_string(), &Config::default());
+        let answer = &outcome.response.records[0];
+        assert!(content(answer).contains(&id.to_string()));
+        assert!(answer.data.is_none() && answer.kafka_record_value.is_some());
+    }
+
+    #[test]
+    fn the_response_stays_under_the_limit() {
+        let small = STANDARD.encode("{}");
+        let large = STANDARD.encode(format!("{{\"a\":\"{}\"}}", "x".repeat(1000)));
+        let event = event(vec![put("r1", &small), put("r2\"", &large), put("r3", &small)]);
+        let whole = run(&event, &Config::default());
+        assert!(whole.failures.is_empty());
+
+        let barely = Config { max_response_bytes: whole.response_bytes + 1 };
+        assert!(run(&event, &barely).failures.is_empty());
+
+        let short = Config { max_response_bytes: whole.response_bytes };
+        let outcome = run(&event, &short);
+        assert!(outcome.response_bytes < short.max_response_bytes);
+        let failed: Vec<_> =
+            outcome.failures.iter().map(|failure| (failure.index, failure.refusal.reason)).collect();
+        assert_eq!(failed, [(2, Reason::ResponseTooLarge)]);
+
+        // A record that does not fit leaves room for smaller ones behind it.
+        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes - large.len() });
+        let failed: Vec<_> = outcome.failures.iter().map(|failure| failure.index).collect();
+        assert_eq!(failed, [1]);
+
+        let outcome = run(&event, &Config { max_response_bytes: 1 });
+        assert_eq!(outcome.failures.len(), 3);
+    }
+
+    #[test]
+    fn an_event_without_records_and_one_of_another_kind() {
+        let outcome = run(&event(vec![]), &Config::default());
+        assert_eq!(serde_json::to_string(&outcome.response).unwrap(), r#"{"records":[]}"#);
+        let error = handle(r#"{"Records":[]}"#, NOW_MICROS, &Config::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "not a Firehose transformation event: no \"records\" array (found keys: Records)"
+        );
+    }
+}

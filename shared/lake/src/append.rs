@@ -1,0 +1,392 @@
+//! Several raw objects -> one commit to one table.
+//!
+//! In: objects by URI and token. Out: an [`Outcome`]. Objects that the table has already are skipped. The others are
+//! read one after the other into the same data files, their rejected rows into the quarantine, and all is committed
+//! at once. Wrong content never fails an object; a failing storage does: it is dropped, the files are written again
+//! without it, and it alone is left to be delivered again.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use futures::stream::{self, StreamExt as _};
+use iceberg::io::FileIO;
+use iceberg::spec::DataFile;
+use iceberg::table::Table;
+use iceberg::{Error, ErrorKind, Result, TableIdent};
+use uuid::Uuid;
+
+use crate::catalog::Lake;
+use crate::commit::{self, Committed};
+use crate::definition::TableDefinition;
+use crate::quarantine::{self, Quarantine};
+use crate::read::{self, Reading, Step};
+use crate::token::{self, Seen, Token};
+use crate::write::{TableWriter, WriteLimits};
+
+/// Objects whose size is asked for at the same time.
+const PARALLEL_REQUESTS: usize = 16;
+/// Of the time until the deadline, the share that is kept for closing files and for the commit.
+const COMMIT_SHARE: u32 = 4;
+
+/// A raw object to append.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SourceObject {
+    /// Where its bytes are.
+    pub uri: String,
+    /// The bucket of its key.
+    pub bucket: String,
+    /// Its key, not encoded.
+    pub key: String,
+    /// Which object and version it is.
+    pub token: Token,
+}
+
+/// Ceilings on what one invocation holds and takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest record, in bytes. A longer one is quarantined.
+    pub record_bytes: usize,
+    /// Most content of one compressed object, in bytes. The rest is quarantined.
+    pub decompressed_bytes: u64,
+    /// Rows are handed to the writer in batches of about this many bytes.
+    pub batch_bytes: usize,
+    /// What the writer holds.
+    pub write: WriteLimits,
+}
+
+impl Limits {
+    /// Ceilings for a process that may use `memory_bytes`: a part for records and batches, a part for row groups, and
+    /// most of it for what cannot be counted. More than 512 MiB serves nobody here.
+    pub fn for_memory(memory_bytes: usize) -> Self {
+        let memory_bytes = memory_bytes.clamp(128 << 20, 512 << 20);
+        Self {
+            record_bytes: memory_bytes / 32,
+            decompressed_bytes: 8 << 30,
+            batch_bytes: memory_bytes / 128,
+            write: WriteLimits { buffer_bytes: memory_bytes / 8, open_partitions: 64 },
+        }
+    }
+}
+
+/// How to append.
+#[derive(Clone, Debug)]
+pub struct AppendOptions {
+    /// The table.
+    pub table: TableIdent,
+    /// What the table is created by where it does not exist; without it, the objects' own shape.
+    pub definition: Option<TableDefinition>,
+    /// Where rejected rows go.
+    pub errors_uri: String,
+    /// What the column `processing_time` says, RFC 3339.
+    pub processing_time: String,
+    /// When all must be done. Objects that are not reached in time are handed back.
+    pub deadline: Instant,
+    /// Ceilings.
+    pub limits: Limits,
+}
+
+/// What became of one object.
+#[derive(Debug)]
+pub struct ObjectOutcome {
+    /// The object.
+    pub object: SourceObject,
+    /// What became of it.
+    pub status: Status,
+}
+
+/// What became of an object.
+#[derive(Debug)]
+pub enum Status {
+    /// Its rows are in the table and its rejected records in the quarantine.
+    Committed {
+        /// Rows appended.
+        rows: u64,
+        /// Records in the quarantine.
+        rejected: u64,
+    },
+    /// It was in the table before.
+    AlreadyCommitted,
+    /// It is written by this pipeline itself and never read as input.
+    Ignored,
+    /// It could not be read; it must be delivered again.
+    Failed(Error),
+    /// There was no time for it; it must be delivered again.
+    NotReached,
+}
+
+impl Status {
+    /// Whether the object needs no further delivery.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Committed { .. } | Self::AlreadyCommitted | Self::Ignored)
+    }
+}
+
+/// What an invocation has done.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Every object, in the order in which they were given, each once.
+    pub objects: Vec<ObjectOutcome>,
+    /// The snapshot that was committed, if there was something to commit.
+    pub snapshot_id: Option<i64>,
+    /// Current metadata file of the table, if the table exists.
+    pub metadata_location: Option<String>,
+    /// Data files that the snapshot added.
+    pub data_files: usize,
+    /// Their size in bytes.
+    pub data_file_bytes: u64,
+}
+
+/// Appends `objects` to a table, in one commit.
+///
+/// # Errors
+/// The catalog or the table's storage failed: no object was committed, as far as can be known, and all of them must
+/// be delivered again.
+pub async fn append(lake: &Lake, options: &AppendOptions, objects: Vec<SourceObject>) -> Result<Outcome> {
+    Invocation::new(lake, options, objects).run().await
+}
+
+/// The state of one invocation.
+struct Invocation<'a> {
+    lake: &'a Lake,
+    options: &'a AppendOptions,
+    objects: Vec<SourceObject>,
+    /// What is decided, by index of the object.
+    statuses: HashMap<usize, Status>,
+}
+
+/// What one pass over the objects has written.
+struct Written {
+    writer: TableWriter,
+    files: Vec<DataFile>,
+    /// Rows and rejected records of each object that was read to its end.
+    counts: Vec<(usize, u64, u64)>,
+}
+
+impl<'a> Invocation<'a> {
+    fn new(lake: &'a Lake, options: &'a AppendOptions, mut objects: Vec<SourceObject>) -> Self {
+        let mut seen = std::collections::HashSet::new();
+        objects.retain(|object| seen.insert(object.token));
+        Self { lake, options, objects, statuses: HashMap::new() }
+    }
+
+    async fn run(mut self) -> Result<Outcome> {
+        for (at, object) in self.objects.iter().enumerate() {
+            if quarantine::is_quarantined(&object.uri, &self.options.errors_uri) {
+                tracing::warn!(object = object.uri, "ignored: it lies in the quarantine that this function writes");
+                self.statuses.insert(at, Status::Ignored);
+            }
+        }
+        let mut table = self.lake.table(&self.options.table).await?;
+        if let Some(table) = &table {
+            let known = token::find(table.metadata(), &self.pending_tokens());
+            self.settle(known.into_iter().filter(|(_, seen)| *seen != Seen::Other).map(|(token, _)| token));
+        }
+        let sizes = self.sizes().await;
+        if self.pending().next().is_none() {
+            return Ok(self.outcome(table.as_ref(), None, &[]));
+        }
+        let mut current = match table.take() {
+            Some(table) => table,
+            None => self.create_table(&sizes).await?,
+        };
+        loop {
+            let Some(written) = self.write(&current, &sizes).await? else {
+                return Ok(self.outcome(Some(&current), None, &[]));
+            };
+            let tokens: Vec<Token> = written.counts.iter().map(|(at, ..)| self.objects[*at].token).collect();
+            let commit_id = written.writer.attempt();
+            let catalog = self.lake.catalog.as_ref();
+            let deadline = self.options.deadline;
+            match commit::commit(catalog, &self.options.table, &written.files, &tokens, commit_id, deadline).await? {
+                Committed::Snapshot(table, snapshot) => {
+                    for (at, rows, rejected) in written.counts {
+                        self.statuses.insert(at, Status::Committed { rows, rejected });
+                    }
+                    return Ok(self.outcome(Some(&table), Some(snapshot), &written.files));
+                }
+                Committed::Known { tokens, tried } => {
+                    self.settle(tokens);
+                    if !tried {
+                        written.writer.abandon().await;
+                    }
+                    current = self.lake.catalog.load_table(&self.options.table).await?;
+                }
+            }
+        }
+    }
+
+    /// Indexes of the objects that are not decided yet.
+    fn pending(&self) -> impl Iterator<Item = usize> {
+        (0..self.objects.len()).filter(|at| !self.statuses.contains_key(at))
+    }
+
+    fn pending_tokens(&self) -> Vec<Token> {
+        self.pending().map(|at| self.objects[at].token).collect()
+    }
+
+    /// The objects of `tokens` are in the table.
+    fn settle(&mut self, tokens: impl IntoIterator<Item = Token>) {
+        for token in tokens {
+            if let Some(at) = self.objects.iter().position(|object| object.token == token) {
+                self.statuses.insert(at, Status::AlreadyCommitted);
+            }
+        }
+    }
+
+    /// Sizes of the pending objects; those that cannot be found are given up before anything is written.
+    async fn sizes(&mut self) -> HashMap<usize, u64> {
+        let (objects, file_io) = (&self.objects, &self.lake.file_io);
+        let asked: Vec<(usize, Result<u64>)> = stream::iter(self.pending().collect::<Vec<_>>())
+            .map(|at| async move { (at, size_of(file_io, &objects[at]).await) })
+            .buffer_unordered(PARALLEL_REQUESTS)
+            .collect()
+            .await;
+        let mut sizes = HashMap::new();
+        for (at, size) in asked {
+            match size {
+                Ok(size) => {
+                    sizes.insert(at, size);
+                }
+                Err(error) => {
+                    self.statuses.insert(at, Status::Failed(error));
+                }
+            }
+        }
+        sizes
+    }
+
+    /// The pending objects as a reader takes them.
+    fn to_read(&self, sizes: &HashMap<usize, u64>) -> Vec<Reading> {
+        self.pending()
+            .map(|at| Reading {
+                at,
+                object: self.objects[at].clone(),
+                size_bytes: sizes.get(&at).copied().unwrap_or(0),
+            })
+            .collect()
+    }
+
+    async fn create_table(&mut self, sizes: &HashMap<usize, u64>) -> Result<Table> {
+        let definition = match &self.options.definition {
+            Some(definition) => definition.clone(),
+            None => {
+                let readings = self.to_read(sizes);
+                let (schema, failed) = read::infer(&self.lake.file_io, readings, self.options.limits).await?;
+                for (at, error) in failed {
+                    self.statuses.insert(at, Status::Failed(error));
+                }
+                TableDefinition::inferred(self.options.table.name(), schema)?
+            }
+        };
+        tracing::info!(table = %self.options.table, "creating the table");
+        self.lake.create(&self.options.table, definition).await
+    }
+
+    /// Writes the files of all pending objects. None if no object is left.
+    async fn write(&mut self, table: &Table, sizes: &HashMap<usize, u64>) -> Result<Option<Written>> {
+        let now = Instant::now();
+        let reading_until =
+            self.options.deadline - self.options.deadline.saturating_duration_since(now) / COMMIT_SHARE;
+        loop {
+            let readings = self.to_read(sizes);
+            if readings.is_empty() {
+                return Ok(None);
+            }
+            let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
+            let outcome = self.write_once(table, &mut writer, readings, reading_until).await;
+            match outcome {
+                Ok(Ok((files, counts))) if counts.is_empty() => {
+                    debug_assert!(files.is_empty(), "rows of no object");
+                    return Ok(None);
+                }
+                Ok(Ok((files, counts))) => return Ok(Some(Written { writer, files, counts })),
+                Ok(Err((at, error))) => {
+                    tracing::warn!(object = self.objects[at].uri, %error, "object failed; writing without it");
+                    self.statuses.insert(at, Status::Failed(error));
+                    writer.abandon().await;
+                }
+                Err(error) => {
+                    writer.abandon().await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// One pass over `readings`. The inner error is an object whose storage failed.
+    #[expect(clippy::type_complexity, reason = "two kinds of failure, told apart where they are handled")]
+    async fn write_once(
+        &mut self,
+        table: &Table,
+        writer: &mut TableWriter,
+        readings: Vec<Reading>,
+        until: Instant,
+    ) -> Result<std::result::Result<(Vec<DataFile>, Vec<(usize, u64, u64)>), (usize, Error)>> {
+        let name = self.options.table.to_string();
+        let mut quarantine = Quarantine::new(self.lake.file_io.clone(), &self.options.errors_uri, &name);
+        let mut counts = Vec::new();
+        let mut undecided = readings.len();
+        let schema = table.metadata().current_schema();
+        let limits = self.options.limits;
+        let decoder = crate::decode::RowDecoder::new(schema, &self.options.processing_time)?;
+        let mut steps = read::rows(self.lake.file_io.clone(), readings, decoder, limits, until);
+        while let Some(step) = steps.recv().await {
+            match step {
+                Step::Rows(batch) => writer.write(&batch?).await?,
+                Step::Rejected(at, rejection) => quarantine.add(&self.objects[at], &rejection).await?,
+                Step::Finished { at, rows, rejected } => {
+                    quarantine.close().await?;
+                    counts.push((at, rows, rejected));
+                    undecided -= 1;
+                }
+                Step::Failed(at, error) => return Ok(Err((at, error))),
+                Step::NotReached(at) => {
+                    self.statuses.insert(at, Status::NotReached);
+                    undecided -= 1;
+                }
+            }
+        }
+        if undecided > 0 {
+            // The files may hold rows of an object that was not read to its end.
+            return Err(Error::new(ErrorKind::Unexpected, "reading ended early: a defect"));
+        }
+        Ok(Ok((writer.close().await?, counts)))
+    }
+
+    fn outcome(mut self, table: Option<&Table>, snapshot_id: Option<i64>, files: &[DataFile]) -> Outcome {
+        let objects = self
+            .objects
+            .into_iter()
+            .enumerate()
+            .map(|(at, object)| {
+                let status = self.statuses.remove(&at).unwrap_or(Status::NotReached);
+                ObjectOutcome { object, status }
+            })
+            .collect();
+        Outcome {
+            objects,
+            snapshot_id,
+            metadata_location: table.and_then(Table::metadata_location).map(str::to_owned),
+            data_files: files.len(),
+            data_file_bytes: files.iter().map(DataFile::file_size_in_bytes).sum(),
+        }
+    }
+}
+
+async fn size_of(file_io: &FileIO, object: &SourceObject) -> Result<u64> {
+    let input = file_io.new_input(&object.uri)?;
+    if !input.exists().await? {
+        let what = format!(
+            "the object {} does not exist; it was deleted, or the notification is for another place",
+            object.uri
+        );
+        return Err(Error::new(ErrorKind::DataInvalid, what));
+    }
+    Ok(input.metadata().await?.size)
+}
+
+/// A name for the files of one attempt, never used before.
+#[expect(clippy::disallowed_methods, reason = "file names must be unique, and sort by time for whoever looks")]
+fn new_attempt() -> Uuid {
+    Uuid::now_v7()
+}

@@ -1,0 +1,533 @@
+//! One column's values, growing row by row, until they become an Arrow array.
+//!
+//! In: JSON values pulled from a parser. Out: an Arrow array of the Iceberg type's Arrow mapping (Iceberg
+//! specification, "Parquet" under Appendix A). A value that does not fit is refused with the path of its field, its kind and
+//! what was expected; the caller then cuts all columns back to the rows that stand, which is why these are plain
+//! vectors and not Arrow's own builders.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
+    TimestampMicrosecondType, TimestampNanosecondType,
+};
+use arrow_array::{
+    ArrayRef, ArrowPrimitiveType, BooleanArray, FixedSizeBinaryArray, LargeBinaryArray, ListArray, MapArray,
+    PrimitiveArray, StringArray, StructArray,
+};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, DataType, FieldRef};
+use iceberg::spec::{NestedField, PrimitiveType, Type};
+use jiter::{Jiter, Peek};
+use records::rejection::Reason;
+
+use super::scalar::{self, Scalar};
+use super::{Fault, is_column_name};
+
+/// One column, at any depth of the schema.
+#[derive(Debug)]
+pub(super) struct Column {
+    name: String,
+    required: bool,
+    /// Filled by the pipeline, never from JSON.
+    hidden: bool,
+    field: FieldRef,
+    nulls: NullBufferBuilder,
+    values: Values,
+}
+
+/// The values of a column by the rule that decodes them. Variable-length values are one buffer and its offsets.
+#[derive(Debug)]
+enum Values {
+    Boolean(BooleanBufferBuilder),
+    Int(Vec<i32>),
+    Long(Vec<i64>),
+    Float(Vec<f32>),
+    Double(Vec<f64>),
+    Decimal { precision: u32, scale: u32, values: Vec<i128> },
+    Date(Vec<i32>),
+    Time(Vec<i64>),
+    Timestamp(Vec<i64>),
+    TimestampNanos(Vec<i64>),
+    String { offsets: Vec<i32>, bytes: Vec<u8> },
+    Binary { offsets: Vec<i64>, bytes: Vec<u8> },
+    Uuid(Vec<u8>),
+    Fixed { width: usize, bytes: Vec<u8> },
+    Struct(Members),
+    List { offsets: Vec<i32>, element: Box<Column> },
+    Map { offsets: Vec<i32>, key: Box<Column>, value: Box<Column>, seen: Vec<String> },
+}
+
+/// The columns of a struct, or of the table itself.
+#[derive(Debug)]
+pub(super) struct Members {
+    columns: Vec<Column>,
+    by_name: HashMap<String, usize>,
+}
+
+/// What a key of an object stands for.
+enum Slot {
+    Column(usize),
+    Unknown(String),
+}
+
+impl Members {
+    /// Columns for `fields`, which `arrow` describes in the same order. `hidden` fields take no JSON.
+    pub(super) fn new(
+        fields: &[Arc<NestedField>],
+        arrow: &[FieldRef],
+        hidden: &[&str],
+    ) -> Result<Self, iceberg::Error> {
+        let columns = fields
+            .iter()
+            .zip(arrow)
+            .map(|(field, arrow)| {
+                let column = Column::new(field, arrow)?;
+                Ok(Column { hidden: hidden.contains(&field.name.as_str()), ..column })
+            })
+            .collect::<Result<Vec<_>, iceberg::Error>>()?;
+        let by_name = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
+        Ok(Self { columns, by_name })
+    }
+
+    pub(super) fn column(&mut self, at: usize) -> Option<&mut Column> {
+        self.columns.get_mut(at)
+    }
+
+    /// Adds the object that the parser stands at as row `row`: one value to every column but the `hidden` ones.
+    pub(super) fn push(&mut self, json: &mut Jiter<'_>, text: &str, row: usize) -> Result<(), Fault> {
+        let mut expected = 0;
+        let mut slot = json.known_object()?.map(|key| self.resolve(key, expected));
+        while let Some(found) = slot {
+            let peek = json.peek()?;
+            match found {
+                Slot::Column(at) => {
+                    let column = &mut self.columns[at];
+                    if column.len() > row {
+                        return Err(Fault::new(Reason::DuplicateField, "the row gives this field twice")
+                            .within(&column.name));
+                    }
+                    column.push(json, text, peek).map_err(|fault| fault.within(&column.name))?;
+                    expected = at + 1;
+                }
+                Slot::Unknown(_) if matches!(peek, Peek::Null) => json.known_null()?,
+                Slot::Unknown(name) => return Err(self.unknown(&name, peek)),
+            }
+            slot = json.next_key()?.map(|key| self.resolve(key, expected));
+        }
+        for column in &mut self.columns {
+            if column.len() == row && !column.hidden {
+                column.push_null().map_err(|fault| fault.within(&column.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows usually have the same fields in the same order: `expected` and its successor are tried first.
+    fn resolve(&self, key: &str, expected: usize) -> Slot {
+        let near = (expected..self.columns.len().min(expected + 2)).find(|at| self.columns[*at].name == key);
+        match near.or_else(|| self.by_name.get(key).copied()) {
+            Some(at) if !self.columns[at].hidden => Slot::Column(at),
+            _ => Slot::Unknown(key.to_owned()),
+        }
+    }
+
+    fn unknown(&self, name: &str, peek: Peek) -> Fault {
+        let kind = scalar::kind(peek);
+        if !is_column_name(name) {
+            let what = format!("no column can have this name (found {kind})");
+            return Fault::new(Reason::InvalidName, what).within(name);
+        }
+        if self.columns.iter().any(|column| column.name == name) {
+            let what = format!("the pipeline writes this column itself (found {kind})");
+            return Fault::new(Reason::ReservedField, what).within(name);
+        }
+        let twin = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
+        let hint = twin.map_or(String::new(), |twin| format!(", but {:?}: names are case-sensitive", twin.name));
+        let what = format!("the table has no such column{hint} (found {kind})");
+        Fault::new(Reason::UnknownField, what).within(name)
+    }
+
+    pub(super) fn truncate(&mut self, rows: usize) {
+        for column in &mut self.columns {
+            column.truncate(rows);
+        }
+    }
+
+    pub(super) fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.columns.iter_mut().map(Column::finish).collect()
+    }
+
+    /// Bytes that a row takes whatever it holds.
+    pub(super) fn fixed_row_bytes(&self) -> usize {
+        self.columns.iter().map(Column::fixed_row_bytes).sum()
+    }
+}
+
+impl Column {
+    fn new(field: &NestedField, arrow: &FieldRef) -> Result<Self, iceberg::Error> {
+        let values = match (field.field_type.as_ref(), arrow.data_type()) {
+            (Type::Primitive(primitive), _) => match primitive {
+                PrimitiveType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
+                PrimitiveType::Int => Values::Int(Vec::new()),
+                PrimitiveType::Long => Values::Long(Vec::new()),
+                PrimitiveType::Float => Values::Float(Vec::new()),
+                PrimitiveType::Double => Values::Double(Vec::new()),
+                PrimitiveType::Decimal { precision, scale } => {
+                    Values::Decimal { precision: *precision, scale: *scale, values: Vec::new() }
+                }
+                PrimitiveType::Date => Values::Date(Vec::new()),
+                PrimitiveType::Time => Values::Time(Vec::new()),
+                PrimitiveType::Timestamp | PrimitiveType::Timestamptz => Values::Timestamp(Vec::new()),
+                PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs => Values::TimestampNanos(Vec::new()),
+                PrimitiveType::String => Values::String { offsets: vec![0], bytes: Vec::new() },
+                PrimitiveType::Uuid => Values::Uuid(Vec::new()),
+                PrimitiveType::Fixed(width) => Values::Fixed { width: *width as usize, bytes: Vec::new() },
+                PrimitiveType::Binary => Values::Binary { offsets: vec![0], bytes: Vec::new() },
+            },
+            (Type::Struct(fields), DataType::Struct(arrow)) => {
+                Values::Struct(Members::new(fields.fields(), arrow, &[])?)
+            }
+            (Type::List(list), DataType::List(element)) => Values::List {
+                offsets: vec![0],
+                element: Box::new(Self::new(&list.element_field, element)?),
+            },
+            (Type::Map(map), DataType::Map(entries, _)) => {
+                let DataType::Struct(entry) = entries.data_type() else { return Err(unsupported(field)) };
+                let [key, value] = &entry[..] else { return Err(unsupported(field)) };
+                Values::Map {
+                    offsets: vec![0],
+                    key: Box::new(Self::new(&map.key_field, key)?),
+                    value: Box::new(Self::new(&map.value_field, value)?),
+                    seen: Vec::new(),
+                }
+            }
+            _ => return Err(unsupported(field)),
+        };
+        Ok(Self {
+            name: field.name.clone(),
+            required: field.required,
+            hidden: false,
+            field: arrow.clone(),
+            nulls: NullBufferBuilder::new(0),
+            values,
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.nulls.len()
+    }
+
+    /// Adds the value that the parser stands at. `text` is what the parser reads.
+    fn push(&mut self, json: &mut Jiter<'_>, text: &str, peek: Peek) -> Result<(), Fault> {
+        if matches!(peek, Peek::Null) {
+            json.known_null()?;
+            return self.push_null();
+        }
+        let row = self.len();
+        match &mut self.values {
+            Values::Struct(members) => {
+                if !matches!(peek, Peek::Object) {
+                    return Err(Fault::mismatch("struct", scalar::kind(peek)));
+                }
+                members.push(json, text, row)?;
+                self.nulls.append_non_null();
+                Ok(())
+            }
+            Values::List { offsets, element } => {
+                if !matches!(peek, Peek::Array) {
+                    return Err(Fault::mismatch("list", scalar::kind(peek)));
+                }
+                let first = element.len();
+                let mut next = json.known_array()?;
+                while let Some(peek) = next {
+                    let at = element.len() - first;
+                    element.push(json, text, peek).map_err(|fault| fault.within(&format!("[{at}]")))?;
+                    next = json.array_step()?;
+                }
+                offsets.push(element.len() as i32);
+                self.nulls.append_non_null();
+                Ok(())
+            }
+            Values::Map { offsets, key, value, seen } => {
+                if !matches!(peek, Peek::Object) {
+                    return Err(Fault::mismatch("map", scalar::kind(peek)));
+                }
+                seen.clear();
+                let mut next = json.known_object()?.map(str::to_owned);
+                while let Some(name) = next {
+                    // Maps of events are small; a sorted list of the keys so far finds a second one.
+                    match seen.binary_search(&name) {
+                        Ok(_) => {
+                            return Err(Fault::new(Reason::DuplicateField, "the map gives this key twice")
+                                .within(&name));
+                        }
+                        Err(at) => seen.insert(at, name.clone()),
+                    }
+                    key.push_scalar(Scalar::Text(&name)).map_err(|fault| fault.within(&name))?;
+                    let peek = json.peek()?;
+                    value.push(json, text, peek).map_err(|fault| fault.within(&name))?;
+                    next = json.next_key()?.map(str::to_owned);
+                }
+                offsets.push(key.len() as i32);
+                self.nulls.append_non_null();
+                Ok(())
+            }
+            Values::String { offsets, bytes } if !matches!(peek, Peek::String) => {
+                let start = json.current_index();
+                json.known_skip(peek)?;
+                bytes.extend_from_slice(text[start..json.current_index()].as_bytes());
+                offsets.push(bytes.len() as i32);
+                self.nulls.append_non_null();
+                Ok(())
+            }
+            _ => match peek {
+                Peek::String => self.push_scalar(Scalar::Text(json.known_str()?)),
+                Peek::True | Peek::False => self.push_scalar(Scalar::Boolean(json.known_bool(peek)?)),
+                Peek::Array | Peek::Object => Err(Fault::mismatch(&self.expected(), scalar::kind(peek))),
+                _ => {
+                    let start = json.current_index();
+                    json.known_number_bytes(peek)?;
+                    self.push_scalar(Scalar::Number(&text[start..json.current_index()]))
+                }
+            },
+        }
+    }
+
+    /// Adds a value that is neither null nor an array or object.
+    pub(super) fn push_scalar(&mut self, value: Scalar<'_>) -> Result<(), Fault> {
+        let misfit = |expected: String| Fault::mismatch(&expected, &value.describe());
+        macro_rules! push {
+            ($values:expr, $decoded:expr) => {
+                match $decoded {
+                    Some(decoded) => $values.push(decoded),
+                    None => return Err(misfit(self.expected())),
+                }
+            };
+        }
+        match &mut self.values {
+            Values::Boolean(values) => match value.boolean() {
+                Some(decoded) => values.append(decoded),
+                None => return Err(misfit(self.expected())),
+            },
+            Values::Int(values) => push!(values, value.integer()),
+            Values::Long(values) => push!(values, value.integer()),
+            Values::Float(values) => push!(values, value.float()),
+            Values::Double(values) => push!(values, value.double()),
+            Values::Decimal { precision, scale, values } => push!(values, value.decimal(*precision, *scale)),
+            Values::Date(values) => push!(values, value.date()),
+            Values::Time(values) => push!(values, value.time_of_day()),
+            Values::Timestamp(values) => push!(values, value.timestamp_micros()),
+            Values::TimestampNanos(values) => push!(values, value.timestamp_nanos()),
+            Values::String { offsets, bytes } => {
+                bytes.extend_from_slice(value.text().as_bytes());
+                offsets.push(bytes.len() as i32);
+            }
+            Values::Uuid(bytes) => match value.uuid() {
+                Some(decoded) => bytes.extend_from_slice(&decoded),
+                None => return Err(misfit(self.expected())),
+            },
+            Values::Fixed { width, bytes } => match value.binary().filter(|decoded| decoded.len() == *width) {
+                Some(decoded) => bytes.extend_from_slice(&decoded),
+                None => return Err(misfit(self.expected())),
+            },
+            Values::Binary { offsets, bytes } => match value.binary() {
+                Some(decoded) => {
+                    bytes.extend_from_slice(&decoded);
+                    offsets.push(bytes.len() as i64);
+                }
+                None => return Err(misfit(self.expected())),
+            },
+            Values::Struct(_) | Values::List { .. } | Values::Map { .. } => return Err(misfit(self.expected())),
+        }
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
+    /// Adds a null, or refuses in a required column.
+    fn push_null(&mut self) -> Result<(), Fault> {
+        if self.required {
+            let what = format!("the column is required (expected {}, found null or nothing)", self.expected());
+            return Err(Fault::new(Reason::MissingRequired, what));
+        }
+        self.nulls.append_null();
+        self.push_placeholder();
+        Ok(())
+    }
+
+    /// What stands where a parent is null: Arrow wants a slot in every child.
+    fn push_masked(&mut self) {
+        self.nulls.append(self.required);
+        self.push_placeholder();
+    }
+
+    fn push_placeholder(&mut self) {
+        match &mut self.values {
+            Values::Boolean(values) => values.append(false),
+            Values::Int(values) | Values::Date(values) => values.push(0),
+            Values::Long(values)
+            | Values::Time(values)
+            | Values::Timestamp(values)
+            | Values::TimestampNanos(values) => values.push(0),
+            Values::Float(values) => values.push(0.0),
+            Values::Double(values) => values.push(0.0),
+            Values::Decimal { values, .. } => values.push(0),
+            Values::String { offsets, bytes } => offsets.push(bytes.len() as i32),
+            Values::Binary { offsets, bytes } => offsets.push(bytes.len() as i64),
+            Values::Uuid(bytes) => bytes.extend_from_slice(&[0; 16]),
+            Values::Fixed { width, bytes } => bytes.resize(bytes.len() + *width, 0),
+            Values::Struct(members) => members.columns.iter_mut().for_each(Self::push_masked),
+            Values::List { offsets, element } => offsets.push(element.len() as i32),
+            Values::Map { offsets, key, .. } => offsets.push(key.len() as i32),
+        }
+    }
+
+    /// Cuts the column back to its first `rows` values.
+    fn truncate(&mut self, rows: usize) {
+        self.nulls.truncate(rows);
+        match &mut self.values {
+            Values::Boolean(values) => values.truncate(rows),
+            Values::Int(values) | Values::Date(values) => values.truncate(rows),
+            Values::Long(values)
+            | Values::Time(values)
+            | Values::Timestamp(values)
+            | Values::TimestampNanos(values) => values.truncate(rows),
+            Values::Float(values) => values.truncate(rows),
+            Values::Double(values) => values.truncate(rows),
+            Values::Decimal { values, .. } => values.truncate(rows),
+            Values::String { offsets, bytes } => {
+                offsets.truncate(rows + 1);
+                bytes.truncate(offsets[offsets.len() - 1] as usize);
+            }
+            Values::Binary { offsets, bytes } => {
+                offsets.truncate(rows + 1);
+                bytes.truncate(offsets[offsets.len() - 1] as usize);
+            }
+            Values::Uuid(bytes) => bytes.truncate(rows * 16),
+            Values::Fixed { width, bytes } => bytes.truncate(rows * *width),
+            Values::Struct(members) => members.truncate(rows),
+            Values::List { offsets, element } => {
+                offsets.truncate(rows + 1);
+                element.truncate(offsets[offsets.len() - 1] as usize);
+            }
+            Values::Map { offsets, key, value, .. } => {
+                offsets.truncate(rows + 1);
+                let entries = offsets[offsets.len() - 1] as usize;
+                key.truncate(entries);
+                value.truncate(entries);
+            }
+        }
+    }
+
+    /// The values so far as an Arrow array; the column is empty afterwards.
+    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        let rows = self.len();
+        let nulls = self.nulls.finish().filter(|nulls| nulls.null_count() > 0);
+        let data_type = self.field.data_type().clone();
+        Ok(match &mut self.values {
+            Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
+            Values::Int(values) => primitive::<Int32Type>(values, nulls, data_type)?,
+            Values::Long(values) => primitive::<Int64Type>(values, nulls, data_type)?,
+            Values::Float(values) => primitive::<Float32Type>(values, nulls, data_type)?,
+            Values::Double(values) => primitive::<Float64Type>(values, nulls, data_type)?,
+            Values::Decimal { values, .. } => primitive::<Decimal128Type>(values, nulls, data_type)?,
+            Values::Date(values) => primitive::<Date32Type>(values, nulls, data_type)?,
+            Values::Time(values) => primitive::<Time64MicrosecondType>(values, nulls, data_type)?,
+            Values::Timestamp(values) => primitive::<TimestampMicrosecondType>(values, nulls, data_type)?,
+            Values::TimestampNanos(values) => primitive::<TimestampNanosecondType>(values, nulls, data_type)?,
+            Values::String { offsets, bytes } => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
+                Arc::new(StringArray::try_new(offsets, Buffer::from_vec(renew(bytes, Vec::new())), nulls)?)
+            }
+            Values::Binary { offsets, bytes } => {
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
+                Arc::new(LargeBinaryArray::try_new(offsets, Buffer::from_vec(renew(bytes, Vec::new())), nulls)?)
+            }
+            Values::Uuid(bytes) => {
+                Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(std::mem::take(bytes)), nulls)?)
+            }
+            Values::Fixed { width, bytes } => {
+                let bytes = Buffer::from_vec(std::mem::take(bytes));
+                Arc::new(FixedSizeBinaryArray::try_new(*width as i32, bytes, nulls)?)
+            }
+            Values::Struct(members) => {
+                let DataType::Struct(fields) = data_type else { return Err(mapping(&self.name)) };
+                Arc::new(StructArray::try_new_with_length(fields, members.finish()?, nulls, rows)?)
+            }
+            Values::List { offsets, element } => {
+                let DataType::List(field) = data_type else { return Err(mapping(&self.name)) };
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
+                Arc::new(ListArray::try_new(field, offsets, element.finish()?, nulls)?)
+            }
+            Values::Map { offsets, key, value, .. } => {
+                let DataType::Map(field, sorted) = data_type else { return Err(mapping(&self.name)) };
+                let DataType::Struct(fields) = field.data_type() else { return Err(mapping(&self.name)) };
+                let entries = StructArray::try_new(fields.clone(), vec![key.finish()?, value.finish()?], None)?;
+                let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
+                Arc::new(MapArray::try_new(field, offsets, entries, nulls, sorted)?)
+            }
+        })
+    }
+
+    fn fixed_row_bytes(&self) -> usize {
+        match &self.values {
+            Values::Boolean(_) => 1,
+            Values::Int(_) | Values::Float(_) | Values::Date(_) => 4,
+            Values::Decimal { .. } | Values::Uuid(_) => 16,
+            Values::Fixed { width, .. } => *width,
+            Values::Struct(members) => members.fixed_row_bytes(),
+            _ => 8,
+        }
+    }
+
+    /// The type as a person would name it.
+    fn expected(&self) -> String {
+        match &self.values {
+            Values::Boolean(_) => "boolean".into(),
+            Values::Int(_) => "int (a whole number of 32 bits)".into(),
+            Values::Long(_) => "long (a whole number of 64 bits)".into(),
+            Values::Float(_) => "float (a number of single precision)".into(),
+            Values::Double(_) => "double (a number)".into(),
+            Values::Decimal { precision, scale, .. } => {
+                format!("decimal({precision},{scale}) (a number that it holds exactly)")
+            }
+            Values::Date(_) => "date (YYYY-MM-DD)".into(),
+            Values::Time(_) => "time (HH:MM:SS.ffffff)".into(),
+            Values::Timestamp(_) | Values::TimestampNanos(_) => {
+                "timestamp (RFC 3339, or whole milliseconds since 1970)".into()
+            }
+            Values::String { .. } => "string".into(),
+            Values::Binary { .. } => "binary (base64)".into(),
+            Values::Uuid(_) => "uuid (8-4-4-4-12 hexadecimal digits)".into(),
+            Values::Fixed { width, .. } => format!("fixed[{width}] (base64 of {width} bytes)"),
+            Values::Struct(_) => "struct".into(),
+            Values::List { .. } => "list".into(),
+            Values::Map { .. } => "map".into(),
+        }
+    }
+}
+
+/// Takes `values` out and leaves `fresh` with as much room as they had.
+fn renew<T>(values: &mut Vec<T>, mut fresh: Vec<T>) -> Vec<T> {
+    fresh.reserve(values.len());
+    std::mem::replace(values, fresh)
+}
+
+fn primitive<T: ArrowPrimitiveType>(
+    values: &mut Vec<T::Native>,
+    nulls: Option<NullBuffer>,
+    data_type: DataType,
+) -> Result<ArrayRef, ArrowError> {
+    let values = renew(values, Vec::new());
+    Ok(Arc::new(PrimitiveArray::<T>::try_new(ScalarBuffer::from(values), nulls)?.with_data_type(data_type)))
+}
+
+fn unsupported(field: &NestedField) -> iceberg::Error {
+    let what = format!("column {:?} has the type {}, which this release cannot write", field.name, field.field_type);
+    iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, what)
+}
+
+fn mapping(name: &str) -> ArrowError {
+    ArrowError::SchemaError(format!("column {name:?} has another Arrow type than its Iceberg type maps to"))
+}

@@ -1,0 +1,204 @@
+//! JSON records -> Arrow record batches of a table's schema.
+//!
+//! In: the text of one record at a time. Out: a batch when the caller asks for it. A record that does not fit the
+//! schema is refused alone, with the path of its field, the value's kind and what was expected; the rows around it
+//! stand. Fields that the schema does not have are refused too unless they are null: nothing a row holds is lost
+//! silently. The pipeline's own columns are filled in on the way.
+
+mod column;
+mod number;
+mod scalar;
+mod time;
+
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::SchemaRef as ArrowSchemaRef;
+use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::spec::Schema;
+use jiter::{Jiter, JiterError};
+use records::rejection::{Reason, Refusal};
+
+use self::column::Members;
+use self::scalar::Scalar;
+pub(crate) use self::time::instant;
+
+/// When the function processed the row: an instant, the same for all rows of an invocation.
+pub const PROCESSING_TIME: &str = "processing_time";
+/// The URI of the object that the row came in.
+pub const FILE_NAME: &str = "file_name";
+
+/// Collects rows into batches.
+#[derive(Debug)]
+pub struct RowDecoder {
+    schema: ArrowSchemaRef,
+    members: Members,
+    /// The pipeline's own columns that the table has, and their values for the rows to come.
+    system: Vec<(usize, &'static str, String)>,
+    rows: usize,
+    bytes: usize,
+    tape: Vec<u8>,
+}
+
+impl RowDecoder {
+    /// A decoder to `schema`. `processing_time` is an RFC 3339 date-time.
+    ///
+    /// # Errors
+    /// A column type that cannot be written, or a pipeline column of a type that cannot hold its value.
+    pub fn new(schema: &Schema, processing_time: &str) -> iceberg::Result<Self> {
+        let arrow: ArrowSchemaRef = Arc::new(schema_to_arrow_schema(schema)?);
+        let fields = schema.as_struct().fields();
+        let members = Members::new(fields, arrow.fields(), &[PROCESSING_TIME, FILE_NAME])?;
+        let system = [(PROCESSING_TIME, processing_time), (FILE_NAME, "")]
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let at = fields.iter().position(|field| field.name == name)?;
+                Some((at, name, value.to_owned()))
+            })
+            .collect();
+        let mut decoder = Self { schema: arrow, members, system, rows: 0, bytes: 0, tape: Vec::new() };
+        decoder.push_system().map_err(|fault| {
+            let what = fault.into_refusal().message;
+            let what = format!("the table cannot take the pipeline's own columns: {what}");
+            iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, what)
+        })?;
+        decoder.members.truncate(0);
+        Ok(decoder)
+    }
+
+    /// The rows to come are from the object at `uri`.
+    pub fn set_file_name(&mut self, uri: &str) {
+        for (_, name, value) in &mut self.system {
+            if *name == FILE_NAME {
+                uri.clone_into(value);
+            }
+        }
+    }
+
+    /// Adds `record`, one JSON value by grammar, as a row.
+    ///
+    /// # Errors
+    /// Why the row is refused; the rows before it are untouched.
+    pub fn push(&mut self, record: &[u8]) -> Result<(), Refusal> {
+        let outcome = std::str::from_utf8(record)
+            .map_err(|error| {
+                let what = format!("byte {} of the record is not UTF-8", error.valid_up_to());
+                Fault::new(Reason::NotUtf8, what)
+            })
+            .and_then(|text| self.push_object(text))
+            .and_then(|()| self.push_system());
+        match outcome {
+            Ok(()) => {
+                self.rows += 1;
+                self.bytes += record.len();
+                Ok(())
+            }
+            Err(fault) => {
+                self.members.truncate(self.rows);
+                Err(fault.into_refusal())
+            }
+        }
+    }
+
+    fn push_object(&mut self, text: &str) -> Result<(), Fault> {
+        if !text.starts_with('{') {
+            let kind = match Jiter::new(text.as_bytes()).peek() {
+                Ok(peek) => scalar::kind(peek),
+                Err(_) => "nothing",
+            };
+            return Err(Fault::new(Reason::NotAnObject, format!("expected a JSON object, found {kind}")));
+        }
+        let mut json = Jiter::with_tape(text.as_bytes(), std::mem::take(&mut self.tape));
+        let outcome = json.peek().map_err(Fault::from);
+        let outcome = outcome.and_then(|_| self.members.push(&mut json, text, self.rows));
+        self.tape = json.into_tape();
+        outcome
+    }
+
+    fn push_system(&mut self) -> Result<(), Fault> {
+        for (at, name, value) in &self.system {
+            if let Some(column) = self.members.column(*at) {
+                column.push_scalar(Scalar::Text(value)).map_err(|fault| fault.within(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows since the last batch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// About how many bytes the rows since the last batch take.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.rows * self.members.fixed_row_bytes()
+    }
+
+    /// The rows since the last batch.
+    ///
+    /// # Errors
+    /// Arrow's, if the columns do not make a batch: a defect of this crate.
+    pub fn finish(&mut self) -> iceberg::Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        let batch = self
+            .members
+            .finish()
+            .and_then(|columns| RecordBatch::try_new_with_options(self.schema.clone(), columns, &options))
+            .map_err(|error| {
+                iceberg::Error::new(iceberg::ErrorKind::Unexpected, "columns make no batch").with_source(error)
+            })?;
+        (self.rows, self.bytes) = (0, 0);
+        Ok(batch)
+    }
+}
+
+/// Whether a column can have this name: not empty, at most 255 bytes (AWS Glue's limit), no control characters.
+pub(crate) fn is_column_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 255 && !name.chars().any(char::is_control)
+}
+
+/// Why a row is refused, while the path of the field is still being put together from the inside out.
+#[derive(Debug)]
+struct Fault {
+    reason: Reason,
+    what: String,
+    path: Vec<String>,
+}
+
+impl Fault {
+    fn new(reason: Reason, what: impl Into<String>) -> Self {
+        Self { reason, what: what.into(), path: Vec::new() }
+    }
+
+    fn mismatch(expected: &str, found: &str) -> Self {
+        Self::new(Reason::TypeMismatch, format!("expected {expected}, found {found}"))
+    }
+
+    fn within(mut self, name: &str) -> Self {
+        self.path.push(name.to_owned());
+        self
+    }
+
+    fn into_refusal(self) -> Refusal {
+        let mut path = String::new();
+        for name in self.path.iter().rev() {
+            if !path.is_empty() && !name.starts_with('[') {
+                path.push('.');
+            }
+            path.push_str(name);
+        }
+        match self.path.is_empty() {
+            true => Refusal::new(self.reason, self.what),
+            false => Refusal::new(self.reason, format!("field {path:?}: {}", self.what)),
+        }
+    }
+}
+
+impl From<JiterError> for Fault {
+    fn from(error: JiterError) -> Self {
+        Self::new(Reason::InvalidJson, format!("{} at byte {} of the record", error.error_type, error.index))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! One JSON value that is no array, object or null -> the value of a primitive Iceberg type.
+//!
+//! The rules, strict so that nothing is damaged silently: a whole number may be spelled `1.0` or `1e3`; a string may
+//! spell a number or a boolean; a decimal is exact or refused; instants are RFC 3339 (UTC where no zone is given) or
+//! whole milliseconds since 1970; a uuid is canonical; binary is base64 (RFC 4648 section 4, padding optional).
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::GeneralPurposeConfig;
+use base64::engine::{DecodePaddingMode, GeneralPurpose};
+use jiter::Peek;
+
+use super::number::{self, Misfit};
+use super::time;
+
+/// A value with what is needed to decode it to any primitive type.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scalar<'a> {
+    /// A string, unescaped.
+    Text(&'a str),
+    /// A number as it is spelled.
+    Number(&'a str),
+    Boolean(bool),
+}
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+impl<'a> Scalar<'a> {
+    pub(super) fn boolean(self) -> Option<bool> {
+        match self {
+            Self::Boolean(value) => Some(value),
+            Self::Text("true") => Some(true),
+            Self::Text("false") => Some(false),
+            _ => None,
+        }
+    }
+
+    pub(super) fn integer<T: TryFrom<i128>>(self) -> Option<T> {
+        self.number().and_then(|text| number::scaled(text, 0).ok()).and_then(|value| T::try_from(value).ok())
+    }
+
+    pub(super) fn float(self) -> Option<f32> {
+        self.number().and_then(|text| number::float(text).ok())
+    }
+
+    pub(super) fn double(self) -> Option<f64> {
+        self.number().and_then(|text| number::double(text).ok())
+    }
+
+    pub(super) fn decimal(self, precision: u32, scale: u32) -> Option<i128> {
+        let limit = 10_i128.checked_pow(precision)?;
+        self.number()
+            .and_then(|text| number::scaled(text, scale).ok())
+            .filter(|value| (-limit < *value) && (*value < limit))
+    }
+
+    pub(super) fn date(self) -> Option<i32> {
+        match self {
+            Self::Text(text) => time::date(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn time_of_day(self) -> Option<i64> {
+        match self {
+            Self::Text(text) => time::time_of_day(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn timestamp_micros(self) -> Option<i64> {
+        match self {
+            Self::Text(text) => time::instant(text).and_then(|(nanos, _)| i64::try_from(nanos.div_euclid(1000)).ok()),
+            Self::Number(_) => self.integer::<i64>()?.checked_mul(1000),
+            Self::Boolean(_) => None,
+        }
+    }
+
+    pub(super) fn timestamp_nanos(self) -> Option<i64> {
+        match self {
+            Self::Text(text) => time::instant(text).and_then(|(nanos, _)| i64::try_from(nanos).ok()),
+            Self::Number(_) => self.integer::<i64>()?.checked_mul(1_000_000),
+            Self::Boolean(_) => None,
+        }
+    }
+
+    pub(super) fn uuid(self) -> Option<[u8; 16]> {
+        match self {
+            // Of the spellings that the parser takes, only the hyphenated one has 36 characters.
+            Self::Text(text) if text.len() == 36 => uuid::Uuid::try_parse(text).ok().map(uuid::Uuid::into_bytes),
+            _ => None,
+        }
+    }
+
+    pub(super) fn binary(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(text) => BASE64.decode(text).ok(),
+            _ => None,
+        }
+    }
+
+    /// The value as text: a string itself, else as JSON spells it.
+    pub(super) fn text(self) -> &'a str {
+        match self {
+            Self::Text(text) | Self::Number(text) => text,
+            Self::Boolean(true) => "true",
+            Self::Boolean(false) => "false",
+        }
+    }
+
+    /// The value's kind for an error message; never the value itself.
+    pub(super) fn describe(self) -> Cow<'static, str> {
+        match self {
+            Self::Text(text) => format!("a string of {} bytes", text.len()).into(),
+            Self::Number(text) => match number::scaled(text, 0) {
+                Ok(_) => "a whole number".into(),
+                Err(Misfit::Fraction) => "a number with a fraction".into(),
+                Err(_) => "a number of more than 38 digits".into(),
+            },
+            Self::Boolean(_) => "a boolean".into(),
+        }
+    }
+
+    /// The text of a number, or of a string that may spell one.
+    fn number(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) | Self::Number(text) => Some(text),
+            Self::Boolean(_) => None,
+        }
+    }
+}
+
+/// The kind of the value that a parser stands at.
+pub(super) fn kind(peek: Peek) -> &'static str {
+    match peek {
+        Peek::Null => "null",
+        Peek::True | Peek::False => "a boolean",
+        Peek::String => "a string",
+        Peek::Array => "an array",
+        Peek::Object => "an object",
+        _ => "a number",
+    }
+}

@@ -1,0 +1,117 @@
+//! A table definition file -> what creates the table.
+//!
+//! In: JSON in the shape of the Iceberg REST catalog specification's `CreateTableRequest` (`name`, `schema`,
+//! `partition-spec`, `write-order`, `properties`). Out: a [`TableDefinition`]. It only ever creates a table: once the
+//! table exists, its own schema, spec and properties count.
+
+use std::collections::HashMap;
+
+use iceberg::spec::{Schema, SortOrder, Transform, UnboundPartitionField, UnboundPartitionSpec};
+use iceberg::{ErrorKind, TableCreation};
+use records::enrich::{PARTITION_DATE, PARTITION_HOUR};
+use serde::Deserialize;
+
+/// How to create a table (Iceberg REST catalog specification, `CreateTableRequest`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TableDefinition {
+    /// The table's name within its namespace.
+    pub name: String,
+    /// The columns.
+    pub schema: Schema,
+    /// How rows are told apart into partitions.
+    #[serde(default)]
+    pub partition_spec: Option<UnboundPartitionSpec>,
+    /// The order that engines should keep when they rewrite files.
+    #[serde(default)]
+    pub write_order: Option<SortOrder>,
+    /// Table properties, such as `write.parquet.compression-codec`.
+    #[serde(default)]
+    pub properties: HashMap<String, String>,
+}
+
+impl TableDefinition {
+    /// Reads a definition from JSON.
+    ///
+    /// # Errors
+    /// Where `json` departs from the shape of a `CreateTableRequest`.
+    pub fn parse(json: &[u8]) -> iceberg::Result<Self> {
+        serde_json::from_slice(json).map_err(|error| {
+            let what = format!(
+                "this is no table definition ({error}); expected a CreateTableRequest of the Iceberg REST \
+                 specification: name, schema, partition-spec, write-order, properties"
+            );
+            iceberg::Error::new(ErrorKind::DataInvalid, what)
+        })
+    }
+
+    /// A table of an inferred `schema`, partitioned by the transform function's date and hour, in zstd.
+    ///
+    /// # Errors
+    /// `schema` lacks one of those columns.
+    pub fn inferred(name: &str, schema: Schema) -> iceberg::Result<Self> {
+        let fields = [PARTITION_DATE, PARTITION_HOUR]
+            .into_iter()
+            .map(|column| {
+                let source_id = schema.field_id_by_name(column).ok_or_else(|| {
+                    iceberg::Error::new(ErrorKind::DataInvalid, format!("the schema lacks {column}"))
+                })?;
+                Ok(UnboundPartitionField::builder()
+                    .source_id(source_id)
+                    .name(column.to_owned())
+                    .transform(Transform::Identity)
+                    .build())
+            })
+            .collect::<iceberg::Result<Vec<_>>>()?;
+        let partition_spec = UnboundPartitionSpec::builder().add_partition_fields(fields)?.build();
+        let properties = HashMap::from([
+            ("write.parquet.compression-codec".to_owned(), "zstd".to_owned()),
+            ("write.target-file-size-bytes".to_owned(), (128 * 1024 * 1024).to_string()),
+        ]);
+        Ok(Self {
+            name: name.to_owned(),
+            schema,
+            partition_spec: Some(partition_spec),
+            write_order: None,
+            properties,
+        })
+    }
+
+    pub(crate) fn into_creation(self, name: &str) -> TableCreation {
+        TableCreation::builder()
+            .name(name.to_owned())
+            .schema(self.schema)
+            .partition_spec_opt(self.partition_spec)
+            .sort_order_opt(self.write_order)
+            .properties(self.properties)
+            .build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_table_is_a_definition() {
+        let definition = TableDefinition::parse(include_bytes!("../../../tables/user_events.json")).unwrap();
+        assert_eq!(definition.name, "user_events");
+        let columns: Vec<String> = definition
+            .schema
+            .as_struct()
+            .fields()
+            .iter()
+            .map(|field| format!("{} {}", field.name, field.field_type))
+            .collect();
+        assert_eq!(columns[0], "record_id string");
+        assert!(columns.contains(&"ingestion_timestamp timestamptz".to_owned()));
+        assert_eq!(definition.properties["write.parquet.compression-codec"], "snappy");
+        assert!(definition.partition_spec.is_some());
+    }
+
+    #[test]
+    fn what_is_no_definition_says_where() {
+        let error = TableDefinition::parse(br#"{"name": "x"}"#).unwrap_err();
+        assert!(error.message().contains("missing field `schema`"), "{error}");
+    }
+}

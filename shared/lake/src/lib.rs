@@ -1,0 +1,25 @@
+//! Raw objects of JSON records -> a committed snapshot of an Iceberg table.
+//!
+//! In: URIs of objects with their tokens. Out: an [`Outcome`]: what became of each object, and the snapshot. The data
+//! goes one way: object -> bytes -> record frames -> rows and rejections -> batches -> data files and quarantine ->
+//! snapshot. No event types of AWS are known here.
+
+mod append;
+mod catalog;
+mod commit;
+mod decode;
+mod definition;
+mod infer;
+mod quarantine;
+mod read;
+mod source;
+mod token;
+mod write;
+
+pub use append::{AppendOptions, Limits, ObjectOutcome, Outcome, SourceObject, Status, append};
+pub use catalog::{CATALOG_NAME, Lake};
+pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
+pub use definition::TableDefinition;
+pub use infer::Inference;
+pub use token::{SUMMARY_KEY, Token};
+pub use write::WriteLimits;

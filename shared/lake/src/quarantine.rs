@@ -1,0 +1,174 @@
+//! What was rejected of one object -> a file of JSON lines under the errors prefix.
+//!
+//! In: refusals with the bytes they are about. Out: `<errors>/quarantine/<table>/<bucket>/<key>.<version>.jsonl`, one
+//! object a line: `errorCode`, `errorMessage` and `rawData` (base64) as Firehose writes its own failed records (Amazon Data
+//! Firehose Developer Guide, "Handle failure in data transformation"), and `object`, `offset` (bytes into the
+//! decompressed object) and `row` (from 1). A rejection of the object's remainder names a copy of the object
+//! instead of `rawData`. The file's name and content depend on the object alone: a retry overwrites it with the same.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use iceberg::Result;
+use iceberg::io::{FileIO, FileWrite};
+use records::rejection::Refusal;
+use serde::Serialize;
+
+use crate::append::SourceObject;
+
+const BUFFER_BYTES: usize = 1024 * 1024;
+const COPY_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What of an object is rejected.
+#[derive(Debug)]
+pub(crate) struct Rejection {
+    pub(crate) refusal: Refusal,
+    /// Where it begins in the decompressed object, in bytes.
+    pub(crate) offset: u64,
+    /// Which record of the object, from 1.
+    pub(crate) row: u64,
+    /// The record, or None where the rest of the object cannot be cut into records.
+    pub(crate) bytes: Option<Vec<u8>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    error_code: &'a str,
+    error_message: &'a str,
+    remedy: &'a str,
+    object: &'a str,
+    offset: u64,
+    row: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_object: Option<&'a str>,
+}
+
+/// Writes the quarantine of one table.
+pub(crate) struct Quarantine {
+    file_io: FileIO,
+    errors_uri: String,
+    table: String,
+    open: Option<OpenFile>,
+}
+
+struct OpenFile {
+    object: SourceObject,
+    file: Box<dyn FileWrite>,
+    buffer: Vec<u8>,
+    has_copy: bool,
+}
+
+impl Quarantine {
+    pub(crate) fn new(file_io: FileIO, errors_uri: &str, table: &str) -> Self {
+        let errors_uri = errors_uri.trim_end_matches('/').to_owned();
+        Self { file_io, errors_uri, table: table.to_owned(), open: None }
+    }
+
+    /// Adds a rejection of `object`. The rejections of an object come one after the other, then [`Quarantine::close`].
+    pub(crate) async fn add(&mut self, object: &SourceObject, rejection: &Rejection) -> Result<()> {
+        let copy = self.uri("objects", object, "");
+        let path = self.uri("quarantine", object, ".jsonl");
+        let open = match &mut self.open {
+            Some(open) => open,
+            empty => {
+                let file = self.file_io.new_output(path)?.writer().await?;
+                empty.insert(OpenFile { object: object.clone(), file, buffer: Vec::new(), has_copy: false })
+            }
+        };
+        if rejection.bytes.is_none() && !open.has_copy {
+            copy_object(&self.file_io, &object.uri, &copy).await?;
+            open.has_copy = true;
+        }
+        let line = Line {
+            error_code: rejection.refusal.reason.code(),
+            error_message: &rejection.refusal.message,
+            remedy: rejection.refusal.reason.remedy(),
+            object: &object.uri,
+            offset: rejection.offset,
+            row: rejection.row,
+            raw_data: rejection.bytes.as_ref().map(|bytes| STANDARD.encode(bytes)),
+            raw_object: rejection.bytes.is_none().then_some(copy.as_str()),
+        };
+        serde_json::to_writer(&mut open.buffer, &line).map_err(|error| {
+            iceberg::Error::new(iceberg::ErrorKind::Unexpected, "cannot write a quarantine line").with_source(error)
+        })?;
+        open.buffer.push(b'\n');
+        if open.buffer.len() >= BUFFER_BYTES {
+            open.file.write(Bytes::from(std::mem::take(&mut open.buffer))).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the file of the current object, if anything of it was rejected.
+    pub(crate) async fn close(&mut self) -> Result<()> {
+        if let Some(mut open) = self.open.take() {
+            tracing::debug!(object = open.object.uri, "quarantine written");
+            if !open.buffer.is_empty() {
+                open.file.write(Bytes::from(open.buffer)).await?;
+            }
+            open.file.close().await?;
+        }
+        Ok(())
+    }
+
+    fn uri(&self, folder: &str, object: &SourceObject, suffix: &str) -> String {
+        let version = object.token.version_text();
+        let (bucket, key) = (safe_path(&object.bucket), safe_path(&object.key));
+        format!("{}/{folder}/{}/{bucket}/{key}.{version}{suffix}", self.errors_uri, self.table)
+    }
+}
+
+/// Whether `uri` is a file that the quarantine wrote: to read it as raw input would never end.
+pub(crate) fn is_quarantined(uri: &str, errors_uri: &str) -> bool {
+    uri.strip_prefix(errors_uri.trim_end_matches('/'))
+        .is_some_and(|rest| rest.starts_with("/quarantine/") || rest.starts_with("/objects/"))
+}
+
+/// `key` with the segments escaped that a file system would not take as names.
+fn safe_path(key: &str) -> String {
+    let segments: Vec<String> = key
+        .split('/')
+        .map(|segment| match segment {
+            "" => "%".to_owned(),
+            "." => "%2E".to_owned(),
+            ".." => "%2E%2E".to_owned(),
+            name => name.replace('%', "%25").replace('#', "%23").replace('?', "%3F"),
+        })
+        .collect();
+    segments.join("/")
+}
+
+async fn copy_object(file_io: &FileIO, from: &str, to: &str) -> Result<()> {
+    let input = file_io.new_input(from)?;
+    let size_bytes = input.metadata().await?.size;
+    let reader = input.reader().await?;
+    let mut writer = file_io.new_output(to)?.writer().await?;
+    let mut start = 0;
+    while start < size_bytes {
+        let end = size_bytes.min(start + COPY_BYTES);
+        writer.write(reader.read(start..end).await?).await?;
+        start = end;
+    }
+    writer.close().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_leaves_the_quarantine() {
+        assert_eq!(safe_path("../a/./b//c%2F#?.gz"), "%2E%2E/a/%2E/b/%/c%252F%23%3F.gz");
+    }
+
+    #[test]
+    fn our_own_output_is_known() {
+        assert!(is_quarantined("s3://b/errors/quarantine/t/x.jsonl", "s3://b/errors/"));
+        assert!(is_quarantined("s3://b/errors/objects/t/x", "s3://b/errors"));
+        assert!(!is_quarantined("s3://b/errors/processing-failed/x", "s3://b/errors"));
+        assert!(!is_quarantined("s3://b/raw/quarantine/x", "s3://b/errors"));
+    }
+}

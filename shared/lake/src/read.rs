@@ -1,0 +1,254 @@
+//! Objects -> rows and rejections, on a thread of their own.
+//!
+//! In: objects that exist. Out: [`Step`]s through a short channel, in the order of the objects and of their records.
+//! Fetching, decoding and writing thus go on at the same time, and none of them runs ahead of the others by more than
+//! the channel holds.
+
+use std::time::Instant;
+
+use arrow_array::RecordBatch;
+use iceberg::io::FileIO;
+use iceberg::spec::Schema;
+use iceberg::{Error, ErrorKind, Result};
+use records::frame::{Frame, Framer};
+use records::rejection::{Reason, Refusal};
+use records::scan::Fault;
+use tokio::sync::mpsc;
+
+use crate::append::{Limits, SourceObject};
+use crate::decode::RowDecoder;
+use crate::infer::Inference;
+use crate::quarantine::Rejection;
+use crate::source::{Damage, ObjectReader, decompress};
+
+/// Steps that the reader may be ahead of the writer. A batch is a step.
+const STEPS_AHEAD: usize = 2;
+/// Rows of a batch at most, however short they are.
+const BATCH_ROWS: usize = 64 * 1024;
+
+/// An object to read.
+pub(crate) struct Reading {
+    /// Its index in the invocation.
+    pub(crate) at: usize,
+    pub(crate) object: SourceObject,
+    pub(crate) size_bytes: u64,
+}
+
+/// What reading gives, one after the other.
+pub(crate) enum Step {
+    /// Rows of one or several objects; an error is a defect.
+    Rows(Result<RecordBatch>),
+    /// A record of object `.0` is refused.
+    Rejected(usize, Rejection),
+    /// Object `at` was read to its end. Its last rows may still come.
+    Finished { at: usize, rows: u64, rejected: u64 },
+    /// The storage failed on object `.0`; nothing follows.
+    Failed(usize, Error),
+    /// There was no time for object `.0`.
+    NotReached(usize),
+}
+
+/// Reads `readings` into `decoder`'s batches. Objects that are not begun before `until` are not begun at all.
+pub(crate) fn rows(
+    file_io: FileIO,
+    readings: Vec<Reading>,
+    decoder: RowDecoder,
+    limits: Limits,
+    until: Instant,
+) -> mpsc::Receiver<Step> {
+    let (sender, receiver) = mpsc::channel(STEPS_AHEAD);
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let _within = runtime.enter();
+        // A closed channel means that nobody wants the rest.
+        let _ = Reader { file_io, decoder, limits, until, sender }.run(readings);
+    });
+    receiver
+}
+
+struct Reader {
+    file_io: FileIO,
+    decoder: RowDecoder,
+    limits: Limits,
+    until: Instant,
+    sender: mpsc::Sender<Step>,
+}
+
+/// The writer has gone away.
+struct Closed;
+
+impl Reader {
+    fn run(mut self, readings: Vec<Reading>) -> std::result::Result<(), Closed> {
+        for reading in readings {
+            if Instant::now() >= self.until {
+                self.send(Step::NotReached(reading.at))?;
+                continue;
+            }
+            self.decoder.set_file_name(&reading.object.uri);
+            if let Err(error) = self.read(&reading)? {
+                return self.send(Step::Failed(reading.at, error));
+            }
+        }
+        self.flush()
+    }
+
+    /// One object. The inner error is the storage's.
+    fn read(&mut self, reading: &Reading) -> std::result::Result<Result<()>, Closed> {
+        let at = reading.at;
+        let (mut rows, mut rejected) = (0, 0);
+        let mut outcome = Content::open(&self.file_io, reading, self.limits);
+        let damage = loop {
+            let content = match &mut outcome {
+                Ok(content) => content,
+                Err(Interrupted::Storage(error)) => {
+                    return Ok(Err(std::mem::replace(error, Error::new(ErrorKind::Unexpected, "reported before"))));
+                }
+                Err(Interrupted::Damage(refusal)) => break Some((refusal.clone(), 0)),
+            };
+            let row = rows + rejected + 1;
+            let rejection = match content.next_frame() {
+                Ok(None) => break None,
+                Ok(Some(Frame::Record { offset, text })) => match self.decoder.push(text) {
+                    Ok(()) => {
+                        rows += 1;
+                        None
+                    }
+                    Err(refusal) => Some(Rejection { refusal, offset, row, bytes: Some(text.to_vec()) }),
+                },
+                Ok(Some(frame)) => Some(rejection_of(&frame, row)),
+                Err(Interrupted::Storage(error)) => return Ok(Err(error)),
+                Err(Interrupted::Damage(refusal)) => {
+                    let (offset, rest) = content.framer.remainder();
+                    if !rest.trim_ascii().is_empty() {
+                        let what = "the object is damaged in the middle of this record";
+                        let refusal = Refusal::new(Reason::Truncated, what);
+                        let rejection = Rejection { refusal, offset, row, bytes: Some(rest.to_vec()) };
+                        rejected += 1;
+                        self.send(Step::Rejected(at, rejection))?;
+                    }
+                    break Some((refusal, offset));
+                }
+            };
+            if let Some(rejection) = rejection {
+                rejected += 1;
+                self.send(Step::Rejected(at, rejection))?;
+            }
+            if self.decoder.bytes() >= self.limits.batch_bytes || self.decoder.rows() >= BATCH_ROWS {
+                self.flush()?;
+            }
+        };
+        if let Some((refusal, offset)) = damage {
+            let rejection = Rejection { refusal, offset, row: rows + rejected + 1, bytes: None };
+            self.send(Step::Rejected(at, rejection))?;
+            rejected += 1;
+        }
+        self.send(Step::Finished { at, rows, rejected })?;
+        Ok(Ok(()))
+    }
+
+    fn flush(&mut self) -> std::result::Result<(), Closed> {
+        if self.decoder.rows() == 0 {
+            return Ok(());
+        }
+        let batch = self.decoder.finish();
+        self.send(Step::Rows(batch))
+    }
+
+    fn send(&self, step: Step) -> std::result::Result<(), Closed> {
+        self.sender.blocking_send(step).map_err(|_| Closed)
+    }
+}
+
+/// The rejection of a frame that is no record.
+fn rejection_of(frame: &Frame<'_>, row: u64) -> Rejection {
+    match frame {
+        Frame::Record { offset, text } | Frame::Broken { offset, text, fault: Fault::Incomplete } => {
+            let refusal = Refusal::new(Reason::Truncated, "the object ends in the middle of this record");
+            Rejection { refusal, offset: *offset, row, bytes: Some(text.to_vec()) }
+        }
+        Frame::Broken { offset, text, fault } => {
+            let refusal = Refusal::new(Reason::InvalidJson, fault.describe(text));
+            Rejection { refusal, offset: *offset, row, bytes: Some(text.to_vec()) }
+        }
+        Frame::TooLarge { offset, length } => {
+            let refusal = Refusal::new(Reason::RecordTooLarge, format!("the record is {length} bytes long"));
+            Rejection { refusal, offset: *offset, row, bytes: None }
+        }
+    }
+}
+
+/// The schema of all `readings`, and the objects whose storage failed.
+///
+/// # Errors
+/// No schema can be made: a defect.
+pub(crate) async fn infer(
+    file_io: &FileIO,
+    readings: Vec<Reading>,
+    limits: Limits,
+) -> Result<(Schema, Vec<(usize, Error)>)> {
+    let file_io = file_io.clone();
+    let runtime = tokio::runtime::Handle::current();
+    let task = tokio::task::spawn_blocking(move || {
+        let _within = runtime.enter();
+        let mut inference = Inference::default();
+        let mut failed = Vec::new();
+        for reading in readings {
+            if let Err(Interrupted::Storage(error)) = observe(&file_io, &reading, limits, &mut inference) {
+                failed.push((reading.at, error));
+            }
+        }
+        inference.schema().map(|schema| (schema, failed))
+    });
+    task.await.map_err(|error| Error::new(ErrorKind::Unexpected, "inference ended early").with_source(error))?
+}
+
+fn observe(
+    file_io: &FileIO,
+    reading: &Reading,
+    limits: Limits,
+    inference: &mut Inference,
+) -> std::result::Result<(), Interrupted> {
+    let mut content = Content::open(file_io, reading, limits)?;
+    while let Some(frame) = content.next_frame()? {
+        if let Frame::Record { text, .. } = frame {
+            inference.observe(text);
+        }
+    }
+    Ok(())
+}
+
+/// The frames of one object.
+struct Content {
+    framer: Framer<Box<dyn std::io::Read + Send>>,
+    failure: crate::source::Failure,
+}
+
+/// Why an object cannot be read further.
+enum Interrupted {
+    /// The storage failed: later it may not.
+    Storage(Error),
+    /// The content is damaged, or not of a known kind.
+    Damage(Refusal),
+}
+
+impl Content {
+    fn open(file_io: &FileIO, reading: &Reading, limits: Limits) -> std::result::Result<Self, Interrupted> {
+        let raw = ObjectReader::open(file_io.clone(), reading.object.uri.clone(), reading.size_bytes);
+        let failure = raw.failure();
+        match decompress(raw, &reading.object.key, limits.decompressed_bytes) {
+            Ok(content) => Ok(Self { framer: Framer::new(content, limits.record_bytes), failure }),
+            Err(error) => Err(interrupted(&failure, &error)),
+        }
+    }
+
+    fn next_frame(&mut self) -> std::result::Result<Option<Frame<'_>>, Interrupted> {
+        self.framer.next_frame().map_err(|error| interrupted(&self.failure, &error))
+    }
+}
+
+fn interrupted(failure: &crate::source::Failure, error: &std::io::Error) -> Interrupted {
+    match failure.take() {
+        Some(error) => Interrupted::Storage(error),
+        None => Interrupted::Damage(Damage::of(error)),
+    }
+}

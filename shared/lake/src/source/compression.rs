@@ -1,0 +1,234 @@
+//! Compressed bytes -> content.
+//!
+//! In: an object's bytes and name. Out: a reader of its content. The format is told by the first bytes, and by the
+//! name only where they say nothing (Hadoop's snappy has no mark): names lie more often than content does. Firehose
+//! writes gzip, zip, snappy (framed) and Hadoop-compatible snappy (Amazon Data Firehose Developer Guide, "Configure
+//! destination settings"); zstd is for other writers. Refused: formats that are known but not read here, and content
+//! beyond `max_bytes` of a compressed object.
+
+use std::io::{self, BufRead as _, BufReader, Read};
+
+use records::rejection::{Reason, Refusal};
+
+use super::zip::ZipReader;
+
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Marks of formats that hold no JSON text.
+const FOREIGN: [(&[u8], &str); 8] = [
+    (b"\xFD7zXZ\0", "xz"),
+    (b"BZh", "bzip2"),
+    (b"\x04\x22\x4D\x18", "lz4"),
+    (b"PAR1", "Parquet"),
+    (b"Obj\x01", "Avro"),
+    (b"ORC", "ORC"),
+    (b"7z\xBC\xAF\x27\x1C", "7z"),
+    (b"\x1F\x9D", "compress"),
+];
+
+/// Why content ends early, for an error that is not the storage's.
+#[derive(Debug)]
+pub(crate) struct Damage;
+
+impl Damage {
+    /// What `error`, from the reader that [`decompress`] made, says of the object.
+    pub(crate) fn of(error: &io::Error) -> Refusal {
+        if let Some(refusal) = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+            return refusal.clone();
+        }
+        let what = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the compressed object ends in the middle".to_owned(),
+            _ => format!("the object cannot be decompressed from here on: {error}"),
+        };
+        Refusal::new(Reason::CorruptCompression, what)
+    }
+}
+
+/// The content of the object `name` whose bytes `raw` gives; at most `max_bytes` where it is compressed.
+///
+/// # Errors
+/// A [`Refusal`] within the error for a format that is not read, else `raw`'s error.
+pub(crate) fn decompress(
+    raw: impl Read + Send + 'static,
+    name: &str,
+    max_bytes: u64,
+) -> io::Result<Box<dyn Read + Send>> {
+    let mut raw = BufReader::with_capacity(BUFFER_BYTES, raw);
+    let head = raw.fill_buf()?;
+    let name = name.to_ascii_lowercase();
+    let named_snappy = name.ends_with(".snappy") || name.ends_with(".hsnappy");
+    let content: Box<dyn Read + Send> = match head {
+        [0x1F, 0x8B, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+        // A frame, or a skippable frame before it (RFC 8878 section 3.1).
+        [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => {
+            Box::new(zstd::stream::read::Decoder::with_buffer(raw)?)
+        }
+        [0xFF, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Box::new(snap::read::FrameDecoder::new(raw)),
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Box::new(ZipReader::new(raw)),
+        // Hadoop's blocks begin with their length, big endian and far below 16 MiB. JSON text never begins with 0.
+        [0, ..] if named_snappy => Box::new(HadoopSnappyReader { raw, block: Vec::new(), at: 0, left: 0 }),
+        _ => {
+            if let Some((_, format)) = FOREIGN.iter().find(|(mark, _)| head.starts_with(mark)) {
+                let what = format!("the object is {format}");
+                return Err(io::Error::other(Refusal::new(Reason::UnknownCompression, what)));
+            }
+            return Ok(Box::new(raw));
+        }
+    };
+    Ok(Box::new(Ceiling { content, left: max_bytes, max_bytes }))
+}
+
+/// Refuses content beyond a number of bytes.
+struct Ceiling<R> {
+    content: R,
+    left: u64,
+    max_bytes: u64,
+}
+
+impl<R: Read> Read for Ceiling<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let wanted = out.len().min(usize::try_from(self.left.saturating_add(1)).unwrap_or(usize::MAX));
+        let count = self.content.read(&mut out[..wanted])?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
+            let what = format!("the object decompresses to more than {} bytes", self.max_bytes);
+            io::Error::other(Refusal::new(Reason::DecompressionLimit, what))
+        })?;
+        Ok(count)
+    }
+}
+
+/// Hadoop's snappy: blocks of a content length and chunks of a compressed length and raw snappy, all big endian.
+struct HadoopSnappyReader<R> {
+    raw: BufReader<R>,
+    block: Vec<u8>,
+    at: usize,
+    /// Content bytes of the current block that its further chunks hold.
+    left: usize,
+}
+
+/// No writer makes larger ones; a length beyond is damage, not a reason to allocate.
+const MAX_CHUNK_BYTES: usize = 64 * 1024 * 1024;
+
+impl<R: Read> HadoopSnappyReader<R> {
+    fn next_chunk(&mut self) -> io::Result<bool> {
+        while self.left == 0 {
+            if self.raw.fill_buf()?.is_empty() {
+                return Ok(false);
+            }
+            self.left = self.length()?;
+        }
+        let mut compressed = vec![0; self.length()?];
+        self.raw.read_exact(&mut compressed)?;
+        let invalid = |error: snap::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let length = snap::raw::decompress_len(&compressed).map_err(invalid)?;
+        if length > self.left {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a snappy chunk is longer than its block"));
+        }
+        self.block = snap::raw::Decoder::new().decompress_vec(&compressed).map_err(invalid)?;
+        self.left -= length;
+        self.at = 0;
+        Ok(true)
+    }
+
+    fn length(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; 4];
+        self.raw.read_exact(&mut bytes)?;
+        let length = u32::from_be_bytes(bytes) as usize;
+        if length > MAX_CHUNK_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a snappy block has an impossible length"));
+        }
+        Ok(length)
+    }
+}
+
+impl<R: Read> Read for HadoopSnappyReader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.block.len() {
+            if !self.next_chunk()? {
+                return Ok(0);
+            }
+        }
+        let count = (&self.block[self.at..]).read(out)?;
+        self.at += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const TEXT: &str = "{\"a\":1}\n{\"a\":2}\n";
+
+    fn content(raw: Vec<u8>, name: &str) -> io::Result<String> {
+        let mut text = String::new();
+        decompress(io::Cursor::new(raw), name, 1 << 20)?.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn hadoop_snappy(blocks: &[&[&str]]) -> Vec<u8> {
+        let mut raw = Vec::new();
+        for block in blocks {
+            let length: usize = block.iter().map(|chunk| chunk.len()).sum();
+            raw.extend_from_slice(&(length as u32).to_be_bytes());
+            for chunk in *block {
+                let chunk = snap::raw::Encoder::new().compress_vec(chunk.as_bytes()).unwrap();
+                raw.extend_from_slice(&(chunk.len() as u32).to_be_bytes());
+                raw.extend_from_slice(&chunk);
+            }
+        }
+        raw
+    }
+
+    #[test]
+    fn every_format_is_told_by_its_content_whatever_its_name() {
+        let mut framed = snap::write::FrameEncoder::new(Vec::new());
+        framed.write_all(TEXT.as_bytes()).unwrap();
+        for raw in [
+            TEXT.as_bytes().to_vec(),
+            gzip(TEXT),
+            [gzip(&TEXT[..8]), gzip(&TEXT[8..])].concat(),
+            zstd::encode_all(TEXT.as_bytes(), 1).unwrap(),
+            framed.into_inner().unwrap(),
+        ] {
+            for name in ["x.gz", "x", "x.zip", "x.snappy"] {
+                assert_eq!(content(raw.clone(), name).unwrap(), TEXT, "{name}");
+            }
+        }
+        assert_eq!(content(Vec::new(), "x.gz").unwrap(), "");
+    }
+
+    #[test]
+    fn hadoop_snappy_is_told_by_its_name() {
+        let raw = hadoop_snappy(&[&[&TEXT[..3], &TEXT[3..8]], &[], &[&TEXT[8..]]]);
+        assert_eq!(content(raw.clone(), "x.hsnappy").unwrap(), TEXT);
+        assert_eq!(content(raw[..raw.len() - 1].to_vec(), "x.snappy").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let hostile = [vec![0, 0, 0, 8], vec![0xFF; 4]].concat();
+        assert_eq!(content(hostile, "x.snappy").unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let reason = |raw: Vec<u8>| Damage::of(&content(raw, "x").unwrap_err()).reason;
+        let whole = gzip(&TEXT.repeat(1000));
+        assert_eq!(reason(whole[..whole.len() - 9].to_vec()), Reason::CorruptCompression);
+        assert_eq!(reason([whole.clone(), b"junk".to_vec()].concat()), Reason::CorruptCompression);
+        assert_eq!(reason(b"PAR1....".to_vec()), Reason::UnknownCompression);
+        assert_eq!(reason(gzip(&TEXT.repeat(100_000))), Reason::DecompressionLimit);
+        assert_eq!(reason(zstd::encode_all(vec![0; 4 << 20].as_slice(), 1).unwrap()), Reason::DecompressionLimit);
+    }
+
+    #[test]
+    fn the_ceiling_itself_is_allowed() {
+        let text = "x".repeat(1 << 20);
+        assert_eq!(content(gzip(&text), "x").unwrap().len(), 1 << 20);
+    }
+}

@@ -1,0 +1,107 @@
+//! A raw object -> its decompressed bytes, as a stream.
+//!
+//! In: the URI of an object. Out: a [`Read`] over its content, for a thread that may block. The object is fetched in
+//! ranges ahead of the reader and never held whole. What goes wrong is told apart: the storage failed (the object may
+//! be read later) or the content is damaged (it never will be).
+
+mod compression;
+mod zip;
+
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Buf as _, Bytes};
+use iceberg::ErrorKind;
+use iceberg::io::FileIO;
+use tokio::sync::mpsc;
+
+pub(crate) use self::compression::{Damage, decompress};
+
+/// Bytes of one range request.
+const RANGE_BYTES: u64 = 4 * 1024 * 1024;
+/// Ranges fetched ahead of the reader.
+const RANGES_AHEAD: usize = 2;
+
+/// A stored object while it is fetched.
+pub(crate) struct ObjectReader {
+    ranges: mpsc::Receiver<iceberg::Result<Bytes>>,
+    current: Bytes,
+    /// Bytes of the object that are still to come.
+    left: u64,
+    failure: Failure,
+}
+
+/// The storage's error, kept for whoever handed the reader on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Failure(Arc<Mutex<Option<iceberg::Error>>>);
+
+impl Failure {
+    /// The error, if it was the storage that failed.
+    pub(crate) fn take(&self) -> Option<iceberg::Error> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<iceberg::Error>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ObjectReader {
+    /// Starts to fetch `size_bytes` bytes of the object at `uri`. Must be called within a tokio runtime.
+    pub(crate) fn open(file_io: FileIO, uri: String, size_bytes: u64) -> Self {
+        let (sender, ranges) = mpsc::channel(RANGES_AHEAD);
+        tokio::spawn(async move {
+            if let Err(error) = fetch(&file_io, &uri, size_bytes, &sender).await {
+                // A reader that has gone away has no use for the error.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Self { ranges, current: Bytes::new(), left: size_bytes, failure: Failure::default() }
+    }
+
+    pub(crate) fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+}
+
+async fn fetch(
+    file_io: &FileIO,
+    uri: &str,
+    size_bytes: u64,
+    sender: &mpsc::Sender<iceberg::Result<Bytes>>,
+) -> iceberg::Result<()> {
+    let reader = file_io.new_input(uri)?.reader().await?;
+    let mut start = 0;
+    while start < size_bytes {
+        let end = size_bytes.min(start + RANGE_BYTES);
+        let range = reader.read(start..end).await?;
+        if sender.send(Ok(range)).await.is_err() {
+            break;
+        }
+        start = end;
+    }
+    Ok(())
+}
+
+impl Read for ObjectReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            let error = match self.ranges.blocking_recv() {
+                None if self.left == 0 => return Ok(0),
+                None => iceberg::Error::new(ErrorKind::Unexpected, "fetching the object ended early"),
+                Some(Ok(range)) => {
+                    self.left = self.left.saturating_sub(range.len() as u64);
+                    self.current = range;
+                    continue;
+                }
+                Some(Err(error)) => error,
+            };
+            let message = error.to_string();
+            *self.failure.lock() = Some(error);
+            return Err(io::Error::other(message));
+        }
+        let count = out.len().min(self.current.len());
+        self.current.copy_to_slice(&mut out[..count]);
+        Ok(count)
+    }
+}

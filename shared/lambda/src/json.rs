@@ -1,0 +1,61 @@
+//! Helpers for reading AWS's JSON by borrowed parts.
+
+use std::borrow::{Borrow, Cow};
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A JSON string, borrowed where it has no escapes. (serde borrows in `Cow<str>`, but not in
+/// `Option<Cow<str>>`.)
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The members of a JSON object, their values as text; `None` if `json` is no object.
+pub(crate) fn members(json: &str) -> Option<BTreeMap<Text<'_>, &RawValue>> {
+    serde_json::from_str(json).ok()
+}
+
+/// The content of a string or the text of any other value: what AWS writes now as a number, now as a string.
+pub(crate) fn content(value: &RawValue) -> Cow<'_, str> {
+    match serde_json::from_str::<Text<'_>>(value.get()) {
+        Ok(text) => text.0,
+        Err(_) => Cow::Borrowed(value.get()),
+    }
+}
+
+/// What stands in the place of an expected event, for error messages: `found keys: a, b`.
+pub(crate) fn found(json: &str) -> String {
+    const SHOWN: usize = 20;
+    let Some(members) = members(json) else {
+        return match json.trim_start().chars().next() {
+            Some('[') => "found an array".to_owned(),
+            Some('{') => "found an object with errors".to_owned(),
+            None => "found nothing".to_owned(),
+            Some(_) => "found no object".to_owned(),
+        };
+    };
+    if members.is_empty() {
+        return "found an empty object".to_owned();
+    }
+    let mut keys: Vec<&str> = members.keys().take(SHOWN).map(|key| &**key).collect();
+    if members.len() > SHOWN {
+        keys.push("...");
+    }
+    format!("found keys: {}", keys.join(", "))
+}

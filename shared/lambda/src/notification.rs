@@ -1,0 +1,588 @@
+//! What S3 tells about new objects, by whichever way it comes.
+//!
+//! In: the JSON of an invocation: an S3 event, an SNS event, an EventBridge event, or SQS messages whose
+//! bodies hold one of these or an SNS envelope around them. Out: the objects to append, per message, so that
+//! each message can be acknowledged alone. Events other than the creation of an object are set aside by name.
+//! Refused: an invocation of no known shape as a whole; a message that cannot be read alone, its neighbours
+//! go through.
+//!
+//! AWS: "Event message structure" and "EventBridge event message structure" (Amazon S3), "Using Lambda with
+//! Amazon SQS", "Amazon SNS message and JSON formats".
+
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+
+use crate::json::{self, Text};
+
+/// The object notifications of one invocation.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// Who invoked the function.
+    pub source: Source,
+    /// The messages, in order.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Who invoked the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An SQS event source, which takes a [`BatchResponse`].
+    Sqs,
+    /// S3, SNS, EventBridge or a person: a failure is reported by failing the invocation.
+    Direct,
+}
+
+/// One message.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// SQS's `messageId`.
+    pub message_id: Option<String>,
+    /// The objects that were created, or why the message cannot be read and what to do about it.
+    pub objects: Result<Vec<ObjectRef>, String>,
+    /// What the message tells besides: `s3:TestEvent`, `ObjectRemoved:Delete key`.
+    pub ignored: Vec<String>,
+}
+
+/// An object that was created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectRef {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The key, decoded.
+    pub key: String,
+    /// Size in bytes.
+    pub size: Option<u64>,
+    /// ETag, without quotes.
+    pub etag: Option<String>,
+    /// The version, in a bucket with versioning.
+    pub version_id: Option<String>,
+    /// Orders the events of one key: hexadecimal, to be padded with zeros on the left and compared as text.
+    pub sequencer: Option<String>,
+    /// When S3 finished the request, in milliseconds since the Unix epoch.
+    pub event_time_millis: Option<i64>,
+}
+
+/// An invocation or a message of no known shape, or with a part that cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotificationError(String);
+
+/// The answer to SQS: these messages come again, all others are done (AWS: "Implementing partial batch
+/// responses").
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchResponse {
+    /// The messages to be delivered again.
+    pub batch_item_failures: Vec<BatchItemFailure>,
+}
+
+/// One message to be delivered again.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchItemFailure {
+    /// Its `messageId`.
+    pub item_identifier: String,
+}
+
+impl FromIterator<String> for BatchResponse {
+    fn from_iter<I: IntoIterator<Item = String>>(message_ids: I) -> Self {
+        let failures = message_ids.into_iter().map(|item_identifier| BatchItemFailure { item_identifier });
+        Self { batch_item_failures: failures.collect() }
+    }
+}
+
+impl Notification {
+    /// Reads an invocation.
+    ///
+    /// # Errors A [`NotificationError`] that names the shapes accepted and what was found, if the invocation
+    /// as a whole is no notification. An SQS message that cannot be read is an error in its [`Delivery`]
+    /// only.
+    pub fn parse(json: &str) -> Result<Self, NotificationError> {
+        let messages = match serde_json::from_str::<SqsEvent<'_>>(json) {
+            Ok(event) if !event.records.is_empty() => event.records,
+            _ => return Ok(Self { source: Source::Direct, deliveries: vec![read(None, json)?] }),
+        };
+        let deliveries = messages.iter().map(|message| {
+            read(Some(&message.message_id), &message.body).unwrap_or_else(|error| Delivery {
+                message_id: Some(message.message_id.to_string()),
+                objects: Err(format!("{error}; correct what sends to the queue, or delete the message")),
+                ignored: Vec::new(),
+            })
+        });
+        Ok(Self { source: Source::Sqs, deliveries: deliveries.collect() })
+    }
+}
+
+#[derive(Deserialize)]
+struct SqsEvent<'a> {
+    #[serde(rename = "Records", borrow)]
+    records: Vec<SqsMessage<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SqsMessage<'a> {
+    #[serde(borrow)]
+    message_id: Text<'a>,
+    #[serde(borrow)]
+    body: Text<'a>,
+}
+
+fn read(message_id: Option<&str>, json: &str) -> Result<Delivery, NotificationError> {
+    let mut objects = Vec::new();
+    let mut ignored = Vec::new();
+    collect(json, 0, &mut objects, &mut ignored)?;
+    Ok(Delivery { message_id: message_id.map(str::to_owned), objects: Ok(objects), ignored })
+}
+
+/// Reads one event, or the events inside an SNS envelope.
+fn collect(
+    json: &str,
+    depth: usize,
+    objects: &mut Vec<ObjectRef>,
+    ignored: &mut Vec<String>,
+) -> Result<(), NotificationError> {
+    // S3 in SNS in SNS is as deep as anyone can wire it; the limit keeps a made-up message from recursing.
+    const MAX_DEPTH: usize = 3;
+    let unknown = || {
+        NotificationError(format!(
+            "not an object notification: expected an S3 event, SQS messages, an SNS notification or an \
+             EventBridge event of S3 ({})",
+            json::found(json)
+        ))
+    };
+    let Some(members) = json::members(json) else { return Err(unknown()) };
+    let text = |key: &str| members.get(key).map(|value| json::content(value)).unwrap_or_default();
+
+    if let Some(records) = members.get("Records") {
+        let records: Vec<Record<'_>> = parse(records.get(), "S3 or SNS event")?;
+        for record in &records {
+            match record {
+                Record { s3: Some(s3), .. } => {
+                    let event_time = record.event_time.as_deref();
+                    add_s3(s3, record.event_name.as_deref(), event_time, objects, ignored)?;
+                }
+                Record { sns: Some(sns), .. } if depth < MAX_DEPTH => {
+                    collect(&sns.message, depth + 1, objects, ignored)?;
+                }
+                _ => {
+                    return Err(NotificationError(format!(
+                        "not an object notification: a record without \"s3\" or \"Sns\" (event source: {})",
+                        record.event_source.as_deref().unwrap_or("none")
+                    )));
+                }
+            }
+        }
+        return Ok(());
+    }
+    if text("Event") == "s3:TestEvent" {
+        ignored.push("s3:TestEvent".to_owned());
+        return Ok(());
+    }
+    if text("Type") == "Notification" && members.contains_key("Message") && depth < MAX_DEPTH {
+        return collect(&text("Message"), depth + 1, objects, ignored);
+    }
+    let detail_type = text("detail-type");
+    if detail_type == OBJECT_CREATED || text("source") == "aws.s3" {
+        let event: EventBridgeEvent<'_> = parse(json, "EventBridge event")?;
+        return add_event_bridge(event, &detail_type, objects, ignored);
+    }
+    Err(unknown())
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a str, kind: &str) -> Result<T, NotificationError> {
+    serde_json::from_str(json).map_err(|error| NotificationError(format!("{kind}: {error}")))
+}
+
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(rename = "eventSource", alias = "EventSource", borrow)]
+    event_source: Option<Text<'a>>,
+    #[serde(rename = "eventName", borrow)]
+    event_name: Option<Text<'a>>,
+    #[serde(rename = "eventTime", borrow)]
+    event_time: Option<Text<'a>>,
+    #[serde(borrow)]
+    s3: Option<S3Entity<'a>>,
+    #[serde(rename = "Sns", borrow)]
+    sns: Option<SnsMessage<'a>>,
+}
+
+#[derive(Deserialize)]
+struct SnsMessage<'a> {
+    #[serde(rename = "Message", borrow)]
+    message: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct S3Entity<'a> {
+    #[serde(borrow)]
+    bucket: Bucket<'a>,
+    #[serde(borrow)]
+    object: S3Object<'a>,
+}
+
+#[derive(Deserialize)]
+struct Bucket<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+}
+
+/// The object of an S3 event or of an EventBridge event, whose names differ in spelling only.
+#[derive(Deserialize)]
+struct S3Object<'a> {
+    #[serde(borrow)]
+    key: Text<'a>,
+    size: Option<u64>,
+    #[serde(rename = "eTag", alias = "etag", borrow)]
+    etag: Option<Text<'a>>,
+    #[serde(rename = "versionId", alias = "version-id", borrow)]
+    version_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    sequencer: Option<Text<'a>>,
+}
+
+const OBJECT_CREATED: &str = "Object Created";
+
+#[derive(Deserialize)]
+struct EventBridgeEvent<'a> {
+    #[serde(borrow)]
+    time: Option<Text<'a>>,
+    #[serde(borrow)]
+    detail: S3Entity<'a>,
+}
+
+fn add_s3(
+    s3: &S3Entity<'_>,
+    event_name: Option<&str>,
+    event_time: Option<&str>,
+    objects: &mut Vec<ObjectRef>,
+    ignored: &mut Vec<String>,
+) -> Result<(), NotificationError> {
+    let event_name = event_name.unwrap_or("an event without a name");
+    // Some S3-compatible stores keep the prefix that the notification's configuration has.
+    if !event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
+        ignored.push(format!("{event_name} {}", &*s3.object.key));
+        return Ok(());
+    }
+    let key = decode_key(&s3.object.key)?;
+    objects.push(object_ref(s3, key, event_time));
+    Ok(())
+}
+
+fn add_event_bridge(
+    event: EventBridgeEvent<'_>,
+    detail_type: &str,
+    objects: &mut Vec<ObjectRef>,
+    ignored: &mut Vec<String>,
+) -> Result<(), NotificationError> {
+    let key = event.detail.object.key.to_string();
+    if detail_type == OBJECT_CREATED {
+        objects.push(object_ref(&event.detail, key, event.time.as_deref()));
+    } else {
+        ignored.push(format!("{detail_type} {key}"));
+    }
+    Ok(())
+}
+
+fn object_ref(s3: &S3Entity<'_>, key: String, event_time: Option<&str>) -> ObjectRef {
+    let present =
+        |text: &Option<Text<'_>>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+    ObjectRef {
+        bucket: s3.bucket.name.to_string(),
+        key,
+        size: s3.object.size,
+        etag: present(&s3.object.etag),
+        version_id: present(&s3.object.version_id),
+        sequencer: present(&s3.object.sequencer),
+        event_time_millis: event_time
+            .and_then(|time| DateTime::parse_from_rfc3339(time).ok())
+            .map(|time| time.timestamp_millis()),
+    }
+}
+
+/// Undoes S3's form-url-encoding of keys: `+` is a space, `%XX` a byte.
+fn decode_key(encoded: &str) -> Result<String, NotificationError> {
+    let wrong =
+        |what: &str| NotificationError(format!("S3 event: the key {encoded:?} is not url-encoded: {what}"));
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+                let (Some(high), Some(low)) = (digit(), digit()) else {
+                    return Err(wrong("% stands without two hexadecimal digits"));
+                };
+                (high * 16 + low) as u8
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("it does not decode to UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn s3_record(event_name: &str, key: &str) -> serde_json::Value {
+        json!({
+            "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
+            "eventTime": "2026-01-02T03:04:05.678Z", "eventName": event_name,
+            "userIdentity": {"principalId": "p"}, "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+            "s3": {
+                "s3SchemaVersion": "1.0", "configurationId": "c",
+                "bucket": {"name": "raw", "ownerIdentity": {"principalId": "p"}, "arn": "arn:aws:s3:::raw"},
+                "object": {"key": key, "size": 1024, "eTag": "d41d8cd9", "versionId": "v1",
+                    "sequencer": "0055AED6DCD90281E5"}
+            }
+        })
+    }
+
+    fn s3_event(keys: &[&str]) -> String {
+        let records: Vec<_> = keys.iter().map(|key| s3_record("ObjectCreated:Put", key)).collect();
+        json!({ "Records": records }).to_string()
+    }
+
+    fn event_bridge(detail_type: &str, key: &str) -> String {
+        json!({
+            "version": "0", "id": "17793124", "detail-type": detail_type, "source": "aws.s3", "account": "1",
+            "time": "2026-01-02T03:04:05Z", "region": "ca-central-1", "resources": ["arn:aws:s3:::raw"],
+            "detail": {
+                "version": "0", "bucket": {"name": "raw"},
+                "object": {"key": key, "size": 5, "etag": "b1946ac9", "version-id": "IYV3p45",
+                    "sequencer": "00617F08299329D189"},
+                "request-id": "N4N7", "reason": "PutObject"
+            }
+        })
+        .to_string()
+    }
+
+    fn sns_envelope(message: &str) -> String {
+        json!({"Type": "Notification", "MessageId": "m", "TopicArn": "arn:t", "Message": message}).to_string()
+    }
+
+    fn sqs(bodies: &[&str]) -> String {
+        let records: Vec<_> = bodies
+            .iter()
+            .enumerate()
+            .map(|(index, body)| {
+                json!({"messageId": format!("m{index}"), "receiptHandle": "r", "body": body,
+                    "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {},
+                    "eventSource": "aws:sqs", "eventSourceARN": "arn:q"})
+            })
+            .collect();
+        json!({ "Records": records }).to_string()
+    }
+
+    fn object(key: &str) -> ObjectRef {
+        ObjectRef {
+            bucket: "raw".into(),
+            key: key.into(),
+            size: Some(1024),
+            etag: Some("d41d8cd9".into()),
+            version_id: Some("v1".into()),
+            sequencer: Some("0055AED6DCD90281E5".into()),
+            event_time_millis: Some(1_767_323_045_678),
+        }
+    }
+
+    fn keys(delivery: &Delivery) -> Vec<&str> {
+        delivery.objects.as_ref().unwrap().iter().map(|object| object.key.as_str()).collect()
+    }
+
+    /// The one delivery of an event that S3, SNS or EventBridge sent itself.
+    fn direct(json: &str) -> Delivery {
+        let mut notification = Notification::parse(json).unwrap();
+        assert_eq!((notification.source, notification.deliveries.len()), (Source::Direct, 1));
+        notification.deliveries.remove(0)
+    }
+
+    fn refused(json: &str) -> String {
+        Notification::parse(json).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_bare_s3_event() {
+        let delivery = direct(&s3_event(&["a.gz", "b.gz"]));
+        assert_eq!(delivery.message_id, None);
+        assert_eq!(delivery.objects, Ok(vec![object("a.gz"), object("b.gz")]));
+        assert!(delivery.ignored.is_empty());
+    }
+
+    #[test]
+    fn sqs_messages_around_every_other_shape() {
+        let bare_sns = json!({"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0",
+            "Sns": {"Type": "Notification", "Message": s3_event(&["c"])}}]});
+        let notification = Notification::parse(&sqs(&[
+            &s3_event(&["a"]),
+            &sns_envelope(&s3_event(&["b"])),
+            &bare_sns.to_string(),
+            &event_bridge(OBJECT_CREATED, "d"),
+            &sns_envelope(&event_bridge(OBJECT_CREATED, "e")),
+        ]))
+        .unwrap();
+        assert_eq!(notification.source, Source::Sqs);
+        let ids: Vec<_> =
+            notification.deliveries.iter().map(|delivery| delivery.message_id.as_deref().unwrap()).collect();
+        assert_eq!(ids, ["m0", "m1", "m2", "m3", "m4"]);
+        let found: Vec<_> = notification.deliveries.iter().flat_map(keys).collect();
+        assert_eq!(found, ["a", "b", "c", "d", "e"]);
+    }
+
+    #[test]
+    fn bare_sns_and_its_envelope() {
+        let event = json!({"Records": [
+            {"EventSource": "aws:sns", "Sns": {"Message": s3_event(&["a"])}},
+            {"EventSource": "aws:sns", "Sns": {"Message": s3_event(&["b"])}},
+        ]});
+        assert_eq!(keys(&direct(&event.to_string())), ["a", "b"]);
+        assert_eq!(keys(&direct(&sns_envelope(&s3_event(&["a"])))), ["a"]);
+    }
+
+    #[test]
+    fn an_event_bridge_event_has_its_key_as_it_is() {
+        let delivery = direct(&event_bridge(OBJECT_CREATED, "a+b%20c"));
+        assert_eq!(
+            delivery.objects,
+            Ok(vec![ObjectRef {
+                bucket: "raw".into(),
+                key: "a+b%20c".into(),
+                size: Some(5),
+                etag: Some("b1946ac9".into()),
+                version_id: Some("IYV3p45".into()),
+                sequencer: Some("00617F08299329D189".into()),
+                event_time_millis: Some(1_767_323_045_000),
+            }])
+        );
+    }
+
+    #[test]
+    fn what_creates_no_object_is_set_aside_by_name() {
+        let test_event = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"raw","RequestId":"r"}"#;
+        let delivery = direct(test_event);
+        assert_eq!((keys(&delivery), delivery.ignored.clone()), (vec![], vec!["s3:TestEvent".to_owned()]));
+        let removal = json!({"Records": [
+            s3_record("ObjectRemoved:Delete", "x"),
+            s3_record("s3:ObjectCreated:Copy", "y"),
+        ]});
+        let delivery = direct(&removal.to_string());
+        assert_eq!(
+            (keys(&delivery), delivery.ignored.clone()),
+            (vec!["y"], vec!["ObjectRemoved:Delete x".to_owned()])
+        );
+        assert_eq!(direct(&event_bridge("Object Deleted", "z")).ignored, ["Object Deleted z"]);
+        let queue = Notification::parse(&sqs(&[test_event, &s3_event(&["a"])])).unwrap();
+        assert_eq!(queue.deliveries[0].ignored, ["s3:TestEvent"]);
+        assert_eq!(keys(&queue.deliveries[1]), ["a"]);
+    }
+
+    #[test]
+    fn keys_are_decoded() {
+        for (encoded, key) in [
+            ("2026/01/02/a.gz", "2026/01/02/a.gz"),
+            ("my+file%2B1.json", "my file+1.json"),
+            ("caf%C3%A9/%25", "café/%"),
+            ("%e2%82%ac", "€"),
+        ] {
+            assert_eq!(keys(&direct(&s3_event(&[encoded]))), [key]);
+        }
+    }
+
+    #[test]
+    fn an_undecodable_key_fails_its_message_alone() {
+        for (encoded, why) in [
+            ("50%", "% stands without two hexadecimal digits"),
+            ("a%2", "% stands without two hexadecimal digits"),
+            ("a%zz", "% stands without two hexadecimal digits"),
+            ("%ff", "it does not decode to UTF-8"),
+        ] {
+            let queue = Notification::parse(&sqs(&[
+                &s3_event(&["a"]),
+                &s3_event(&["b", encoded]),
+                &s3_event(&["c"]),
+            ]))
+            .unwrap();
+            assert_eq!(keys(&queue.deliveries[0]), ["a"]);
+            assert_eq!(keys(&queue.deliveries[2]), ["c"]);
+            assert_eq!(
+                queue.deliveries[1].objects.as_ref().unwrap_err(),
+                &format!(
+                    "S3 event: the key {encoded:?} is not url-encoded: {why}; \
+                     correct what sends to the queue, or delete the message"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn an_unreadable_body_harms_no_neighbour() {
+        for body in [
+            "",
+            "hello",
+            "[]",
+            "{\"a\":1}",
+            "{\"Records\":[{}]}",
+            "{\"Records\":5}",
+            "{\"Type\":\"Notification\"}",
+        ] {
+            let queue = Notification::parse(&sqs(&[body, &s3_event(&["a"])])).unwrap();
+            let why = queue.deliveries[0].objects.as_ref().unwrap_err();
+            assert!(why.ends_with("; correct what sends to the queue, or delete the message"), "{why}");
+            assert_eq!(queue.deliveries[0].message_id.as_deref(), Some("m0"));
+            assert_eq!(keys(&queue.deliveries[1]), ["a"]);
+        }
+    }
+
+    #[test]
+    fn other_invocations_are_refused_with_what_was_found() {
+        let expected = "not an object notification: expected an S3 event, SQS messages, an SNS notification or \
+             an EventBridge event of S3";
+        assert_eq!(refused(r#"{"b":1,"a":2}"#), format!("{expected} (found keys: a, b)"));
+        assert_eq!(refused("[]"), format!("{expected} (found an array)"));
+        assert_eq!(
+            refused(r#"{"detail-type":"Scheduled Event","source":"aws.events"}"#),
+            format!("{expected} (found keys: detail-type, source)")
+        );
+        assert_eq!(
+            refused(r#"{"Records":[{"eventSource":"aws:kinesis","kinesis":{}}]}"#),
+            "not an object notification: a record without \"s3\" or \"Sns\" (event source: aws:kinesis)"
+        );
+        assert_eq!(
+            refused(r#"{"Records":[{"s3":{"bucket":{"name":"b"},"object":{}}}]}"#),
+            "S3 or SNS event: missing field `key` at line 1 column 41"
+        );
+    }
+
+    #[test]
+    fn envelopes_do_not_nest_for_ever() {
+        let mut json = s3_event(&["a"]);
+        for _ in 0..3 {
+            json = sns_envelope(&json);
+        }
+        assert_eq!(keys(&direct(&json)), ["a"]);
+        assert!(refused(&sns_envelope(&json)).starts_with("not an object notification"));
+    }
+
+    #[test]
+    fn absent_parts_are_none() {
+        let event = r#"{"Records":[{"eventName":"ObjectCreated:Put","eventTime":"yesterday",
+            "s3":{"bucket":{"name":"b"},"object":{"key":"k","versionId":""}}}]}"#;
+        let expected = ObjectRef { bucket: "b".into(), key: "k".into(), ..ObjectRef::default() };
+        assert_eq!(direct(event).objects, Ok(vec![expected]));
+        assert_eq!(keys(&direct(r#"{"Records":[]}"#)), [""; 0]);
+    }
+
+    #[test]
+    fn batch_response_is_what_sqs_expects() {
+        let response = BatchResponse::from_iter(["m1".to_owned()]);
+        assert_eq!(
+            serde_json::to_string(&response).unwrap(),
+            r#"{"batchItemFailures":[{"itemIdentifier":"m1"}]}"#
+        );
+        assert_eq!(serde_json::to_string(&BatchResponse::default()).unwrap(), r#"{"batchItemFailures":[]}"#);
+    }
+}

@@ -1,0 +1,384 @@
+//! Splices the pipeline's four fields into a record's own text.
+//!
+//! In: one record's payload, its id and the instant of its arrival. Out: the same JSON text with `record_id`,
+//! `ingestion_timestamp`, `partition_date` and `partition_hour` in place of any members of these names, and a
+//! newline. All else passes byte for byte: numbers, key order, duplicate keys, escapes, inner whitespace.
+//! Refused: what is empty, not UTF-8, not JSON, no object, or more than one value.
+
+use std::str;
+
+use chrono::{DateTime, Datelike, Timelike};
+use memchr::memchr;
+use uuid::Uuid;
+
+use crate::rejection::{Reason, Refusal};
+use crate::scan::{self, Fault};
+
+/// The record's identity, a UUID.
+pub const RECORD_ID: &str = "record_id";
+/// When the record arrived, RFC 3339.
+pub const INGESTION_TIMESTAMP: &str = "ingestion_timestamp";
+/// The UTC date of that instant, `YYYY-MM-DD`.
+pub const PARTITION_DATE: &str = "partition_date";
+/// The UTC hour of that instant, `HH`.
+pub const PARTITION_HOUR: &str = "partition_hour";
+
+/// The fields that enrichment writes, in the order in which it appends them.
+pub const FIELDS: [&str; 4] = [RECORD_ID, INGESTION_TIMESTAMP, PARTITION_DATE, PARTITION_HOUR];
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// The instant of a record's arrival, as text: `2026-01-02T03:04:05.678000Z` (RFC 3339, UTC, microseconds).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    text: [u8; 27],
+}
+
+impl Stamp {
+    /// The stamp of an instant in microseconds since the Unix epoch; `None` outside the years 0000 to 9999,
+    /// which RFC 3339 cannot spell.
+    pub fn from_epoch_micros(micros: i64) -> Option<Self> {
+        let instant = DateTime::from_timestamp_micros(micros)?;
+        let year = u32::try_from(instant.year()).ok().filter(|year| *year <= 9999)?;
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        write_digits(&mut text[0..4], year);
+        write_digits(&mut text[5..7], instant.month());
+        write_digits(&mut text[8..10], instant.day());
+        write_digits(&mut text[11..13], instant.hour());
+        write_digits(&mut text[14..16], instant.minute());
+        write_digits(&mut text[17..19], instant.second());
+        write_digits(&mut text[20..26], instant.timestamp_subsec_micros());
+        Some(Self { text })
+    }
+
+    fn date(&self) -> &[u8] {
+        &self.text[..10]
+    }
+
+    fn hour(&self) -> &[u8] {
+        &self.text[11..13]
+    }
+}
+
+impl Default for Stamp {
+    /// The Unix epoch.
+    fn default() -> Self {
+        Self { text: *b"1970-01-01T00:00:00.000000Z" }
+    }
+}
+
+fn write_digits(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+/// Appends the enriched record and a newline to `out`. The payload is one JSON object in UTF-8; whitespace
+/// around it and a leading byte order mark are dropped.
+///
+/// # Errors
+/// A [`Refusal`] with reason [`Reason::Empty`], [`Reason::NotUtf8`], [`Reason::InvalidJson`] or
+/// [`Reason::NotAnObject`]; byte positions count from the payload's start. `out` is then as it was.
+pub fn enrich(payload: &[u8], id: Uuid, stamp: &Stamp, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    let start = object_start(payload)?;
+    let length_before = out.len();
+    splice(payload, start, id, stamp, out).map_err(|fault| {
+        out.truncate(length_before);
+        Refusal::new(Reason::InvalidJson, format!("not JSON {}", fault.describe(payload)))
+    })
+}
+
+/// Where the payload's object starts.
+fn object_start(payload: &[u8]) -> Result<usize, Refusal> {
+    let mark_length = if payload.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let start = scan::skip_whitespace(payload, mark_length);
+    let Some(first) = payload.get(start) else {
+        return Err(Refusal::new(Reason::Empty, format!("no content in {} bytes", payload.len())));
+    };
+    if let Err(error) = str::from_utf8(payload) {
+        let at = error.valid_up_to();
+        let message = format!("not UTF-8 at byte {at}: found byte 0x{:02X}", payload[at]);
+        return Err(Refusal::new(Reason::NotUtf8, message));
+    }
+    if *first == b'{' {
+        return Ok(start);
+    }
+    match scan::value_end(payload, start).and_then(|end| expect_end(payload, end)) {
+        Ok(()) => {
+            let message = format!("found {} at byte {start}, expected a JSON object", kind_of(*first));
+            Err(Refusal::new(Reason::NotAnObject, message))
+        }
+        Err(fault) => Err(Refusal::new(Reason::InvalidJson, format!("not JSON {}", fault.describe(payload)))),
+    }
+}
+
+/// Nothing but whitespace may follow the record's value.
+fn expect_end(payload: &[u8], end: usize) -> Result<(), Fault> {
+    let at = scan::skip_whitespace(payload, end);
+    if at < payload.len() {
+        return Err(Fault::Invalid { at, expected: "the end of the record after its first value" });
+    }
+    Ok(())
+}
+
+fn kind_of(first: u8) -> &'static str {
+    match first {
+        b'[' => "an array",
+        b'"' => "a string",
+        b't' | b'f' => "a boolean",
+        b'n' => "null",
+        _ => "a number",
+    }
+}
+
+fn splice(text: &[u8], start: usize, id: Uuid, stamp: &Stamp, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let mut members = scan::members(text, start);
+    // Text before `copied` is in `out` or left out for good; `last_end` is the end of the last member read.
+    let mut copied = start;
+    let mut last_end = start + 1;
+    let mut any_kept = false;
+    for member in &mut members {
+        let member = member?;
+        if is_own_field(&text[member.key]) {
+            out.extend_from_slice(&text[copied..last_end]);
+            copied = member.value.end;
+        } else if !any_kept {
+            any_kept = true;
+            if copied > start {
+                // The members before this one are gone: so is the comma behind them.
+                copied = scan::skip_whitespace(text, last_end) + 1;
+            }
+        }
+        last_end = member.value.end;
+    }
+    let end = members.end().ok_or(Fault::Incomplete)?;
+    expect_end(text, end)?;
+    out.extend_from_slice(&text[copied..last_end]);
+    if any_kept {
+        out.push(b',');
+    }
+    append_fields(id, stamp, out);
+    out.extend_from_slice(&text[last_end..end]);
+    out.push(b'\n');
+    Ok(())
+}
+
+/// Whether a key (with its quotes) names one of [`FIELDS`], spelled with escapes or without.
+fn is_own_field(key: &[u8]) -> bool {
+    let name = &key[1..key.len() - 1];
+    if memchr(b'\\', name).is_none() {
+        return FIELDS.iter().any(|field| field.as_bytes() == name);
+    }
+    // A key with a lone surrogate has no name as text, so it names no field.
+    serde_json::from_slice::<String>(key).is_ok_and(|name| FIELDS.contains(&name.as_str()))
+}
+
+fn append_fields(id: Uuid, stamp: &Stamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"record_id\":\"");
+    out.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    out.extend_from_slice(b"\",\"ingestion_timestamp\":\"");
+    out.extend_from_slice(&stamp.text);
+    out.extend_from_slice(b"\",\"partition_date\":\"");
+    out.extend_from_slice(stamp.date());
+    out.extend_from_slice(b"\",\"partition_hour\":\"");
+    out.extend_from_slice(stamp.hour());
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+    use std::collections::BTreeMap;
+
+    const ADDED: &str = "\"record_id\":\"00000000-0000-0000-0000-000000000001\",\
+        \"ingestion_timestamp\":\"2026-01-02T03:04:05.678000Z\",\
+        \"partition_date\":\"2026-01-02\",\"partition_hour\":\"03\"";
+
+    fn stamp() -> Stamp {
+        Stamp::from_epoch_micros(1_767_323_045_678_000).unwrap()
+    }
+
+    /// The enriched text with the added fields as `@`, without the newline.
+    fn enriched(payload: impl AsRef<[u8]>) -> Result<String, Refusal> {
+        let mut out = b"before ".to_vec();
+        let result = enrich(payload.as_ref(), Uuid::from_u128(1), &stamp(), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let text = text.strip_prefix("before ").unwrap();
+        match result {
+            Ok(()) => Ok(text.strip_suffix('\n').unwrap().replace(ADDED, "@")),
+            Err(refusal) => {
+                assert_eq!(text, "");
+                Err(refusal)
+            }
+        }
+    }
+
+    fn refused(payload: impl AsRef<[u8]>) -> (Reason, String) {
+        let refusal = enriched(payload).unwrap_err();
+        (refusal.reason, refusal.message)
+    }
+
+    #[test]
+    fn the_producers_text_passes_byte_for_byte() {
+        assert_eq!(enriched(r#"{"a":1}"#).unwrap(), r#"{"a":1,@}"#);
+        let odd = r#"{ "n" : 123456789012345678901234567890.10e+05 , "s":"\u00e9\/é","n":1,	"o":{"b":[ ]} }"#;
+        assert_eq!(enriched(odd).unwrap(), odd.replace("} }", "},@ }"));
+    }
+
+    #[test]
+    fn an_object_without_members() {
+        assert_eq!(enriched("{}").unwrap(), "{@}");
+        assert_eq!(enriched("{ \n }").unwrap(), "{@ \n }");
+    }
+
+    #[test]
+    fn whitespace_and_byte_order_mark_around_the_object_are_dropped() {
+        assert_eq!(enriched("\u{feff} \r\n{\"a\":1}\r\n").unwrap(), r#"{"a":1,@}"#);
+    }
+
+    #[test]
+    fn own_fields_are_replaced_with_exactly_one_comma() {
+        assert_eq!(enriched(r#"{"record_id":"x"}"#).unwrap(), "{@}");
+        assert_eq!(enriched(r#"{ "record_id" : {} , "partition_hour":[1] }"#).unwrap(), "{@ }");
+        assert_eq!(enriched(r#"{"record_id":"x","a":1}"#).unwrap(), r#"{"a":1,@}"#);
+        assert_eq!(enriched(r#"{"record_id":1 , "partition_date":2 , "a":1}"#).unwrap(), r#"{ "a":1,@}"#);
+        assert_eq!(enriched(r#"{"a":1 , "record_id":"x"}"#).unwrap(), r#"{"a":1,@}"#);
+        assert_eq!(enriched(r#"{"a":1, "record_id":"x" , "b":2}"#).unwrap(), r#"{"a":1 , "b":2,@}"#);
+        let twice = r#"{"ingestion_timestamp":1,"a":1,"ingestion_timestamp":2,"b":2,"partition_hour":3}"#;
+        assert_eq!(enriched(twice).unwrap(), r#"{"a":1,"b":2,@}"#);
+    }
+
+    #[test]
+    fn own_fields_are_recognised_behind_escapes() {
+        assert_eq!(enriched(r#"{"\u0072ecord\u005Fid":1,"a":2}"#).unwrap(), r#"{"a":2,@}"#);
+        assert_eq!(enriched(r#"{"\ud800record_id":1}"#).unwrap(), r#"{"\ud800record_id":1,@}"#);
+        assert_eq!(enriched(r#"{"record\\u005fid":1}"#).unwrap(), r#"{"record\\u005fid":1,@}"#);
+    }
+
+    #[test]
+    fn names_inside_nested_values_are_the_producers() {
+        let nested = r#"{"a":{"record_id":1},"b":[{"partition_date":2}],"c":"\"record_id\":3","d":1"#;
+        assert_eq!(enriched(format!("{nested}}}")).unwrap(), format!("{nested},@}}"));
+    }
+
+    #[test]
+    fn refusals_say_where_and_what() {
+        assert_eq!(refused("").0, Reason::Empty);
+        assert_eq!(refused("\u{feff} \n").0, Reason::Empty);
+        assert_eq!(
+            refused(b"{\"a\":\"\xC3(\"}"),
+            (Reason::NotUtf8, "not UTF-8 at byte 6: found byte 0xC3".to_owned())
+        );
+        assert_eq!(
+            refused("{\"a\":1,}"),
+            (Reason::InvalidJson, "not JSON at byte 7: found '}', expected '\"'".to_owned())
+        );
+        assert_eq!(
+            refused(r#"{"a":1}{"b":2}"#),
+            (
+                Reason::InvalidJson,
+                "not JSON at byte 7: found '{', expected the end of the record after its first value"
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            refused(" {\"a\":"),
+            (Reason::InvalidJson, "not JSON at byte 6: the text ends inside a value".to_owned())
+        );
+        assert_eq!(refused("hello").0, Reason::InvalidJson);
+        assert_eq!(refused("[1] 2").0, Reason::InvalidJson);
+        assert_eq!(
+            refused(" [1]"),
+            (Reason::NotAnObject, "found an array at byte 1, expected a JSON object".to_owned())
+        );
+        for scalar in ["1", "\"x\"", "null", "true"] {
+            assert_eq!(refused(scalar).0, Reason::NotAnObject, "{scalar}");
+        }
+    }
+
+    #[test]
+    fn nesting_beyond_the_limit_is_refused_and_does_not_overflow() {
+        let deep = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(enriched(deep(scan::DEPTH_LIMIT)).is_ok());
+        assert_eq!(refused(deep(scan::DEPTH_LIMIT + 1)).0, Reason::InvalidJson);
+        assert_eq!(refused(deep(1_000_000)).0, Reason::InvalidJson);
+    }
+
+    #[test]
+    fn stamps_are_rfc_3339_in_utc() {
+        let text = |micros| {
+            Stamp::from_epoch_micros(micros).map(|stamp| String::from_utf8(stamp.text.to_vec()).unwrap())
+        };
+        assert_eq!(text(1_767_323_045_678_901).as_deref(), Some("2026-01-02T03:04:05.678901Z"));
+        assert_eq!(Stamp::from_epoch_micros(0), Some(Stamp::default()));
+        assert_eq!(text(-1).as_deref(), Some("1969-12-31T23:59:59.999999Z"));
+        assert_eq!(text(i64::MAX), None);
+        assert_eq!(text(i64::MIN), None);
+    }
+
+    fn key() -> impl Strategy<Value = String> {
+        prop_oneof![
+            prop::sample::select(FIELDS.to_vec()).prop_map(|field| format!("\"{field}\"")),
+            Just("\"\\u0072ecord_id\"".to_owned()),
+            "[a-c]{0,2}".prop_map(|name| format!("\"{name}\"")),
+            any::<String>().prop_map(|name| serde_json::to_string(&name).unwrap()),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "(-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,4})?([eE][-+]?[0-9]{1,3})?|true|false|null)",
+            any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3)
+                    .prop_map(|items| format!("[{}]", items.join(", "))),
+                (key(), inner).prop_map(|(key, value)| format!("{{{key}: {value}}}")),
+            ]
+        })
+    }
+
+    proptest! {
+        /// The output is the input's own members, less the four fields, plus the four fields, in order.
+        #[test]
+        fn output_is_the_input_and_the_four_fields(
+            members in prop::collection::vec((key(), value(), "[ \n\r\t]{0,2}"), 0..8),
+        ) {
+            let texts: Vec<String> =
+                members.iter().map(|(key, value, gap)| format!("{gap}{key}{gap}:{gap}{value}{gap}")).collect();
+            let payload = format!("{{{}}}", texts.join(","));
+            let mut out = Vec::new();
+            enrich(payload.as_bytes(), Uuid::from_u128(1), &stamp(), &mut out).unwrap();
+
+            let output = String::from_utf8(out).unwrap();
+            let parsed: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&output).unwrap();
+            let mut expected: BTreeMap<String, String> = BTreeMap::new();
+            for (key, value, _) in &members {
+                expected.insert(serde_json::from_str(key).unwrap(), value.clone());
+            }
+            let added = format!("{{{ADDED}}}");
+            let added: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&added).unwrap();
+            expected.extend(added.iter().map(|(name, value)| (name.clone(), value.get().to_owned())));
+            let parsed: BTreeMap<String, String> =
+                parsed.iter().map(|(name, value)| (name.clone(), value.get().to_owned())).collect();
+            prop_assert_eq!(parsed, expected);
+
+            // Order, spelling and duplicates: the same as dropping the members from the list.
+            let is_own = |key: &str| FIELDS.contains(&serde_json::from_str::<String>(key).unwrap().as_str());
+            let dense = |text: &str| text.split_ascii_whitespace().collect::<String>();
+            let kept = members.iter().filter(|(key, ..)| !is_own(key));
+            let mut kept: Vec<String> = kept.map(|(key, value, _)| format!("{key}:{value}")).collect();
+            kept.push(ADDED.to_owned());
+            prop_assert_eq!(dense(&output), dense(&format!("{{{}}}", kept.join(","))));
+        }
+
+        #[test]
+        fn no_input_panics(payload in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = enriched(payload);
+        }
+    }
+}

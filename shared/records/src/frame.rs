@@ -1,0 +1,422 @@
+//! Byte stream -> record frames.
+//!
+//! In: decompressed bytes of one object, newline-delimited or concatenated JSON (RFC 8259), in whatever
+//! chunks the reader gives. Out: one [`Frame`] per record, in order, borrowed from the buffer. White space and
+//! byte order marks between records are separators. What is no JSON value comes out as a frame of its own,
+//! with its bytes, and framing resumes behind it, so that one bad record never harms its neighbours. Memory is
+//! bounded by `max_record_bytes`, not by the size of the object. Where the chunks are cut makes no difference.
+//!
+//! How far a bad record reaches (the first of these behind the place where it is wrong):
+//! - a `}{`: a valid value never holds one outside strings, so a record starts there;
+//! - the end of the line, where the record is wrong on its first line (newline-delimited input);
+//! - else the next line that starts with `{`: a value that spans lines may hold lines that look like records.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use memchr::memchr;
+
+use crate::scan::{self, Fault};
+
+/// One record of an object, or what stands where a record should be.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// A JSON value by grammar (UTF-8 is not checked), without surrounding white space.
+    Record {
+        /// Where it starts in the decompressed object, in bytes.
+        offset: u64,
+        /// Its text.
+        text: &'a [u8],
+    },
+    /// Bytes that are no JSON value.
+    Broken {
+        /// Where they start in the decompressed object, in bytes.
+        offset: u64,
+        /// The bytes, without the line's end.
+        text: &'a [u8],
+        /// What is wrong, and where within `text`.
+        fault: Fault,
+    },
+    /// A record over `max_record_bytes`; its bytes were passed over.
+    TooLarge {
+        /// Where it starts in the decompressed object, in bytes.
+        offset: u64,
+        /// How many bytes were passed over.
+        length: u64,
+    },
+}
+
+const READ_BYTES: usize = 256 * 1024;
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Cuts a reader's bytes into [`Frame`]s.
+#[derive(Debug)]
+pub struct Framer<R> {
+    reader: R,
+    max_record_bytes: usize,
+    /// Bytes read and not yet given out are `buffer[start..end]`.
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Offset of `buffer[0]` in the object.
+    buffer_offset: u64,
+    at_end: bool,
+    /// The reader's error, kept until the bytes before it are given out.
+    failure: Option<io::Error>,
+}
+
+/// A frame by its place in the buffer, before it is borrowed from there.
+enum Cut {
+    Record(Range<usize>),
+    Broken(Range<usize>, Fault),
+    TooLarge { offset: u64, length: u64 },
+}
+
+impl<R: Read> Framer<R> {
+    /// Frames of `reader`. A record may be up to `max_record_bytes` long.
+    pub fn new(reader: R, max_record_bytes: usize) -> Self {
+        Self {
+            reader,
+            max_record_bytes,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            buffer_offset: 0,
+            at_end: false,
+            failure: None,
+        }
+    }
+
+    /// The next frame, or `None` at the end of the object.
+    ///
+    /// # Errors
+    /// The reader's. The bytes read before it and not yet given out are then [`Framer::remainder`].
+    pub fn next_frame(&mut self) -> io::Result<Option<Frame<'_>>> {
+        let Some(cut) = self.cut()? else { return Ok(None) };
+        Ok(Some(match cut {
+            Cut::Record(range) => {
+                Frame::Record { offset: self.buffer_offset + range.start as u64, text: &self.buffer[range] }
+            }
+            Cut::Broken(range, fault) => Frame::Broken {
+                offset: self.buffer_offset + range.start as u64,
+                text: &self.buffer[range],
+                fault,
+            },
+            Cut::TooLarge { offset, length } => Frame::TooLarge { offset, length },
+        }))
+    }
+
+    /// The bytes of an unfinished record, after the reader failed: their offset in the object and themselves.
+    pub fn remainder(&self) -> (u64, &[u8]) {
+        (self.buffer_offset + self.start as u64, &self.buffer[self.start..self.end])
+    }
+
+    /// Bytes taken from the reader so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.buffer_offset + self.end as u64
+    }
+
+    fn cut(&mut self) -> io::Result<Option<Cut>> {
+        loop {
+            self.skip_separators();
+            if self.start == self.end {
+                if self.fill()? {
+                    continue;
+                }
+                return Ok(None);
+            }
+            let text = &self.buffer[..self.end];
+            if !self.at_end && is_partial_mark(&text[self.start..]) {
+                self.fill()?;
+                continue;
+            }
+            match scan::value_end(text, self.start) {
+                // A number that ends with the buffer may go on in the next chunk: `12` and then `34`.
+                Ok(end) if end < self.end || self.at_end || !text[end - 1].is_ascii_digit() => {
+                    if end - self.start > self.max_record_bytes {
+                        return self.pass_over().map(Some);
+                    }
+                    return Ok(Some(Cut::Record(self.take(end))));
+                }
+                Ok(_) => {}
+                Err(Fault::Incomplete) if !self.at_end => {}
+                Err(fault) => {
+                    if let Some(end) = self.broken_end(&fault) {
+                        let range = self.take(end);
+                        let fault = fault.relative_to(range.start);
+                        return Ok(Some(Cut::Broken(trim_line_end(&self.buffer, range), fault)));
+                    }
+                }
+            }
+            if self.end - self.start > self.max_record_bytes {
+                return self.pass_over().map(Some);
+            }
+            self.fill()?;
+        }
+    }
+
+    /// Where the broken record that starts at `self.start` ends, or `None` if more bytes must be read to tell.
+    fn broken_end(&self, fault: &Fault) -> Option<usize> {
+        let text = &self.buffer[..self.end];
+        let wrong_at = match fault {
+            Fault::Invalid { at, .. } => *at,
+            Fault::Incomplete => self.end,
+        };
+        let mut on_first_line = true;
+        for at in memchr::memchr2_iter(b'\n', b'}', &text[self.start..]) {
+            let at = self.start + at;
+            if text[at] == b'\n' && on_first_line && wrong_at <= at {
+                return Some(at + 1);
+            }
+            let next = text.get(at + 1);
+            if next.is_none() && !self.at_end {
+                return None;
+            }
+            let resumes =
+                if text[at] == b'\n' { !on_first_line || wrong_at > at } else { at + 1 >= wrong_at };
+            if resumes && next == Some(&b'{') {
+                return Some(at + 1);
+            }
+            on_first_line &= text[at] != b'\n';
+        }
+        self.at_end.then_some(self.end)
+    }
+
+    /// Gives up the record at `self.start`, which is longer than allowed.
+    ///
+    /// One line longer than allowed ends with its line. A value of several lines gives no safe place to go on
+    /// before the end of the object: its lines may look like records.
+    fn pass_over(&mut self) -> io::Result<Cut> {
+        let offset = self.buffer_offset + self.start as u64;
+        let spans_lines = memchr(b'\n', &self.buffer[self.start..self.end]).is_some();
+        loop {
+            let line_end = if spans_lines {
+                None
+            } else {
+                memchr(b'\n', &self.buffer[self.start..self.end]).map(|at| self.start + at + 1)
+            };
+            self.start = line_end.unwrap_or(self.end);
+            if line_end.is_some() || !self.fill()? {
+                let length = self.buffer_offset + self.start as u64 - offset;
+                return Ok(Cut::TooLarge { offset, length });
+            }
+        }
+    }
+
+    fn take(&mut self, end: usize) -> Range<usize> {
+        let range = self.start..end;
+        self.start = end;
+        range
+    }
+
+    fn skip_separators(&mut self) {
+        loop {
+            self.start = scan::skip_whitespace(&self.buffer[..self.end], self.start);
+            if !self.buffer[self.start..self.end].starts_with(BYTE_ORDER_MARK) {
+                return;
+            }
+            self.start += BYTE_ORDER_MARK.len();
+        }
+    }
+
+    /// Reads more bytes behind those in the buffer. False at the end of the object.
+    fn fill(&mut self) -> io::Result<bool> {
+        if self.at_end {
+            return Ok(false);
+        }
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.buffer_offset += self.start as u64;
+            self.end -= self.start;
+            self.start = 0;
+        }
+        // Half as much again for a record that does not fit: few rescans, and no doubling of a large one.
+        let wanted = self.end + READ_BYTES.max(self.end / 2);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        let before = self.end;
+        // One read is enough, but for a long unfinished record: it is scanned again after every fill.
+        let enough = self.end + (self.end / 2).max(1);
+        while self.end < enough {
+            match self.reader.read(&mut self.buffer[self.end..wanted]) {
+                Ok(0) => {
+                    self.at_end = true;
+                    break;
+                }
+                Ok(count) => self.end += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if self.end > before => {
+                    // What was read before it is given out first.
+                    self.failure = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.end > before)
+    }
+}
+
+/// Whether `text` is the beginning of a byte order mark, cut by the chunk's end.
+fn is_partial_mark(text: &[u8]) -> bool {
+    text.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(text)
+}
+
+/// `range` without the white space at its end.
+fn trim_line_end(buffer: &[u8], range: Range<usize>) -> Range<usize> {
+    range.start..range.start + buffer[range].trim_ascii_end().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `text` in pieces of `piece` bytes.
+    struct Pieces<'a> {
+        text: &'a [u8],
+        piece: usize,
+    }
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let count = self.piece.min(self.text.len()).min(out.len());
+            out[..count].copy_from_slice(&self.text[..count]);
+            self.text = &self.text[count..];
+            Ok(count)
+        }
+    }
+
+    /// `r:` a record, `b:` broken, `l:` too large.
+    fn frames_in(text: &str, piece: usize, max_record_bytes: usize) -> Vec<String> {
+        let mut framer = Framer::new(Pieces { text: text.as_bytes(), piece }, max_record_bytes);
+        let mut frames = Vec::new();
+        while let Some(frame) = framer.next_frame().unwrap() {
+            frames.push(match frame {
+                Frame::Record { offset, text: record } => {
+                    assert_eq!(&text.as_bytes()[offset as usize..][..record.len()], record);
+                    format!("r:{}", String::from_utf8_lossy(record))
+                }
+                Frame::Broken { offset, text: bytes, .. } => {
+                    assert_eq!(&text.as_bytes()[offset as usize..][..bytes.len()], bytes);
+                    format!("b:{}", String::from_utf8_lossy(bytes))
+                }
+                Frame::TooLarge { offset, length } => format!("l:{offset}+{length}"),
+            });
+        }
+        frames
+    }
+
+    fn frames(text: &str) -> Vec<String> {
+        frames_in(text, usize::MAX, 1 << 20)
+    }
+
+    #[test]
+    fn lines_concatenated_crlf_and_pretty_printed_records() {
+        assert_eq!(
+            frames("{\"a\":1}\n{\"a\":2}\r\n\n{\"a\":3}"),
+            ["r:{\"a\":1}", "r:{\"a\":2}", "r:{\"a\":3}"]
+        );
+        assert_eq!(frames("{\"a\":1}{\"a\":2} {\"a\":3}"), ["r:{\"a\":1}", "r:{\"a\":2}", "r:{\"a\":3}"]);
+        assert_eq!(
+            frames("{\n  \"a\": {\n    \"b\": 1\n  }\n}\n{}"),
+            ["r:{\n  \"a\": {\n    \"b\": 1\n  }\n}", "r:{}"]
+        );
+        assert_eq!(frames(""), [""; 0]);
+        assert_eq!(frames(" \r\n\t"), [""; 0]);
+    }
+
+    #[test]
+    fn byte_order_marks_are_separators() {
+        assert_eq!(frames("\u{feff}{}\n\u{feff}{}"), ["r:{}", "r:{}"]);
+    }
+
+    #[test]
+    fn other_values_are_records_too() {
+        assert_eq!(frames("[1,2]\n12 \"x\" null\n"), ["r:[1,2]", "r:12", "r:\"x\"", "r:null"]);
+    }
+
+    #[test]
+    fn a_bad_line_ends_with_its_line() {
+        let text = "{\"a\":1}\nnot json\nnot json either\n{\"a\":2}";
+        assert_eq!(frames(text), ["r:{\"a\":1}", "b:not json", "b:not json either", "r:{\"a\":2}"]);
+        assert_eq!(frames("{\"a\":\"cut\n{\"a\":2}\n"), ["b:{\"a\":\"cut", "r:{\"a\":2}"]);
+        assert_eq!(frames("{\"a\":1}}\n{\"a\":2}\n"), ["r:{\"a\":1}", "b:}", "r:{\"a\":2}"]);
+    }
+
+    #[test]
+    fn a_line_cut_short_does_not_swallow_the_next() {
+        assert_eq!(frames("{\"a\":1,\n{\"a\":2}\n{\"a\":3}"), ["b:{\"a\":1,", "r:{\"a\":2}", "r:{\"a\":3}"]);
+        assert_eq!(frames("{\"a\":\n{\"a\":2}\n{\"a\":3}"), ["b:{\"a\":", "r:{\"a\":2}", "r:{\"a\":3}"]);
+        assert_eq!(frames("{\"a\":[\n{\"a\":2}\n"), ["b:{\"a\":[", "r:{\"a\":2}"]);
+    }
+
+    #[test]
+    fn an_unterminated_last_record_is_broken_alone() {
+        assert_eq!(frames("{\"a\":1}\n{\"a\":2"), ["r:{\"a\":1}", "b:{\"a\":2"]);
+        assert_eq!(frames("{\"a\":1}\n{\"a\":\"\u{e9}"), ["r:{\"a\":1}", "b:{\"a\":\"\u{e9}"]);
+    }
+
+    #[test]
+    fn concatenated_records_resume_at_a_seam() {
+        assert_eq!(frames("{\"a\":1}{\"b\":}{\"c\":3}"), ["r:{\"a\":1}", "b:{\"b\":}", "r:{\"c\":3}"]);
+        assert_eq!(frames("{\"b\":{\"x\":1}{\"c\":3}"), ["b:{\"b\":{\"x\":1}", "r:{\"c\":3}"]);
+    }
+
+    #[test]
+    fn lines_of_a_broken_pretty_printed_record_are_no_records() {
+        let text = "{\n  \"items\": [\n    {\"x\": 1},\n    {\"x\": 2},\n  ]\n}\n{\"a\": 1}\n";
+        assert_eq!(
+            frames(text),
+            ["b:{\n  \"items\": [\n    {\"x\": 1},\n    {\"x\": 2},\n  ]\n}", "r:{\"a\": 1}"]
+        );
+    }
+
+    #[test]
+    fn a_record_over_the_limit_is_passed_over_and_its_neighbours_stand() {
+        let large = format!("{{\"a\":\"{}\"}}", "x".repeat(3_000_000));
+        let text = format!("{{\"a\":1}}\n{large}\n{{\"a\":2}}\n");
+        let expected =
+            ["r:{\"a\":1}".to_owned(), format!("l:8+{}", large.len() + 1), "r:{\"a\":2}".to_owned()];
+        assert_eq!(frames(&text), expected);
+        assert_eq!(frames_in(&text, 1000, 1 << 20), expected);
+    }
+
+    #[test]
+    fn a_large_record_within_the_limit_is_given_out_whole() {
+        let large = format!("{{\"a\":\"{}\"}}", "x".repeat(3_000_000));
+        assert_eq!(frames_in(&large, usize::MAX, 4 << 20), [format!("r:{large}")]);
+    }
+
+    #[test]
+    fn chunk_boundaries_make_no_difference() {
+        let text = "\u{feff}{\"a\":1}\n{\"k\":\"v}{\"}[1,2] 12345 true{\"b\":}{\"c\":3}\nnope\n{\"d\":[\n{\"e\":1}\n\u{feff}{\"f\": 2";
+        let whole = frames(text);
+        for piece in 1..text.len() {
+            assert_eq!(frames_in(text, piece, 1 << 20), whole, "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_before_a_failure_comes_first() {
+        struct Failing<'a>(&'a [u8]);
+        impl Read for Failing<'_> {
+            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+                if self.0.is_empty() {
+                    return Err(io::Error::other("torn"));
+                }
+                let count = self.0.len().min(out.len());
+                out[..count].copy_from_slice(&self.0[..count]);
+                self.0 = &self.0[count..];
+                Ok(count)
+            }
+        }
+        let mut framer = Framer::new(Failing(b"{\"a\":1}\n{\"a\":"), 1 << 20);
+        assert!(matches!(framer.next_frame(), Ok(Some(Frame::Record { offset: 0, .. }))));
+        assert!(framer.next_frame().is_err());
+        assert_eq!(framer.remainder(), (8, b"{\"a\":".as_slice()));
+    }
+}

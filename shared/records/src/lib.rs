@@ -1,0 +1,11 @@
+//! Records as bytes: framed, checked, identified and enriched.
+//!
+//! In: bytes that producers wrote. Out: spans and texts of whole records, or a [`rejection::Refusal`] that
+//! says why not. Pure code: no files or network, no clock, no async, no AWS and no Arrow types.
+
+pub mod enrich;
+pub mod frame;
+pub mod identity;
+pub mod rejection;
+pub mod scan;
+mod token;

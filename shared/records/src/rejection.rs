@@ -1,0 +1,173 @@
+//! Why a record is refused.
+//!
+//! In: what a decoder found wrong. Out: a [`Reason`] (a stable code to count, alarm and filter by) and a
+//! sentence that says where and what. Nothing is refused here. A code, once published, keeps its meaning:
+//! quarantined rows and alarms refer to it.
+
+use std::fmt;
+
+/// Why a record, a row or an object was rejected, and what the operator can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The record's data is not standard base64 with padding (RFC 4648 section 4).
+    InvalidBase64,
+    /// The record holds nothing but whitespace.
+    Empty,
+    /// The bytes are not UTF-8 (RFC 8259 section 8.1 demands it of exchanged JSON).
+    NotUtf8,
+    /// The text breaks the JSON grammar (RFC 8259), or goes on after its value.
+    InvalidJson,
+    /// The text is JSON, but its value is no object.
+    NotAnObject,
+    /// The answer to Firehose would exceed Lambda's payload limit with this record in it.
+    ResponseTooLarge,
+    /// One record is larger than the configured ceiling.
+    RecordTooLarge,
+    /// The object ended inside this record.
+    Truncated,
+    /// The row has a field, not null, that the table has no column for.
+    UnknownField,
+    /// The row gives one field twice, so that no single value is the right one.
+    DuplicateField,
+    /// A value does not fit the type of its column.
+    TypeMismatch,
+    /// A required column has no value.
+    MissingRequired,
+    /// A field has a name that no column can have.
+    InvalidName,
+    /// The row brings a field that only the pipeline itself may write.
+    ReservedField,
+    /// The compressed bytes cannot be decoded from this place on.
+    CorruptCompression,
+    /// The object is neither JSON text nor compressed in a known format.
+    UnknownCompression,
+    /// The object decompresses to more than the configured ceiling.
+    DecompressionLimit,
+}
+
+impl Reason {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 17] = [
+        Self::InvalidBase64,
+        Self::Empty,
+        Self::NotUtf8,
+        Self::InvalidJson,
+        Self::NotAnObject,
+        Self::ResponseTooLarge,
+        Self::RecordTooLarge,
+        Self::Truncated,
+        Self::UnknownField,
+        Self::DuplicateField,
+        Self::TypeMismatch,
+        Self::MissingRequired,
+        Self::InvalidName,
+        Self::ReservedField,
+        Self::CorruptCompression,
+        Self::UnknownCompression,
+        Self::DecompressionLimit,
+    ];
+
+    /// The stable code, in snake_case: what metrics, logs and the quarantine carry.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InvalidBase64 => "invalid_base64",
+            Self::Empty => "empty",
+            Self::NotUtf8 => "not_utf8",
+            Self::InvalidJson => "invalid_json",
+            Self::NotAnObject => "not_an_object",
+            Self::ResponseTooLarge => "response_too_large",
+            Self::RecordTooLarge => "record_too_large",
+            Self::Truncated => "truncated",
+            Self::UnknownField => "unknown_field",
+            Self::DuplicateField => "duplicate_field",
+            Self::TypeMismatch => "type_mismatch",
+            Self::MissingRequired => "missing_required",
+            Self::InvalidName => "invalid_name",
+            Self::ReservedField => "reserved_field",
+            Self::CorruptCompression => "corrupt_compression",
+            Self::UnknownCompression => "unknown_compression",
+            Self::DecompressionLimit => "decompression_limit",
+        }
+    }
+
+    /// What the operator can do about it, in one sentence.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::InvalidBase64 => {
+                "Check what calls the function: Firehose itself always sends standard base64."
+            }
+            Self::Empty => "Stop the producer from sending records without content.",
+            Self::NotUtf8 => "Have the producer encode its JSON as UTF-8.",
+            Self::InvalidJson => "Correct the producer's JSON and send the record again.",
+            Self::NotAnObject => "Have the producer send each event as one JSON object.",
+            Self::ResponseTooLarge => {
+                "Lower the buffer size hint of the stream's transformation; \
+                 the records are kept under the error prefix."
+            }
+            Self::RecordTooLarge => {
+                "Raise FRAZIL_MAX_RECORD_BYTES and the function's memory, or send smaller records."
+            }
+            Self::Truncated => {
+                "Find out why the writer of the object stopped early, and deliver the object again."
+            }
+            Self::UnknownField => "Add the column to the table, or stop sending the field.",
+            Self::DuplicateField => "Have the producer give each field once.",
+            Self::TypeMismatch => "Correct the producer's value, or widen the column's type.",
+            Self::MissingRequired => "Have the producer send the field, or make the column optional.",
+            Self::InvalidName => "Rename the field at the producer.",
+            Self::ReservedField => "Rename the field at the producer: the pipeline writes this one itself.",
+            Self::CorruptCompression => {
+                "Deliver the object again from its source; the rows before the damage stand."
+            }
+            Self::UnknownCompression => "Deliver the object as plain text, gzip, zstd, snappy or zip.",
+            Self::DecompressionLimit => {
+                "Raise the configured ceiling if the object is genuine; \
+                 otherwise find out who wrote it."
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.code())
+    }
+}
+
+/// One refusal: the reason, and a sentence for people that says where (byte or field), what was found and
+/// what was expected. It never holds the record itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The reason, to count and branch by.
+    pub reason: Reason,
+    /// Where and what, to read.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal for `reason`, explained by `message`.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_snake_case_and_every_remedy_is_one_sentence() {
+        let mut codes: Vec<&str> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        for reason in Reason::ALL {
+            assert!(
+                reason.code().bytes().all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte))
+            );
+            assert!(reason.remedy().ends_with('.'), "{reason}");
+            assert!(!reason.remedy().contains("  "), "{reason}");
+        }
+    }
+}
