@@ -219,7 +219,7 @@ EVENT_COUNT = 20_000
 # Lines that transform answers with ProcessingFailed, by kind.
 FAILING = {
     "not_json": [
-        b"2026-01-02 03:04:05 ERROR upstream timed out",
+        b"ERROR 2026-01-02 03:04:05 upstream timed out",
         b"<html><body>502 Bad Gateway</body></html>",
         b"{'user_id': 'user-00007', 'event_type': 'click'}",
     ],

@@ -266,7 +266,8 @@ mod tests {
             content(&first.response.records[0]),
             format!(
                 "{{\"n\": 1.0e2,\"record_id\":\"{id}\",\
-                 \"ingestion_timestamp\":\"2017-10-05T15:33:44.302000Z\",\"partition_date\":\"2017-10-05\",\"partition_hour\":\"15\"}}\n"
+                 \"ingestion_timestamp\":\"2017-10-05T15:33:44.302000Z\",\
+                 \"partition_date\":\"2017-10-05\",\"partition_hour\":\"15\"}}\n"
             )
         );
         let retry = handle(&event, NOW_MICROS + 60_000_000, &Config::default()).unwrap();

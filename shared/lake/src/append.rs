@@ -5,7 +5,7 @@
 //! at once. Wrong content never fails an object; a failing storage does: it is dropped, the files are written again
 //! without it, and it alone is left to be delivered again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt as _};
@@ -13,6 +13,7 @@ use iceberg::io::FileIO;
 use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableIdent};
+use records::rejection::Reason;
 use uuid::Uuid;
 
 use crate::catalog::Lake;
@@ -85,6 +86,9 @@ pub struct AppendOptions {
     pub limits: Limits,
 }
 
+/// How many records of an object were rejected, by reason.
+pub type Rejected = BTreeMap<Reason, u64>;
+
 /// What became of one object.
 #[derive(Debug)]
 pub struct ObjectOutcome {
@@ -101,8 +105,8 @@ pub enum Status {
     Committed {
         /// Rows appended.
         rows: u64,
-        /// Records in the quarantine.
-        rejected: u64,
+        /// Records in the quarantine, by reason.
+        rejected: Rejected,
     },
     /// It was in the table before.
     AlreadyCommitted,
@@ -159,12 +163,12 @@ struct Written {
     writer: TableWriter,
     files: Vec<DataFile>,
     /// Rows and rejected records of each object that was read to its end.
-    counts: Vec<(usize, u64, u64)>,
+    counts: Vec<(usize, u64, Rejected)>,
 }
 
 impl<'a> Invocation<'a> {
     fn new(lake: &'a Lake, options: &'a AppendOptions, mut objects: Vec<SourceObject>) -> Self {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         objects.retain(|object| seen.insert(object.token));
         Self { lake, options, objects, statuses: HashMap::new() }
     }
@@ -321,7 +325,7 @@ impl<'a> Invocation<'a> {
         writer: &mut TableWriter,
         readings: Vec<Reading>,
         until: Instant,
-    ) -> Result<std::result::Result<(Vec<DataFile>, Vec<(usize, u64, u64)>), (usize, Error)>> {
+    ) -> Result<std::result::Result<(Vec<DataFile>, Vec<(usize, u64, Rejected)>), (usize, Error)>> {
         let name = self.options.table.to_string();
         let mut quarantine = Quarantine::new(self.lake.file_io.clone(), &self.options.errors_uri, &name);
         let mut counts = Vec::new();

@@ -9,7 +9,7 @@
 //! | true, false                         | boolean                         |
 //! | whole numbers of 64 bits            | long                            |
 //! | numbers, some with a fraction       | double                          |
-//! | RFC 3339 date-times                 | timestamptz                     |
+//! | RFC 3339 date-times, zoned or not   | timestamptz                     |
 //! | other strings                       | string                          |
 //! | objects                             | struct of their fields          |
 //! | arrays                              | list of what their elements are |
@@ -21,10 +21,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use iceberg::spec::{ListType, NestedField, PrimitiveType, Schema, StructType, Type};
-use jiter::{Jiter, JiterResult, NumberInt, Peek};
+use jiter::{Jiter, JiterResult, Peek};
 use records::enrich::{INGESTION_TIMESTAMP, PARTITION_DATE, PARTITION_HOUR, RECORD_ID};
 
-use crate::decode::{FILE_NAME, PROCESSING_TIME, instant, is_column_name};
+use crate::decode::{FILE_NAME, PROCESSING_TIME, double, instant, is_column_name};
 
 /// Fields of an inferred schema, nested ones included; rows with further fields are quarantined.
 const MAX_FIELDS: usize = 2_000;
@@ -100,10 +100,9 @@ impl Shape {
                 self.boolean = true;
             }
             Peek::String => {
-                let text = json.known_str()?;
-                match instant(text) {
-                    Some((_, true)) => self.instant = true,
-                    _ => self.text = true,
+                match instant(json.known_str()?) {
+                    Some(_) => self.instant = true,
+                    None => self.text = true,
                 }
             }
             Peek::Object | Peek::Array if depth >= MAX_DEPTH => {
@@ -131,12 +130,17 @@ impl Shape {
                     next = json.array_step()?;
                 }
             }
-            _ => match json.known_number(peek)? {
-                jiter::NumberAny::Int(NumberInt::Int(_)) => self.whole = true,
-                jiter::NumberAny::Float(value) if value.is_finite() => self.fraction = true,
-                // Beyond a long or a double: only text keeps every digit.
-                _ => self.text = true,
-            },
+            _ => {
+                let number = std::str::from_utf8(json.known_number_bytes(peek)?).unwrap_or_default();
+                if number.contains(['.', 'e', 'E']) && double(number).is_ok() {
+                    self.fraction = true;
+                } else if number.parse::<i64>().is_ok() {
+                    self.whole = true;
+                } else {
+                    // Beyond a long or a double: only text keeps every digit.
+                    self.text = true;
+                }
+            }
         }
         Ok(())
     }
@@ -263,7 +267,7 @@ mod tests {
                 "l [string]",
                 "ll [[double]]",
                 "huge string",
-                "local string",
+                "local timestamptz",
             ]
         );
     }

@@ -16,10 +16,11 @@ mod source;
 mod token;
 mod write;
 
-pub use append::{AppendOptions, Limits, ObjectOutcome, Outcome, SourceObject, Status, append};
+pub use append::{AppendOptions, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status, append};
 pub use catalog::{CATALOG_NAME, Lake};
 pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
 pub use definition::TableDefinition;
 pub use infer::Inference;
+pub use source::content;
 pub use token::{SUMMARY_KEY, Token};
 pub use write::WriteLimits;

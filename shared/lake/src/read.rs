@@ -15,11 +15,11 @@ use records::rejection::{Reason, Refusal};
 use records::scan::Fault;
 use tokio::sync::mpsc;
 
-use crate::append::{Limits, SourceObject};
+use crate::append::{Limits, Rejected, SourceObject};
 use crate::decode::RowDecoder;
 use crate::infer::Inference;
 use crate::quarantine::Rejection;
-use crate::source::{Damage, ObjectReader, decompress};
+use crate::source::{Failure, ObjectReader, content, damage};
 
 /// Steps that the reader may be ahead of the writer. A batch is a step.
 const STEPS_AHEAD: usize = 2;
@@ -41,7 +41,7 @@ pub(crate) enum Step {
     /// A record of object `.0` is refused.
     Rejected(usize, Rejection),
     /// Object `at` was read to its end. Its last rows may still come.
-    Finished { at: usize, rows: u64, rejected: u64 },
+    Finished { at: usize, rows: u64, rejected: Rejected },
     /// The storage failed on object `.0`; nothing follows.
     Failed(usize, Error),
     /// There was no time for object `.0`.
@@ -95,55 +95,77 @@ impl Reader {
     /// One object. The inner error is the storage's.
     fn read(&mut self, reading: &Reading) -> std::result::Result<Result<()>, Closed> {
         let at = reading.at;
-        let (mut rows, mut rejected) = (0, 0);
-        let mut outcome = Content::open(&self.file_io, reading, self.limits);
-        let damage = loop {
-            let content = match &mut outcome {
-                Ok(content) => content,
-                Err(Interrupted::Storage(error)) => {
-                    return Ok(Err(std::mem::replace(error, Error::new(ErrorKind::Unexpected, "reported before"))));
-                }
-                Err(Interrupted::Damage(refusal)) => break Some((refusal.clone(), 0)),
-            };
-            let row = rows + rejected + 1;
-            let rejection = match content.next_frame() {
-                Ok(None) => break None,
-                Ok(Some(Frame::Record { offset, text })) => match self.decoder.push(text) {
-                    Ok(()) => {
-                        rows += 1;
-                        None
-                    }
-                    Err(refusal) => Some(Rejection { refusal, offset, row, bytes: Some(text.to_vec()) }),
-                },
-                Ok(Some(frame)) => Some(rejection_of(&frame, row)),
+        let mut counts = Counts::default();
+        let damage = match Content::open(&self.file_io, reading, self.limits) {
+            Ok(mut content) => match self.read_frames(at, &mut content, &mut counts)? {
+                Ok(()) => None,
                 Err(Interrupted::Storage(error)) => return Ok(Err(error)),
+                Err(Interrupted::Damage(refusal)) => Some((refusal, content.framer.bytes_read())),
+            },
+            Err(Interrupted::Storage(error)) => return Ok(Err(error)),
+            Err(Interrupted::Damage(refusal)) => Some((refusal, 0)),
+        };
+        if let Some((refusal, offset)) = damage {
+            self.reject(at, &mut counts, refusal, offset, None)?;
+        }
+        self.send(Step::Finished { at, rows: counts.rows, rejected: counts.rejected })?;
+        Ok(Ok(()))
+    }
+
+    /// The records of one object, as far as it can be read.
+    fn read_frames(
+        &mut self,
+        at: usize,
+        content: &mut Content,
+        counts: &mut Counts,
+    ) -> std::result::Result<std::result::Result<(), Interrupted>, Closed> {
+        loop {
+            match content.next_frame() {
+                Ok(None) => return Ok(Ok(())),
+                Ok(Some(Frame::Record { offset, text })) => match self.decoder.push(text) {
+                    Ok(()) => counts.rows += 1,
+                    Err(refusal) => self.reject(at, counts, refusal, offset, Some(text))?,
+                },
+                Ok(Some(Frame::Broken { offset, text, fault })) => {
+                    let refusal = match fault {
+                        Fault::Incomplete => {
+                            Refusal::new(Reason::Truncated, "the object ends in the middle of this record")
+                        }
+                        fault => Refusal::new(Reason::InvalidJson, fault.describe(text)),
+                    };
+                    self.reject(at, counts, refusal, offset, Some(text))?;
+                }
+                Ok(Some(Frame::TooLarge { offset, length })) => {
+                    let what = format!("the record is {length} bytes long");
+                    self.reject(at, counts, Refusal::new(Reason::RecordTooLarge, what), offset, None)?;
+                }
                 Err(Interrupted::Damage(refusal)) => {
                     let (offset, rest) = content.framer.remainder();
                     if !rest.trim_ascii().is_empty() {
                         let what = "the object is damaged in the middle of this record";
-                        let refusal = Refusal::new(Reason::Truncated, what);
-                        let rejection = Rejection { refusal, offset, row, bytes: Some(rest.to_vec()) };
-                        rejected += 1;
-                        self.send(Step::Rejected(at, rejection))?;
+                        self.reject(at, counts, Refusal::new(Reason::Truncated, what), offset, Some(rest))?;
                     }
-                    break Some((refusal, offset));
+                    return Ok(Err(Interrupted::Damage(refusal)));
                 }
-            };
-            if let Some(rejection) = rejection {
-                rejected += 1;
-                self.send(Step::Rejected(at, rejection))?;
+                Err(interrupted) => return Ok(Err(interrupted)),
             }
             if self.decoder.bytes() >= self.limits.batch_bytes || self.decoder.rows() >= BATCH_ROWS {
                 self.flush()?;
             }
-        };
-        if let Some((refusal, offset)) = damage {
-            let rejection = Rejection { refusal, offset, row: rows + rejected + 1, bytes: None };
-            self.send(Step::Rejected(at, rejection))?;
-            rejected += 1;
         }
-        self.send(Step::Finished { at, rows, rejected })?;
-        Ok(Ok(()))
+    }
+
+    fn reject(
+        &mut self,
+        at: usize,
+        counts: &mut Counts,
+        refusal: Refusal,
+        offset: u64,
+        bytes: Option<&[u8]>,
+    ) -> std::result::Result<(), Closed> {
+        let row = counts.rows + counts.rejected.values().sum::<u64>() + 1;
+        *counts.rejected.entry(refusal.reason).or_default() += 1;
+        self.send(Step::Rejected(at, Rejection { refusal, offset, row, bytes: bytes.map(<[u8]>::to_vec) }))
     }
 
     fn flush(&mut self) -> std::result::Result<(), Closed> {
@@ -159,22 +181,11 @@ impl Reader {
     }
 }
 
-/// The rejection of a frame that is no record.
-fn rejection_of(frame: &Frame<'_>, row: u64) -> Rejection {
-    match frame {
-        Frame::Record { offset, text } | Frame::Broken { offset, text, fault: Fault::Incomplete } => {
-            let refusal = Refusal::new(Reason::Truncated, "the object ends in the middle of this record");
-            Rejection { refusal, offset: *offset, row, bytes: Some(text.to_vec()) }
-        }
-        Frame::Broken { offset, text, fault } => {
-            let refusal = Refusal::new(Reason::InvalidJson, fault.describe(text));
-            Rejection { refusal, offset: *offset, row, bytes: Some(text.to_vec()) }
-        }
-        Frame::TooLarge { offset, length } => {
-            let refusal = Refusal::new(Reason::RecordTooLarge, format!("the record is {length} bytes long"));
-            Rejection { refusal, offset: *offset, row, bytes: None }
-        }
-    }
+/// What was found in an object so far.
+#[derive(Default)]
+struct Counts {
+    rows: u64,
+    rejected: Rejected,
 }
 
 /// The schema of all `readings`, and the objects whose storage failed.
@@ -220,7 +231,7 @@ fn observe(
 /// The frames of one object.
 struct Content {
     framer: Framer<Box<dyn std::io::Read + Send>>,
-    failure: crate::source::Failure,
+    failure: Failure,
 }
 
 /// Why an object cannot be read further.
@@ -235,7 +246,7 @@ impl Content {
     fn open(file_io: &FileIO, reading: &Reading, limits: Limits) -> std::result::Result<Self, Interrupted> {
         let raw = ObjectReader::open(file_io.clone(), reading.object.uri.clone(), reading.size_bytes);
         let failure = raw.failure();
-        match decompress(raw, &reading.object.key, limits.decompressed_bytes) {
+        match content(raw, &reading.object.key, limits.decompressed_bytes) {
             Ok(content) => Ok(Self { framer: Framer::new(content, limits.record_bytes), failure }),
             Err(error) => Err(interrupted(&failure, &error)),
         }
@@ -246,9 +257,9 @@ impl Content {
     }
 }
 
-fn interrupted(failure: &crate::source::Failure, error: &std::io::Error) -> Interrupted {
+fn interrupted(failure: &Failure, error: &std::io::Error) -> Interrupted {
     match failure.take() {
         Some(error) => Interrupted::Storage(error),
-        None => Interrupted::Damage(Damage::of(error)),
+        None => Interrupted::Damage(damage(error)),
     }
 }

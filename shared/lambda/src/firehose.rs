@@ -445,7 +445,8 @@ mod tests {
             serde_json::to_string(&line).unwrap(),
             concat!(
                 r#"{"attemptsMade":1,"arrivalTimestamp":1507217624302,"errorCode":"Lambda.FunctionError","#,
-                r#""errorMessage":"m","attemptEndingTimestamp":1507217624999,"rawData":"SGk=","lambdaArn":"arn:l"}"#
+                r#""errorMessage":"m","attemptEndingTimestamp":1507217624999,"rawData":"SGk=","#,
+                r#""lambdaArn":"arn:l"}"#
             )
         );
     }

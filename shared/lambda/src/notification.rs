@@ -9,10 +9,11 @@
 //! AWS: "Event message structure" and "EventBridge event message structure" (Amazon S3), "Using Lambda with
 //! Amazon SQS", "Amazon SNS message and JSON formats".
 
-use chrono::DateTime;
+mod envelope;
+
 use serde::{Deserialize, Serialize};
 
-use crate::json::{self, Text};
+use crate::json::Text;
 
 /// The object notifications of one invocation.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,7 +95,8 @@ impl FromIterator<String> for BatchResponse {
 impl Notification {
     /// Reads an invocation.
     ///
-    /// # Errors A [`NotificationError`] that names the shapes accepted and what was found, if the invocation
+    /// # Errors
+    /// A [`NotificationError`] that names the shapes accepted and what was found, if the invocation
     /// as a whole is no notification. An SQS message that cannot be read is an error in its [`Delivery`]
     /// only.
     pub fn parse(json: &str) -> Result<Self, NotificationError> {
@@ -131,202 +133,16 @@ struct SqsMessage<'a> {
 fn read(message_id: Option<&str>, json: &str) -> Result<Delivery, NotificationError> {
     let mut objects = Vec::new();
     let mut ignored = Vec::new();
-    collect(json, 0, &mut objects, &mut ignored)?;
+    envelope::collect(json, 0, &mut objects, &mut ignored)?;
     Ok(Delivery { message_id: message_id.map(str::to_owned), objects: Ok(objects), ignored })
-}
-
-/// Reads one event, or the events inside an SNS envelope.
-fn collect(
-    json: &str,
-    depth: usize,
-    objects: &mut Vec<ObjectRef>,
-    ignored: &mut Vec<String>,
-) -> Result<(), NotificationError> {
-    // S3 in SNS in SNS is as deep as anyone can wire it; the limit keeps a made-up message from recursing.
-    const MAX_DEPTH: usize = 3;
-    let unknown = || {
-        NotificationError(format!(
-            "not an object notification: expected an S3 event, SQS messages, an SNS notification or an \
-             EventBridge event of S3 ({})",
-            json::found(json)
-        ))
-    };
-    let Some(members) = json::members(json) else { return Err(unknown()) };
-    let text = |key: &str| members.get(key).map(|value| json::content(value)).unwrap_or_default();
-
-    if let Some(records) = members.get("Records") {
-        let records: Vec<Record<'_>> = parse(records.get(), "S3 or SNS event")?;
-        for record in &records {
-            match record {
-                Record { s3: Some(s3), .. } => {
-                    let event_time = record.event_time.as_deref();
-                    add_s3(s3, record.event_name.as_deref(), event_time, objects, ignored)?;
-                }
-                Record { sns: Some(sns), .. } if depth < MAX_DEPTH => {
-                    collect(&sns.message, depth + 1, objects, ignored)?;
-                }
-                _ => {
-                    return Err(NotificationError(format!(
-                        "not an object notification: a record without \"s3\" or \"Sns\" (event source: {})",
-                        record.event_source.as_deref().unwrap_or("none")
-                    )));
-                }
-            }
-        }
-        return Ok(());
-    }
-    if text("Event") == "s3:TestEvent" {
-        ignored.push("s3:TestEvent".to_owned());
-        return Ok(());
-    }
-    if text("Type") == "Notification" && members.contains_key("Message") && depth < MAX_DEPTH {
-        return collect(&text("Message"), depth + 1, objects, ignored);
-    }
-    let detail_type = text("detail-type");
-    if detail_type == OBJECT_CREATED || text("source") == "aws.s3" {
-        let event: EventBridgeEvent<'_> = parse(json, "EventBridge event")?;
-        return add_event_bridge(event, &detail_type, objects, ignored);
-    }
-    Err(unknown())
-}
-
-fn parse<'a, T: Deserialize<'a>>(json: &'a str, kind: &str) -> Result<T, NotificationError> {
-    serde_json::from_str(json).map_err(|error| NotificationError(format!("{kind}: {error}")))
-}
-
-#[derive(Deserialize)]
-struct Record<'a> {
-    #[serde(rename = "eventSource", alias = "EventSource", borrow)]
-    event_source: Option<Text<'a>>,
-    #[serde(rename = "eventName", borrow)]
-    event_name: Option<Text<'a>>,
-    #[serde(rename = "eventTime", borrow)]
-    event_time: Option<Text<'a>>,
-    #[serde(borrow)]
-    s3: Option<S3Entity<'a>>,
-    #[serde(rename = "Sns", borrow)]
-    sns: Option<SnsMessage<'a>>,
-}
-
-#[derive(Deserialize)]
-struct SnsMessage<'a> {
-    #[serde(rename = "Message", borrow)]
-    message: Text<'a>,
-}
-
-#[derive(Deserialize)]
-struct S3Entity<'a> {
-    #[serde(borrow)]
-    bucket: Bucket<'a>,
-    #[serde(borrow)]
-    object: S3Object<'a>,
-}
-
-#[derive(Deserialize)]
-struct Bucket<'a> {
-    #[serde(borrow)]
-    name: Text<'a>,
-}
-
-/// The object of an S3 event or of an EventBridge event, whose names differ in spelling only.
-#[derive(Deserialize)]
-struct S3Object<'a> {
-    #[serde(borrow)]
-    key: Text<'a>,
-    size: Option<u64>,
-    #[serde(rename = "eTag", alias = "etag", borrow)]
-    etag: Option<Text<'a>>,
-    #[serde(rename = "versionId", alias = "version-id", borrow)]
-    version_id: Option<Text<'a>>,
-    #[serde(borrow)]
-    sequencer: Option<Text<'a>>,
-}
-
-const OBJECT_CREATED: &str = "Object Created";
-
-#[derive(Deserialize)]
-struct EventBridgeEvent<'a> {
-    #[serde(borrow)]
-    time: Option<Text<'a>>,
-    #[serde(borrow)]
-    detail: S3Entity<'a>,
-}
-
-fn add_s3(
-    s3: &S3Entity<'_>,
-    event_name: Option<&str>,
-    event_time: Option<&str>,
-    objects: &mut Vec<ObjectRef>,
-    ignored: &mut Vec<String>,
-) -> Result<(), NotificationError> {
-    let event_name = event_name.unwrap_or("an event without a name");
-    // Some S3-compatible stores keep the prefix that the notification's configuration has.
-    if !event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
-        ignored.push(format!("{event_name} {}", &*s3.object.key));
-        return Ok(());
-    }
-    let key = decode_key(&s3.object.key)?;
-    objects.push(object_ref(s3, key, event_time));
-    Ok(())
-}
-
-fn add_event_bridge(
-    event: EventBridgeEvent<'_>,
-    detail_type: &str,
-    objects: &mut Vec<ObjectRef>,
-    ignored: &mut Vec<String>,
-) -> Result<(), NotificationError> {
-    let key = event.detail.object.key.to_string();
-    if detail_type == OBJECT_CREATED {
-        objects.push(object_ref(&event.detail, key, event.time.as_deref()));
-    } else {
-        ignored.push(format!("{detail_type} {key}"));
-    }
-    Ok(())
-}
-
-fn object_ref(s3: &S3Entity<'_>, key: String, event_time: Option<&str>) -> ObjectRef {
-    let present =
-        |text: &Option<Text<'_>>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
-    ObjectRef {
-        bucket: s3.bucket.name.to_string(),
-        key,
-        size: s3.object.size,
-        etag: present(&s3.object.etag),
-        version_id: present(&s3.object.version_id),
-        sequencer: present(&s3.object.sequencer),
-        event_time_millis: event_time
-            .and_then(|time| DateTime::parse_from_rfc3339(time).ok())
-            .map(|time| time.timestamp_millis()),
-    }
-}
-
-/// Undoes S3's form-url-encoding of keys: `+` is a space, `%XX` a byte.
-fn decode_key(encoded: &str) -> Result<String, NotificationError> {
-    let wrong =
-        |what: &str| NotificationError(format!("S3 event: the key {encoded:?} is not url-encoded: {what}"));
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let (Some(high), Some(low)) = (digit(), digit()) else {
-                    return Err(wrong("% stands without two hexadecimal digits"));
-                };
-                (high * 16 + low) as u8
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("it does not decode to UTF-8"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    const OBJECT_CREATED: &str = "Object Created";
 
     fn s3_record(event_name: &str, key: &str) -> serde_json::Value {
         json!({
@@ -539,8 +355,8 @@ mod tests {
 
     #[test]
     fn other_invocations_are_refused_with_what_was_found() {
-        let expected = "not an object notification: expected an S3 event, SQS messages, an SNS notification or \
-             an EventBridge event of S3";
+        let expected = "not an object notification: expected an S3 event, SQS messages, an SNS notification \
+             or an EventBridge event of S3";
         assert_eq!(refused(r#"{"b":1,"a":2}"#), format!("{expected} (found keys: a, b)"));
         assert_eq!(refused("[]"), format!("{expected} (found an array)"));
         assert_eq!(

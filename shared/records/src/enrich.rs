@@ -348,8 +348,10 @@ mod tests {
         fn output_is_the_input_and_the_four_fields(
             members in prop::collection::vec((key(), value(), "[ \n\r\t]{0,2}"), 0..8),
         ) {
-            let texts: Vec<String> =
-                members.iter().map(|(key, value, gap)| format!("{gap}{key}{gap}:{gap}{value}{gap}")).collect();
+            let spaced = |(key, value, gap): &(String, String, String)| {
+                format!("{gap}{key}{gap}:{gap}{value}{gap}")
+            };
+            let texts: Vec<String> = members.iter().map(spaced).collect();
             let payload = format!("{{{}}}", texts.join(","));
             let mut out = Vec::new();
             enrich(payload.as_bytes(), Uuid::from_u128(1), &stamp(), &mut out).unwrap();

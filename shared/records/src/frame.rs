@@ -131,20 +131,20 @@ impl<R: Read> Framer<R> {
                 continue;
             }
             match scan::value_end(text, self.start) {
-                // A number that ends with the buffer may go on in the next chunk: `12` and then `34`.
-                Ok(end) if end < self.end || self.at_end || !text[end - 1].is_ascii_digit() => {
-                    if end - self.start > self.max_record_bytes {
-                        return self.pass_over().map(Some);
+                Ok(end) => match self.line_goes_on(end) {
+                    Some(None) if end - self.start > self.max_record_bytes => {}
+                    Some(None) => return Ok(Some(Cut::Record(self.take(end)))),
+                    Some(Some(at)) => {
+                        if let Some(cut) = self.cut_broken(Fault::Invalid { at, expected: "the end of the line" }) {
+                            return Ok(Some(cut));
+                        }
                     }
-                    return Ok(Some(Cut::Record(self.take(end))));
-                }
-                Ok(_) => {}
+                    None => {}
+                },
                 Err(Fault::Incomplete) if !self.at_end => {}
                 Err(fault) => {
-                    if let Some(end) = self.broken_end(&fault) {
-                        let range = self.take(end);
-                        let fault = fault.relative_to(range.start);
-                        return Ok(Some(Cut::Broken(trim_line_end(&self.buffer, range), fault)));
+                    if let Some(cut) = self.cut_broken(fault) {
+                        return Ok(Some(cut));
                     }
                 }
             }
@@ -153,6 +153,27 @@ impl<R: Read> Framer<R> {
             }
             self.fill()?;
         }
+    }
+
+    /// Whether a line that starts with a scalar goes on behind it, at which place: a line of a log starts with a
+    /// number often enough. Objects and arrays may follow each other. None if more bytes must be read to tell.
+    fn line_goes_on(&self, end: usize) -> Option<Option<usize>> {
+        if matches!(self.buffer[self.start], b'{' | b'[') {
+            return Some(None);
+        }
+        let rest = &self.buffer[end..self.end];
+        match rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
+            Some(at) if rest[at] == b'\n' => Some(None),
+            Some(at) => Some(Some(end + at)),
+            None => self.at_end.then_some(None),
+        }
+    }
+
+    fn cut_broken(&mut self, fault: Fault) -> Option<Cut> {
+        let end = self.broken_end(&fault)?;
+        let range = self.take(end);
+        let fault = fault.relative_to(range.start);
+        Some(Cut::Broken(trim_line_end(&self.buffer, range), fault))
     }
 
     /// Where the broken record that starts at `self.start` ends, or `None` if more bytes must be read to tell.
@@ -336,7 +357,15 @@ mod tests {
 
     #[test]
     fn other_values_are_records_too() {
-        assert_eq!(frames("[1,2]\n12 \"x\" null\n"), ["r:[1,2]", "r:12", "r:\"x\"", "r:null"]);
+        assert_eq!(frames("[1,2]\n12\n\"x\" \r\nnull"), ["r:[1,2]", "r:12", "r:\"x\"", "r:null"]);
+    }
+
+    #[test]
+    fn a_line_that_starts_with_a_scalar_is_one_frame() {
+        assert_eq!(
+            frames("2026-01-02 03:04:05 ERROR\n12 \"x\"\n{\"a\":1}"),
+            ["b:2026-01-02 03:04:05 ERROR", "b:12 \"x\"", "r:{\"a\":1}"]
+        );
     }
 
     #[test]

@@ -57,7 +57,8 @@ impl Fault {
 /// The end (exclusive) of the value that starts at `start`, where `text[start]` is not whitespace. A number
 /// that runs up to the end of `text` counts as complete.
 ///
-/// # Errors [`Fault::Incomplete`] where the text ends too early, [`Fault::Invalid`] at the first byte that
+/// # Errors
+/// [`Fault::Incomplete`] where the text ends too early, [`Fault::Invalid`] at the first byte that
 /// breaks the grammar.
 pub fn value_end(text: &[u8], start: usize) -> Result<usize, Fault> {
     let mut open = Nesting::default();

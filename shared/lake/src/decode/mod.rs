@@ -21,6 +21,7 @@ use records::rejection::{Reason, Refusal};
 
 use self::column::Members;
 use self::scalar::Scalar;
+pub(crate) use self::number::double;
 pub(crate) use self::time::instant;
 
 /// When the function processed the row: an instant, the same for all rows of an invocation.

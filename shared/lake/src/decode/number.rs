@@ -7,7 +7,7 @@ use records::scan;
 
 /// Why a number does not fit its column.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Misfit {
+pub(crate) enum Misfit {
     /// Not a number by the JSON grammar (RFC 8259 section 6).
     NotANumber,
     /// More digits behind the point than the type holds.
@@ -66,7 +66,7 @@ pub(super) fn scaled(text: &str, scale: u32) -> Result<i128, Misfit> {
 }
 
 /// The nearest double.
-pub(super) fn double(text: &str) -> Result<f64, Misfit> {
+pub(crate) fn double(text: &str) -> Result<f64, Misfit> {
     if !is_number(text) {
         return Err(Misfit::NotANumber);
     }

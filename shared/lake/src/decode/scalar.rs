@@ -74,7 +74,7 @@ impl<'a> Scalar<'a> {
 
     pub(super) fn timestamp_micros(self) -> Option<i64> {
         match self {
-            Self::Text(text) => time::instant(text).and_then(|(nanos, _)| i64::try_from(nanos.div_euclid(1000)).ok()),
+            Self::Text(text) => time::instant(text).and_then(|nanos| i64::try_from(nanos.div_euclid(1000)).ok()),
             Self::Number(_) => self.integer::<i64>()?.checked_mul(1000),
             Self::Boolean(_) => None,
         }
@@ -82,7 +82,7 @@ impl<'a> Scalar<'a> {
 
     pub(super) fn timestamp_nanos(self) -> Option<i64> {
         match self {
-            Self::Text(text) => time::instant(text).and_then(|(nanos, _)| i64::try_from(nanos).ok()),
+            Self::Text(text) => time::instant(text).and_then(|nanos| i64::try_from(nanos).ok()),
             Self::Number(_) => self.integer::<i64>()?.checked_mul(1_000_000),
             Self::Boolean(_) => None,
         }

@@ -17,29 +17,28 @@ pub(super) fn time_of_day(text: &str) -> Option<i64> {
     rest.is_empty().then_some(nanos / 1000)
 }
 
-/// Nanoseconds since the epoch of an RFC 3339 date-time (sections 5.6 and 5.7), and whether it names its zone.
-pub(crate) fn instant(text: &str) -> Option<(i128, bool)> {
+/// Nanoseconds since the epoch of an RFC 3339 date-time (sections 5.6 and 5.7), UTC where it names no zone.
+pub(crate) fn instant(text: &str) -> Option<i128> {
     let bytes = text.as_bytes();
     let days = days(bytes.get(..10)?)?;
     if !matches!(bytes.get(10)?, b'T' | b't' | b' ') {
         return None;
     }
     let (nanos, zone) = nanos_of_day(&bytes[11..])?;
-    let (zoned, offset_seconds) = match zone {
-        [] => (false, 0),
-        [b'Z' | b'z'] => (true, 0),
+    let offset_seconds = match zone {
+        [] | [b'Z' | b'z'] => 0,
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
             let (hours, minutes) = (two(*h1, *h2)?, two(*m1, *m2)?);
             if hours > 23 || minutes > 59 {
                 return None;
             }
             let seconds = (hours * 60 + minutes) * 60;
-            (true, if *sign == b'-' { -seconds } else { seconds })
+            if *sign == b'-' { -seconds } else { seconds }
         }
         _ => return None,
     };
     let seconds = i128::from(days) * 86_400 - i128::from(offset_seconds);
-    Some((seconds * 1_000_000_000 + i128::from(nanos), zoned))
+    Some(seconds * 1_000_000_000 + i128::from(nanos))
 }
 
 /// Days since 1970-01-01 of exactly `YYYY-MM-DD`, in the proleptic Gregorian calendar.
@@ -120,10 +119,10 @@ mod tests {
             let expected = DateTime::parse_from_rfc3339(&text.replace(' ', "T")).unwrap();
             let nanos = i128::from(expected.timestamp()) * 1_000_000_000
                 + i128::from(expected.timestamp_subsec_nanos());
-            assert_eq!(instant(text), Some((nanos, true)), "{text}");
+            assert_eq!(instant(text), Some(nanos), "{text}");
         }
-        assert_eq!(instant("1970-01-01T00:00:01"), Some((1_000_000_000, false)));
-        assert_eq!(instant("1970-01-01T00:00:00.0000000019Z"), Some((1, true)));
+        assert_eq!(instant("1970-01-01T00:00:01"), Some(1_000_000_000));
+        assert_eq!(instant("1970-01-01T00:00:00.0000000019Z"), Some(1));
     }
 
     #[test]

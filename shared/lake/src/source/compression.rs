@@ -26,29 +26,23 @@ const FOREIGN: [(&[u8], &str); 8] = [
     (b"\x1F\x9D", "compress"),
 ];
 
-/// Why content ends early, for an error that is not the storage's.
-#[derive(Debug)]
-pub(crate) struct Damage;
-
-impl Damage {
-    /// What `error`, from the reader that [`decompress`] made, says of the object.
-    pub(crate) fn of(error: &io::Error) -> Refusal {
-        if let Some(refusal) = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
-            return refusal.clone();
-        }
-        let what = match error.kind() {
-            io::ErrorKind::UnexpectedEof => "the compressed object ends in the middle".to_owned(),
-            _ => format!("the object cannot be decompressed from here on: {error}"),
-        };
-        Refusal::new(Reason::CorruptCompression, what)
+/// What `error`, given by the reader that [`content`] made, says of the object, if it is not the storage's.
+pub(crate) fn damage(error: &io::Error) -> Refusal {
+    if let Some(refusal) = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+        return refusal.clone();
     }
+    let what = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the compressed object ends in the middle".to_owned(),
+        _ => format!("the object cannot be decompressed from here on: {error}"),
+    };
+    Refusal::new(Reason::CorruptCompression, what)
 }
 
 /// The content of the object `name` whose bytes `raw` gives; at most `max_bytes` where it is compressed.
 ///
 /// # Errors
 /// A [`Refusal`] within the error for a format that is not read, else `raw`'s error.
-pub(crate) fn decompress(
+pub fn content(
     raw: impl Read + Send + 'static,
     name: &str,
     max_bytes: u64,
@@ -162,9 +156,9 @@ mod tests {
 
     const TEXT: &str = "{\"a\":1}\n{\"a\":2}\n";
 
-    fn content(raw: Vec<u8>, name: &str) -> io::Result<String> {
+    fn text_of(raw: Vec<u8>, name: &str) -> io::Result<String> {
         let mut text = String::new();
-        decompress(io::Cursor::new(raw), name, 1 << 20)?.read_to_string(&mut text)?;
+        content(io::Cursor::new(raw), name, 1 << 20)?.read_to_string(&mut text)?;
         Ok(text)
     }
 
@@ -200,24 +194,24 @@ mod tests {
             framed.into_inner().unwrap(),
         ] {
             for name in ["x.gz", "x", "x.zip", "x.snappy"] {
-                assert_eq!(content(raw.clone(), name).unwrap(), TEXT, "{name}");
+                assert_eq!(text_of(raw.clone(), name).unwrap(), TEXT, "{name}");
             }
         }
-        assert_eq!(content(Vec::new(), "x.gz").unwrap(), "");
+        assert_eq!(text_of(Vec::new(), "x.gz").unwrap(), "");
     }
 
     #[test]
     fn hadoop_snappy_is_told_by_its_name() {
         let raw = hadoop_snappy(&[&[&TEXT[..3], &TEXT[3..8]], &[], &[&TEXT[8..]]]);
-        assert_eq!(content(raw.clone(), "x.hsnappy").unwrap(), TEXT);
-        assert_eq!(content(raw[..raw.len() - 1].to_vec(), "x.snappy").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(text_of(raw.clone(), "x.hsnappy").unwrap(), TEXT);
+        assert_eq!(text_of(raw[..raw.len() - 1].to_vec(), "x.snappy").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let hostile = [vec![0, 0, 0, 8], vec![0xFF; 4]].concat();
-        assert_eq!(content(hostile, "x.snappy").unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(text_of(hostile, "x.snappy").unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
     fn damage_is_named() {
-        let reason = |raw: Vec<u8>| Damage::of(&content(raw, "x").unwrap_err()).reason;
+        let reason = |raw: Vec<u8>| damage(&text_of(raw, "x").unwrap_err()).reason;
         let whole = gzip(&TEXT.repeat(1000));
         assert_eq!(reason(whole[..whole.len() - 9].to_vec()), Reason::CorruptCompression);
         assert_eq!(reason([whole.clone(), b"junk".to_vec()].concat()), Reason::CorruptCompression);
@@ -229,6 +223,6 @@ mod tests {
     #[test]
     fn the_ceiling_itself_is_allowed() {
         let text = "x".repeat(1 << 20);
-        assert_eq!(content(gzip(&text), "x").unwrap().len(), 1 << 20);
+        assert_eq!(text_of(gzip(&text), "x").unwrap().len(), 1 << 20);
     }
 }

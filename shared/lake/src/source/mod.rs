@@ -15,7 +15,8 @@ use iceberg::ErrorKind;
 use iceberg::io::FileIO;
 use tokio::sync::mpsc;
 
-pub(crate) use self::compression::{Damage, decompress};
+pub use self::compression::content;
+pub(crate) use self::compression::damage;
 
 /// Bytes of one range request.
 const RANGE_BYTES: u64 = 4 * 1024 * 1024;

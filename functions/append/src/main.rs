@@ -1,0 +1,36 @@
+//! The Lambda binary: reads the environment and opens the catalog once, then handles one event after the other.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::anyhow;
+use append::config::Config;
+use append::handler::{Answer, Appender};
+use lambda::env::Environment;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+
+/// Lambda tells the deadline of every invocation, but local emulators may tell one that has passed long ago.
+const UNKNOWN_DEADLINE: Duration = Duration::from_secs(300);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let environment = Environment::of_process();
+    lambda::log::init(&environment)?;
+    let appender = Appender::open(Config::from_env(&environment)?).await?;
+    let appender = &appender;
+    let serve = |event: LambdaEvent<Box<RawValue>>| async move { respond(event, appender).await };
+    lambda_runtime::run(service_fn(serve)).await.map_err(|error| anyhow!(error))
+}
+
+async fn respond(event: LambdaEvent<Box<RawValue>>, appender: &Appender) -> Result<Answer, Diagnostic> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let left = event.context.deadline.checked_sub(now.as_millis() as u64).map(Duration::from_millis);
+    let deadline = Instant::now() + left.unwrap_or(UNKNOWN_DEADLINE);
+    match appender.handle(event.payload.get(), now.as_micros() as i64, deadline).await {
+        Ok(handled) => Ok(handled.answer),
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "invocation failed");
+            Err(Diagnostic { error_type: "AppendFailed".to_owned(), error_message: format!("{error:#}") })
+        }
+    }
+}
