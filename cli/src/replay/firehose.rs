@@ -1,0 +1,305 @@
+//! What stands in for Amazon Data Firehose: records -> transform -> delivered objects.
+//!
+//! In: records, or whole transformation events. Out: gzip objects under `raw/`, named as Firehose names them, and
+//! failed records under `errors/processing-failed/`, in the lines that Firehose writes. Names and contents are a
+//! function of the input alone. Records are handed to transform in events of about 1 MiB (the buffer hint of
+//! template.yaml), and delivered in objects of about 5 MiB (Firehose's default).
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::ops::AddAssign;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::DateTime;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use lambda::firehose::{Event, ProcessingFailedLine};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use transform::config::Config;
+use transform::handler::{self, Outcome};
+use uuid::Uuid;
+
+use super::RAW_BUCKET;
+use super::input::Input;
+
+const STREAM: &str = "frazil";
+const STREAM_ARN: &str = "arn:aws:firehose:us-east-1:000000000000:deliverystream/frazil";
+const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:transform";
+
+/// Size of the records of one event, in bytes before base64.
+const EVENT_BYTES: usize = 1 << 20;
+/// Records of one event: what enrichment adds to so many still fits into a response.
+const EVENT_RECORDS: usize = 10_000;
+/// Size at which an object is delivered, in bytes before gzip.
+const OBJECT_BYTES: usize = 5 << 20;
+/// Objects that are announced together. A table is inferred from the first so many.
+const BATCH_OBJECTS: usize = 50;
+/// Between the arrivals of two events.
+const EVENT_INTERVAL_MILLIS: i64 = 1_000;
+
+/// An object that was delivered.
+#[derive(Clone, Debug)]
+pub(super) struct DeliveredObject {
+    pub(super) key: String,
+    pub(super) size_bytes: u64,
+    pub(super) etag: String,
+    pub(super) delivered_millis: i64,
+}
+
+/// What went through transform.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) invocations: u64,
+    pub(super) records: u64,
+    pub(super) ok: u64,
+    pub(super) failed: u64,
+    /// Inputs that could not be read to their end, and why.
+    pub(super) damaged: Vec<String>,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.invocations += other.invocations;
+        self.records += other.records;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.damaged.extend(other.damaged);
+    }
+}
+
+/// The delivery stream of one input.
+pub(super) struct Firehose<'a> {
+    root: PathBuf,
+    sender: &'a mpsc::Sender<Vec<DeliveredObject>>,
+    name: String,
+    digest: [u8; 32],
+    arrival_millis: i64,
+    /// The event that is being filled: its records as JSON, and the size of their data.
+    event: String,
+    event_records: usize,
+    event_bytes: usize,
+    object: Vec<u8>,
+    failed_lines: Vec<u8>,
+    delivered: Vec<DeliveredObject>,
+    /// Objects so far, of both kinds: a part of their names.
+    objects: u32,
+    failed_objects: u32,
+    counts: Counts,
+}
+
+impl<'a> Firehose<'a> {
+    pub(super) fn new(
+        root: &Path,
+        input: &Input,
+        sender: &'a mpsc::Sender<Vec<DeliveredObject>>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            root: root.to_owned(),
+            sender,
+            name: input.name().to_owned(),
+            digest: *input.digest(),
+            arrival_millis: input.arrival_millis(),
+            event: String::new(),
+            event_records: 0,
+            event_bytes: 0,
+            object: Vec::new(),
+            failed_lines: Vec::new(),
+            delivered: Vec::new(),
+            objects: 0,
+            failed_objects: 0,
+            counts: Counts::default(),
+        })
+    }
+
+    /// Puts one record.
+    pub(super) fn put(&mut self, data: &[u8]) -> anyhow::Result<()> {
+        if self.event_records >= EVENT_RECORDS
+            || (self.event_records > 0 && self.event_bytes + data.len() > EVENT_BYTES)
+        {
+            self.invoke()?;
+        }
+        if self.event_records > 0 {
+            self.event.push(',');
+        }
+        let record = self.counts.records + self.event_records as u64;
+        let arrival = self.event_arrival();
+        self.event.push_str(&format!(
+            r#"{{"recordId":"{}","approximateArrivalTimestamp":{arrival},"data":""#,
+            self.record_id(record)
+        ));
+        STANDARD.encode_string(data, &mut self.event);
+        self.event.push_str("\"}");
+        self.event_records += 1;
+        self.event_bytes += data.len();
+        Ok(())
+    }
+
+    /// Hands a whole transformation event to transform as it is.
+    pub(super) fn put_event(&mut self, event_json: &str) -> anyhow::Result<()> {
+        let outcome = handler::handle(event_json, self.event_arrival() * 1000, &Config::default())?;
+        self.take(event_json, &outcome)
+    }
+
+    /// Counts a record that is too large for Firehose; the input has its bytes.
+    pub(super) fn refuse(&mut self, offset: u64, length: u64) -> anyhow::Result<()> {
+        self.invoke()?;
+        let message = format!(
+            "record_too_large: the record at byte {offset} of {} is {length} bytes long; split it or leave it out",
+            self.name
+        );
+        self.counts.records += 1;
+        self.counts.failed += 1;
+        self.fail(self.event_arrival(), "Firehose.RecordTooLarge", &message, "")
+    }
+
+    /// Notes that the input could not be read to its end.
+    pub(super) fn damaged(&mut self, error: &str) -> anyhow::Result<()> {
+        self.counts.damaged.push(format!("{} cannot be read to its end: {error}", self.name));
+        Ok(())
+    }
+
+    /// Delivers what is left.
+    pub(super) fn finish(mut self) -> anyhow::Result<Counts> {
+        self.invoke()?;
+        self.deliver()?;
+        self.deliver_failed()?;
+        self.announce();
+        Ok(self.counts)
+    }
+
+    /// Invokes transform with the records so far.
+    fn invoke(&mut self) -> anyhow::Result<()> {
+        if self.event_records == 0 {
+            return Ok(());
+        }
+        let records = std::mem::take(&mut self.event);
+        let event_json = format!(
+            r#"{{"invocationId":"{}","deliveryStreamArn":"{STREAM_ARN}","region":"us-east-1","records":[{records}]}}"#,
+            self.named_uuid("event", u64::from(self.objects) << 32 | self.counts.invocations)
+        );
+        (self.event_records, self.event_bytes) = (0, 0);
+        self.put_event(&event_json)
+    }
+
+    /// Takes over what transform answered.
+    fn take(&mut self, event_json: &str, outcome: &Outcome) -> anyhow::Result<()> {
+        let arrival = self.event_arrival();
+        for answer in &outcome.response.records {
+            if let Some(data) = answer.data_base64() {
+                STANDARD.decode_vec(data, &mut self.object).context("transform answered what is no base64")?;
+                if self.object.len() >= OBJECT_BYTES {
+                    self.deliver()?;
+                }
+            }
+        }
+        if !outcome.failures.is_empty() {
+            let event = Event::parse(event_json)?;
+            for failure in &outcome.failures {
+                let data = event.records.get(failure.index).and_then(|record| record.data_base64());
+                let message = format!("{}: {}", failure.refusal.reason.code(), failure.refusal.message);
+                self.fail(arrival, "Lambda.ProcessingFailedStatus", &message, data.unwrap_or_default())?;
+            }
+        }
+        let records = outcome.response.records.len() as u64;
+        self.counts.invocations += 1;
+        self.counts.records += records;
+        self.counts.failed += outcome.failures.len() as u64;
+        self.counts.ok += records - outcome.failures.len() as u64;
+        Ok(())
+    }
+
+    fn fail(&mut self, arrival: i64, code: &str, message: &str, data: &str) -> anyhow::Result<()> {
+        let line = ProcessingFailedLine {
+            attempts_made: 1,
+            arrival_timestamp: arrival,
+            error_code: code,
+            error_message: message,
+            attempt_ending_timestamp: arrival,
+            raw_data: data,
+            lambda_arn: FUNCTION_ARN,
+        };
+        serde_json::to_writer(&mut self.failed_lines, &line)?;
+        self.failed_lines.push(b'\n');
+        if self.failed_lines.len() >= OBJECT_BYTES { self.deliver_failed() } else { Ok(()) }
+    }
+
+    fn deliver(&mut self) -> anyhow::Result<()> {
+        if self.object.is_empty() {
+            return Ok(());
+        }
+        let key = format!("{}.gz", self.object_name("object", self.objects));
+        // Of the content before compression: another version of the encoder makes no other object of it.
+        let etag: String = Sha256::digest(&self.object)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&self.object)?;
+        let compressed = encoder.finish()?;
+        write_whole(&self.root.join(RAW_BUCKET).join(&key), &compressed)?;
+        let size_bytes = compressed.len() as u64;
+        let delivered_millis = self.event_arrival();
+        self.delivered.push(DeliveredObject { key, size_bytes, etag, delivered_millis });
+        self.objects += 1;
+        self.object.clear();
+        if self.delivered.len() >= BATCH_OBJECTS {
+            self.announce();
+        }
+        Ok(())
+    }
+
+    fn deliver_failed(&mut self) -> anyhow::Result<()> {
+        if self.failed_lines.is_empty() {
+            return Ok(());
+        }
+        let name = self.object_name("failed", self.failed_objects);
+        write_whole(&self.root.join("errors/processing-failed").join(name), &self.failed_lines)?;
+        self.failed_objects += 1;
+        self.failed_lines.clear();
+        Ok(())
+    }
+
+    fn announce(&mut self) {
+        let delivered = std::mem::take(&mut self.delivered);
+        if !delivered.is_empty() {
+            // Whoever takes the objects goes away only with an error of its own.
+            let _ = self.sender.blocking_send(delivered);
+        }
+    }
+
+    /// When the records of the current event arrive, in milliseconds since the Unix epoch.
+    fn event_arrival(&self) -> i64 {
+        self.arrival_millis + self.counts.invocations as i64 * EVENT_INTERVAL_MILLIS
+    }
+
+    /// 56 digits, as Firehose's ids are.
+    fn record_id(&self, record: u64) -> String {
+        let input = u128::from_be_bytes(self.named_uuid("input", 0).into_bytes()) >> 16;
+        format!("{input:034}{record:022}")
+    }
+
+    /// A key without extension: `YYYY/MM/dd/HH/<stream>-<version>-YYYY-MM-DD-HH-MM-SS-<uuid>` (Amazon Data Firehose Developer
+    /// Guide, "Configure Amazon S3 object name format").
+    fn object_name(&self, kind: &str, number: u32) -> String {
+        let time = DateTime::from_timestamp_millis(self.arrival_millis).unwrap_or_default();
+        let uuid = self.named_uuid(kind, u64::from(number));
+        format!("{}/{STREAM}-1-{}-{uuid}", time.format("%Y/%m/%d/%H"), time.format("%Y-%m-%d-%H-%M-%S"))
+    }
+
+    fn named_uuid(&self, kind: &str, number: u64) -> Uuid {
+        let name = [&self.digest[..], kind.as_bytes(), &number.to_be_bytes()].concat();
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, &name)
+    }
+}
+
+/// Writes a file that is there whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    let folder = path.parent().with_context(failed)?;
+    fs::create_dir_all(folder).with_context(failed)?;
+    let part = path.with_extension(format!("{}.part", std::process::id()));
+    let mut file = File::create(&part).with_context(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).with_context(failed)?;
+    fs::rename(&part, path).with_context(failed)
+}

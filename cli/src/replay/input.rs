@@ -1,0 +1,129 @@
+//! An input file -> records for Firehose.
+//!
+//! In: a file of Firehose events or of data, plain or compressed. Out: its records, put into a [`Firehose`]. Which of
+//! both it is, is told by its first JSON value. What is no JSON is put as it stands: to refuse it is transform's part.
+
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use indicatif::ProgressBar;
+use records::frame::{Frame, Framer};
+use sha2::{Digest as _, Sha256};
+
+use super::firehose::Firehose;
+
+const SAMPLE: &[u8] = include_bytes!("../../../events/clickstream.json.gz");
+/// When the sample arrives: two seconds before an hour ends, so that its rows lie in two partitions.
+const SAMPLE_ARRIVAL_MILLIS: i64 = 1_767_232_798_000;
+
+/// Longest record that is read. What a function's payload of 6 MB cannot carry in base64 need not be read whole.
+const MAX_RECORD_BYTES: usize = 4 << 20;
+const MAX_DECOMPRESSED_BYTES: u64 = 1 << 40;
+
+/// A file of events.
+#[derive(Debug)]
+pub(super) struct Input {
+    name: String,
+    source: Source,
+    size_bytes: u64,
+    digest: [u8; 32],
+    arrival_millis: i64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Sample,
+    File(File),
+}
+
+impl Input {
+    pub(super) fn sample() -> Self {
+        Self {
+            name: "clickstream.json.gz".to_owned(),
+            source: Source::Sample,
+            size_bytes: SAMPLE.len() as u64,
+            digest: Sha256::digest(SAMPLE).into(),
+            arrival_millis: SAMPLE_ARRIVAL_MILLIS,
+        }
+    }
+
+    /// Reads the file at `path` once for its digest: its name, content and age are what its objects' names depend on.
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let mut file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
+        let metadata = file.metadata().with_context(|| format!("cannot open {shown}"))?;
+        if !metadata.is_file() {
+            bail!("{shown} is no file; a replay reads its input twice");
+        }
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut digest = Sha256::new_with_prefix(&name);
+        std::io::copy(&mut file, &mut digest).with_context(|| format!("cannot read {shown}"))?;
+        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let arrival_millis = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        Ok(Self {
+            name,
+            source: Source::File(File::open(path).with_context(|| format!("cannot open {shown}"))?),
+            size_bytes: metadata.len(),
+            digest: digest.finalize().into(),
+            arrival_millis,
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// What tells this input from every other one.
+    pub(super) fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// When its first records arrive, in milliseconds since the Unix epoch: the file's age, so that it stays the same.
+    pub(super) fn arrival_millis(&self) -> i64 {
+        self.arrival_millis
+    }
+
+    /// Puts every record into `firehose`.
+    pub(super) fn read_into(self, firehose: &mut Firehose<'_>, progress: &ProgressBar) -> anyhow::Result<()> {
+        let raw: Box<dyn Read + Send> = match self.source {
+            Source::Sample => Box::new(Cursor::new(SAMPLE)),
+            Source::File(file) => Box::new(file),
+        };
+        let content = lake::content(progress.wrap_read(raw), &self.name, MAX_DECOMPRESSED_BYTES)?;
+        let mut framer = Framer::new(content, MAX_RECORD_BYTES * 2);
+        let mut holds_events = None;
+        loop {
+            match framer.next_frame() {
+                Ok(None) => return Ok(()),
+                Ok(Some(Frame::Record { offset, text })) => {
+                    let json = std::str::from_utf8(text).unwrap_or_default();
+                    if *holds_events.get_or_insert_with(|| lambda::firehose::is_event(json)) {
+                        firehose.put_event(json).with_context(|| format!("at byte {offset}"))?;
+                    } else if text.len() > MAX_RECORD_BYTES {
+                        firehose.refuse(offset, text.len() as u64)?;
+                    } else {
+                        firehose.put(text)?;
+                    }
+                }
+                Ok(Some(Frame::Broken { text, .. })) => firehose.put(text)?,
+                Ok(Some(Frame::TooLarge { offset, length })) => firehose.refuse(offset, length)?,
+                Err(error) => {
+                    // What was read stands; the record that is cut off is put like any other that is no JSON.
+                    let (_, rest) = framer.remainder();
+                    if !rest.trim_ascii().is_empty() {
+                        firehose.put(rest)?;
+                    }
+                    firehose.damaged(&error.to_string())?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `frazil replay`: files of events -> rows of a table, through the very handlers that run in Lambda.
+//!
+//! In: Firehose events or data files. Out: a table in a local folder, and a summary. What AWS does between the
+//! functions is stood in for by [`firehose`] (buffering, delivery) and [`queue`] (notifications, redelivery). The same
+//! input gives the same objects with the same names, so that replaying it again redelivers what the table has.
+
+mod firehose;
+mod input;
+mod queue;
+mod summary;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use append::config::{CatalogConfig, Config, table_ident};
+use append::handler::Appender;
+use iceberg::TableIdent;
+use indicatif::{ProgressBar, ProgressStyle};
+use lake::{Limits, TableDefinition};
+use tokio::sync::mpsc;
+
+use self::firehose::{DeliveredObject, Firehose};
+use self::input::Input;
+use self::queue::Queue;
+use self::summary::Summary;
+
+const NAMESPACE: &str = "streaming_analytics";
+const INFERRED_TABLE: &str = "events";
+const SAMPLE_TABLE: &[u8] = include_bytes!("../../../tables/user_events.json");
+/// The folder that stands for the bucket of raw objects.
+const RAW_BUCKET: &str = "raw";
+const MEMORY_BYTES: usize = 512 << 20;
+
+/// Replay events into a table: transform, deliver, append.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Firehose events (a JSON object with `records`) or data files (newline-delimited or concatenated JSON), plain,
+    /// gzip or zstd. Without any: a bundled sample of 20,000 clickstream events.
+    inputs: Vec<PathBuf>,
+    /// Folder for the catalog, the tables, the raw objects and what was rejected.
+    #[arg(long, value_name = "DIR", default_value = ".frazil")]
+    warehouse: PathBuf,
+    /// A table definition (REST CreateTableRequest) or the name of a table; one that does not exist is created.
+    #[arg(long, value_name = "FILE.json|NAMESPACE.NAME")]
+    table: Option<String>,
+    /// Print one JSON object instead of the summary.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The folders of a replay.
+#[derive(Debug)]
+struct Folders {
+    root: PathBuf,
+    root_uri: String,
+}
+
+impl Folders {
+    fn new(warehouse: &Path) -> anyhow::Result<Self> {
+        let root = std::path::absolute(warehouse)?;
+        let text = root.to_str().with_context(|| format!("{} is not UTF-8", root.display()))?;
+        // Engines read the locations in the metadata as URIs, whatever is written there.
+        if text.contains(['#', '?']) {
+            bail!("{text}: a warehouse whose path has '#' or '?' cannot be opened by other engines; choose another");
+        }
+        let root_uri = format!("file://{}", text.trim_end_matches('/'));
+        std::fs::create_dir_all(&root).with_context(|| format!("cannot create {text}"))?;
+        Ok(Self { root, root_uri })
+    }
+
+    fn catalog(&self) -> PathBuf {
+        self.root.join("catalog.db")
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let folders = Folders::new(&arguments.warehouse)?;
+    let inputs = if arguments.inputs.is_empty() {
+        vec![Input::sample()]
+    } else {
+        arguments.inputs.iter().map(|path| Input::open(path)).collect::<anyhow::Result<_>>()?
+    };
+    let (table, definition) = table(arguments.table.as_deref(), arguments.inputs.is_empty())?;
+    let appender = Appender::open(Config {
+        catalog: CatalogConfig::Sqlite(folders.catalog()),
+        warehouse: format!("{}/warehouse", folders.root_uri),
+        errors: format!("{}/errors", folders.root_uri),
+        source_root: format!("{}/", folders.root_uri),
+        table: table.clone(),
+        definition,
+        limits: Limits::for_memory(MEMORY_BYTES),
+    })
+    .await?;
+
+    let progress = progress_bar(&inputs);
+    let mut summary = Summary::new(&table);
+    let (sender, mut delivered) = mpsc::channel(1);
+    let root = folders.root.clone();
+    let producer_progress = progress.clone();
+    let producer = tokio::task::spawn_blocking(move || produce(inputs, &root, &sender, &producer_progress));
+    let mut queue = Queue::new(&appender);
+    while let Some(objects) = delivered.recv().await {
+        queue.deliver(&objects, &mut summary).await?;
+    }
+    // The channel is closed when the producer has come to its end, or to its error.
+    summary.add_transformed(&producer.await??);
+    progress.finish_and_clear();
+    summary.seconds = started.elapsed().as_secs_f64();
+    let table = appender.lake().table(&table).await?;
+    if let Some(table) = &table {
+        summary.describe(table);
+    }
+    if arguments.json { summary.print_json() } else { summary.print(&folders.root, table.as_ref()).await }
+}
+
+/// Reads `inputs` into Firehose and sends what it delivers, in batches as SQS would. Gives back what was counted.
+fn produce(
+    inputs: Vec<Input>,
+    root: &Path,
+    sender: &mpsc::Sender<Vec<DeliveredObject>>,
+    progress: &ProgressBar,
+) -> anyhow::Result<firehose::Counts> {
+    let mut counts = firehose::Counts::default();
+    for input in inputs {
+        let name = input.name().to_owned();
+        let mut firehose = Firehose::new(root, &input, sender)?;
+        input.read_into(&mut firehose, progress).with_context(|| format!("cannot replay {name}"))?;
+        counts += firehose.finish().with_context(|| format!("cannot replay {name}"))?;
+    }
+    Ok(counts)
+}
+
+/// The table to append to, and how to create it.
+fn table(argument: Option<&str>, is_sample: bool) -> anyhow::Result<(TableIdent, Option<TableDefinition>)> {
+    let named = |name: &str| TableIdent::from_strs([NAMESPACE, name]);
+    match argument {
+        None if is_sample => {
+            let definition = TableDefinition::parse(SAMPLE_TABLE)?;
+            Ok((named(&definition.name)?, Some(definition)))
+        }
+        None => Ok((named(INFERRED_TABLE)?, None)),
+        Some(file) if file.ends_with(".json") => {
+            let json = std::fs::read(file).with_context(|| format!("cannot read the table definition {file}"))?;
+            let definition = TableDefinition::parse(&json).with_context(|| file.to_owned())?;
+            Ok((named(&definition.name)?, Some(definition)))
+        }
+        Some(name) => {
+            let ident = table_ident(name)
+                .with_context(|| format!("--table {name}: expected NAMESPACE.NAME or a FILE.json"))?;
+            let is_sample_table = is_sample && ident == named("user_events")?;
+            let definition = is_sample_table.then(|| TableDefinition::parse(SAMPLE_TABLE)).transpose()?;
+            Ok((ident, definition))
+        }
+    }
+}
+
+/// A bar over the bytes of the inputs; hidden where there is no terminal.
+fn progress_bar(inputs: &[Input]) -> ProgressBar {
+    let bar = ProgressBar::new(inputs.iter().map(Input::size_bytes).sum());
+    match ProgressStyle::with_template("{spinner} {bar:40} {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

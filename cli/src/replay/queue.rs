@@ -1,0 +1,93 @@
+//! What stands in for S3's notifications and SQS: delivered objects -> invocations of append.
+//!
+//! In: objects that were delivered. Out: their outcome, in the summary. Each object is one message that holds an S3
+//! event; messages that append hands back are delivered again, as often as the queue of template.yaml would.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::bail;
+use append::handler::{Answer, Appender};
+use chrono::{DateTime, SecondsFormat};
+use lake::Status;
+use serde_json::{Value, json};
+
+use super::RAW_BUCKET;
+use super::firehose::DeliveredObject;
+use super::summary::Summary;
+
+/// `maxReceiveCount` of the queue.
+const MAX_RECEIVES: u32 = 5;
+/// Lambda's longest time-out.
+const TIMEOUT: Duration = Duration::from_secs(900);
+
+pub(super) struct Queue<'a> {
+    appender: &'a Appender,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) fn new(appender: &'a Appender) -> Self {
+        Self { appender }
+    }
+
+    /// Delivers `objects` until append has taken all of them.
+    pub(super) async fn deliver(
+        &mut self,
+        objects: &[DeliveredObject],
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
+        let mut waiting: Vec<&DeliveredObject> = objects.iter().collect();
+        for receive in 1..=MAX_RECEIVES {
+            let event = json!({"Records": waiting.iter().map(|object| message(object)).collect::<Vec<_>>()});
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let handled = self
+                .appender
+                .handle(&event.to_string(), now.as_micros() as i64, Instant::now() + TIMEOUT)
+                .await;
+            let handled = match handled {
+                Ok(handled) => handled,
+                Err(error) if receive == MAX_RECEIVES => return Err(error),
+                Err(_) => continue,
+            };
+            if let Some(outcome) = &handled.outcome {
+                summary.add_appended(outcome);
+            }
+            let Answer::Batch(failures) = handled.answer else { bail!("append took an SQS event for another") };
+            let failed: HashSet<&str> =
+                failures.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect();
+            waiting.retain(|object| failed.contains(object.key.as_str()));
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            if receive == MAX_RECEIVES {
+                let errors = handled.outcome.iter().flat_map(|outcome| &outcome.objects).filter_map(|object| {
+                    match &object.status {
+                        Status::Failed(error) => Some(error.to_string()),
+                        _ => None,
+                    }
+                });
+                bail!("{} objects could not be appended: {}", waiting.len(), errors.collect::<Vec<_>>().join("; "));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An SQS message around an S3 event (Amazon S3 User Guide, "Event message structure"). Keys of this replay need no
+/// URL encoding.
+fn message(object: &DeliveredObject) -> Value {
+    let time = DateTime::from_timestamp_millis(object.delivered_millis).unwrap_or_default();
+    let event = json!({"Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "us-east-1",
+        "eventTime": time.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "eventName": "ObjectCreated:Put",
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "bucket": {"name": RAW_BUCKET, "arn": format!("arn:aws:s3:::{RAW_BUCKET}")},
+            "object": {"key": object.key, "size": object.size_bytes, "eTag": object.etag},
+        },
+    }]});
+    json!({"messageId": object.key, "body": event.to_string(), "eventSource": "aws:sqs"})
+}
