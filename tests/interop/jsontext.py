@@ -19,7 +19,15 @@ def read(text):
 
 
 def text_of(value):
-    """What a string column holds of a value: strings themselves, the JSON text of anything else."""
+    """What a string column holds of a value: strings themselves, the JSON text of anything else.
+
+    A text that is itself an array or object is compared without its white space: frazil keeps the input's, which is
+    lost here once the input has been read."""
+    if isinstance(value, str) and not isinstance(value, Number) and value[:1] in ("{", "["):
+        try:
+            return compact(read(value))
+        except ValueError:
+            return value
     if value is None or (isinstance(value, str) and not isinstance(value, Number)):
         return value
     return compact(value)

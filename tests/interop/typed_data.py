@@ -59,7 +59,7 @@ def typed_rows():
             "price": rng.choice([0, 3, -17, 0.1, 1e300, 5e-324, -2.5, round(rng.random() * 1000, 2)]),
             "ok": _sometimes(rng, 10, rng.random() < 0.3),
             "at": at,
-            "local_time": moment.replace(tzinfo=None).isoformat(),  # no zone: text, for nothing says where it was
+            "local_time": moment.replace(tzinfo=None).isoformat(),  # no zone: UTC is meant
             "word": rng.choice(WORDS),
             "address": PREFIX + rng.choice(["", "ä", "日本", "\U0010ffff"]) + f"{rng.randrange(400):03d}",
             "device": {

@@ -1,0 +1,292 @@
+//! What the end-to-end tests share: a lake in a folder of its own, the append handler on it, and the command.
+//!
+//! In: raw objects as bytes. Out: what the handler answers, the table's rows as JSON values, and the rejections. All
+//! of it is real: files, SQLite, Parquet, processes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test helpers fail by panicking")]
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use append::config::{CatalogConfig, Config, table_ident};
+use append::handler::{Answer, Appender};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef};
+use arrow_cast::display::array_value_to_string;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::write::GzEncoder;
+use futures::TryStreamExt as _;
+use iceberg::TableIdent;
+use iceberg::expr::Predicate;
+use iceberg::table::Table;
+use lake::{Lake, Limits, Outcome, Status, TableDefinition};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+/// The table of a [`Bench`].
+pub const TABLE: &str = "test.events";
+/// What the handler is told the time is: 2026-01-02T03:04:05.678901Z.
+pub const NOW_MICROS: i64 = 1_767_323_045_678_901;
+/// The bucket of raw objects.
+pub const RAW: &str = "raw";
+
+/// A lake of its own, and the append handler on it.
+pub struct Bench {
+    /// Holds `catalog.db` and the folders `warehouse`, `raw` and `errors`.
+    pub folder: TempDir,
+    /// The handler.
+    pub appender: Appender,
+}
+
+/// An object that was put.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key, not encoded.
+    pub key: String,
+    /// A digest of its content.
+    pub etag: String,
+}
+
+/// What came of one event.
+#[derive(Debug)]
+pub struct Delivered {
+    /// Which messages are to be delivered again, by their place in the event.
+    pub failed: Vec<usize>,
+    /// What became of each object, in words: `2 rows, 1 truncated`, `known`, `ignored`, `failed`, `not reached`.
+    pub objects: Vec<String>,
+    /// What the lake says.
+    pub outcome: Option<Outcome>,
+}
+
+/// One line of the quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// URI of the object.
+    pub object: String,
+    /// Which record of it, from 1.
+    pub row: u64,
+    /// Where the record starts, in bytes of content.
+    pub offset: u64,
+    /// The reason's code.
+    pub code: String,
+    /// The sentence for people.
+    pub message: String,
+    /// The record's bytes.
+    pub raw: Option<Vec<u8>>,
+    /// The file that holds a copy of the whole object.
+    pub copy: Option<PathBuf>,
+}
+
+impl Bench {
+    /// A bench whose table is created by `definition`, or inferred.
+    pub async fn new(definition: Option<TableDefinition>) -> Self {
+        Self::limited(definition, |_| {}).await
+    }
+
+    /// A bench with other limits than those of a 512 MiB function.
+    pub async fn limited(definition: Option<TableDefinition>, change: impl FnOnce(&mut Limits)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut limits = Limits::for_memory(512 << 20);
+        change(&mut limits);
+        let appender = open(folder.path(), definition, limits).await;
+        Self { folder, appender }
+    }
+
+    /// Writes an object. Its ETag tells its content, as S3's does.
+    pub fn put(&self, key: &str, content: impl AsRef<[u8]>) -> Object {
+        let path = self.path(RAW, key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &content).unwrap();
+        let mut hasher = DefaultHasher::new();
+        content.as_ref().hash(&mut hasher);
+        Object { bucket: RAW.into(), key: key.into(), etag: format!("{:032x}", hasher.finish()) }
+    }
+
+    /// Where an object lies.
+    pub fn path(&self, bucket: &str, key: &str) -> PathBuf {
+        self.folder.path().join(bucket).join(key)
+    }
+
+    /// Delivers `objects`, one in each message of one event.
+    pub async fn deliver(&self, objects: &[Object]) -> Delivered {
+        let messages: Vec<&[Object]> = objects.chunks(1).collect();
+        self.handle(&sqs_event(&messages), Duration::from_secs(300)).await
+    }
+
+    /// Hands an SQS event to the handler, which has so much `time`.
+    pub async fn handle(&self, event: &Value, time: Duration) -> Delivered {
+        handle(&self.appender, event, Instant::now() + time).await
+    }
+
+    /// The table.
+    pub async fn table(&self) -> Table {
+        let table = self.appender.lake().table(&table_ident(TABLE).unwrap()).await.unwrap();
+        table.expect("the table exists")
+    }
+
+    /// All rows.
+    pub async fn rows(&self) -> Vec<Value> {
+        scan(&self.table().await, &[], Predicate::AlwaysTrue).await
+    }
+
+    /// The values of the column `n`, in order.
+    pub async fn numbers(&self) -> Vec<i64> {
+        numbers(&scan(&self.table().await, &["n"], Predicate::AlwaysTrue).await)
+    }
+
+    /// Everything in the quarantine, by object and row.
+    pub fn rejections(&self) -> Vec<Rejection> {
+        let mut rejections: Vec<Rejection> = files(&self.folder.path().join("errors/quarantine"))
+            .iter()
+            .flat_map(|path| {
+                let text = std::fs::read_to_string(path).unwrap();
+                text.lines().map(|line| rejection(&serde_json::from_str(line).unwrap())).collect::<Vec<_>>()
+            })
+            .collect();
+        rejections.sort_by(|a, b| (&a.object, a.row).cmp(&(&b.object, b.row)));
+        rejections
+    }
+}
+
+/// A handler on the lake in `folder`, as another instance of the function would have it.
+pub async fn open(folder: &Path, definition: Option<TableDefinition>, limits: Limits) -> Appender {
+    let root = format!("file://{}", folder.display());
+    let config = Config {
+        catalog: CatalogConfig::Sqlite(folder.join("catalog.db")),
+        warehouse: format!("{root}/warehouse"),
+        errors: format!("{root}/errors"),
+        source_root: format!("{root}/"),
+        table: table_ident(TABLE).unwrap(),
+        definition,
+        limits,
+    };
+    Appender::open(config).await.unwrap()
+}
+
+/// Hands an SQS event to `appender`.
+pub async fn handle(appender: &Appender, event: &Value, deadline: Instant) -> Delivered {
+    let handled = appender.handle(&event.to_string(), NOW_MICROS, deadline).await.unwrap();
+    let Answer::Batch(answer) = handled.answer else { unreachable!("an SQS event is answered as such") };
+    let failed = answer.batch_item_failures.iter().map(|failure| failure.item_identifier.parse().unwrap());
+    let objects = handled.outcome.iter().flat_map(|outcome| &outcome.objects);
+    Delivered {
+        failed: failed.collect(),
+        objects: objects.map(|object| in_words(&object.status)).collect(),
+        outcome: handled.outcome,
+    }
+}
+
+fn in_words(status: &Status) -> String {
+    match status {
+        Status::Committed { rows, rejected } => {
+            let rejected = rejected.iter().map(|(reason, count)| format!(", {count} {reason}"));
+            format!("{rows} rows{}", rejected.collect::<String>())
+        }
+        Status::AlreadyCommitted => "known".into(),
+        Status::Ignored => "ignored".into(),
+        Status::Failed(_) => "failed".into(),
+        Status::NotReached => "not reached".into(),
+    }
+}
+
+/// An SQS event of `messages`, each with an S3 event of its objects. A message's id is its place.
+pub fn sqs_event(messages: &[&[Object]]) -> Value {
+    let messages = messages.iter().enumerate().map(|(at, objects)| {
+        let records = objects.iter().map(|object| {
+            let described = json!({"key": url_encoded(&object.key), "eTag": object.etag});
+            json!({"eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+                "s3": {"bucket": {"name": object.bucket}, "object": described}})
+        });
+        let body = json!({"Records": records.collect::<Vec<_>>()});
+        json!({"messageId": at.to_string(), "body": body.to_string(), "eventSource": "aws:sqs"})
+    });
+    json!({"Records": messages.collect::<Vec<_>>()})
+}
+
+/// As S3 encodes keys in its events.
+fn url_encoded(key: &str) -> String {
+    let encoded = key.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' | b'/' => char::from(byte).to_string(),
+        b' ' => "+".to_owned(),
+        _ => format!("%{byte:02X}"),
+    });
+    encoded.collect()
+}
+
+/// A table of `columns` (name, type), partitioned by `partitions` (column, transform).
+pub fn definition(columns: &[(&str, &str)], partitions: &[(&str, &str)]) -> TableDefinition {
+    let id_of = |name: &str| columns.iter().position(|(column, _)| *column == name).unwrap() + 1;
+    let fields = columns.iter().map(
+        |(name, kind)| json!({"id": id_of(name), "name": name, "type": kind, "required": false}),
+    );
+    let partitions = partitions.iter().enumerate().map(|(at, (column, transform))| {
+        json!({"source-id": id_of(column), "field-id": 1000 + at, "name": format!("{column}_part{at}"),
+            "transform": transform})
+    });
+    let json = json!({
+        "name": "events",
+        "schema": {"type": "struct", "schema-id": 0, "fields": fields.collect::<Vec<_>>()},
+        "partition-spec": {"spec-id": 0, "fields": partitions.collect::<Vec<_>>()},
+    });
+    TableDefinition::parse(json.to_string().as_bytes()).unwrap()
+}
+
+/// The plainest table: `n` and `text`, and the object's URI.
+pub fn plain_table() -> TableDefinition {
+    definition(&[("n", "long"), ("text", "string"), ("file_name", "string")], &[])
+}
+
+/// Records of [`plain_table`], one a line.
+pub fn lines(numbers: std::ops::Range<i64>) -> String {
+    numbers.map(|n| format!("{{\"n\":{n},\"text\":\"row {n}\"}}\n")).collect()
+}
+
+/// `content` in gzip.
+pub fn gzip(content: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content.as_ref()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The rows of `table` that `filter` keeps, ordered by their column `n`; all columns unless some are named.
+pub async fn scan(table: &Table, columns: &[&str], filter: Predicate) -> Vec<Value> {
+    let scan = table.scan().with_filter(filter);
+    let scan = if columns.is_empty() { scan } else { scan.select(columns) };
+    let mut batches = scan.build().unwrap().to_arrow().await.unwrap();
+    let mut rows = Vec::new();
+    while let Some(batch) = batches.try_next().await.unwrap() {
+        let schema = batch.schema();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let cells = schema.fields().iter().zip(batch.columns());
+            Value::Object(cells.map(|(field, column)| (field.name().clone(), value(column, row))).collect())
+        }));
+    }
+    rows.sort_by_key(|row| row["n"].as_i64());
+    rows
+}
+
+/// The values of the column `n`.
+pub fn numbers(rows: &[Value]) -> Vec<i64> {
+    rows.iter().map(|row| row["n"].as_i64().unwrap()).collect()
+}
+
+/// What no JSON type fits is text, as Arrow shows it.
+fn value(array: &ArrayRef, row: usize) -> Value {
+    use arrow_array::cast::as_boolean_array;
+    use arrow_array::types::ArrowPrimitiveType as _;
+    let all = |array: ArrayRef| (0..array.len()).map(|at| value(&array, at)).collect::<Vec<_>>();
+    match array.data_type() {
+        _ if array.is_null(row) => Value::Null,
+        kind if kind.is_null() => Value::Null,
+        arrow_array::types::BooleanType::DATA_TYPE => json!(as_boolean_array(array).value(row)),
+        _ => Value::Null,
+    }
+}

@@ -190,7 +190,9 @@ impl<'a> Firehose<'a> {
         let arrival = self.event_arrival();
         for answer in &outcome.response.records {
             if let Some(data) = answer.data_base64() {
-                STANDARD.decode_vec(data, &mut self.object).context("transform answered what is no base64")?;
+                STANDARD
+                    .decode_vec(data, &mut self.object)
+                    .context("transform answered what is no base64")?;
                 if self.object.len() >= OBJECT_BYTES {
                     self.deliver()?;
                 }
@@ -233,7 +235,8 @@ impl<'a> Firehose<'a> {
         }
         let key = format!("{}.gz", self.object_name("object", self.objects));
         // Of the content before compression: another version of the encoder makes no other object of it.
-        let etag: String = Sha256::digest(&self.object)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let etag: String =
+            Sha256::digest(&self.object)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&self.object)?;
         let compressed = encoder.finish()?;

@@ -62,7 +62,9 @@ impl Folders {
         let text = root.to_str().with_context(|| format!("{} is not UTF-8", root.display()))?;
         // Engines read the locations in the metadata as URIs, whatever is written there.
         if text.contains(['#', '?']) {
-            bail!("{text}: a warehouse whose path has '#' or '?' cannot be opened by other engines; choose another");
+            bail!(
+                "{text}: a warehouse whose path has '#' or '?' cannot be opened by other engines; choose another"
+            );
         }
         let root_uri = format!("file://{}", text.trim_end_matches('/'));
         std::fs::create_dir_all(&root).with_context(|| format!("cannot create {text}"))?;
@@ -143,7 +145,8 @@ fn table(argument: Option<&str>, is_sample: bool) -> anyhow::Result<(TableIdent,
         }
         None => Ok((named(INFERRED_TABLE)?, None)),
         Some(file) if file.ends_with(".json") => {
-            let json = std::fs::read(file).with_context(|| format!("cannot read the table definition {file}"))?;
+            let json =
+                std::fs::read(file).with_context(|| format!("cannot read the table definition {file}"))?;
             let definition = TableDefinition::parse(&json).with_context(|| file.to_owned())?;
             Ok((named(&definition.name)?, Some(definition)))
         }
@@ -160,7 +163,8 @@ fn table(argument: Option<&str>, is_sample: bool) -> anyhow::Result<(TableIdent,
 /// A bar over the bytes of the inputs; hidden where there is no terminal.
 fn progress_bar(inputs: &[Input]) -> ProgressBar {
     let bar = ProgressBar::new(inputs.iter().map(Input::size_bytes).sum());
-    match ProgressStyle::with_template("{spinner} {bar:40} {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}") {
+    match ProgressStyle::with_template("{spinner} {bar:40} {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}")
+    {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

@@ -52,7 +52,9 @@ impl<'a> Queue<'a> {
             if let Some(outcome) = &handled.outcome {
                 summary.add_appended(outcome);
             }
-            let Answer::Batch(failures) = handled.answer else { bail!("append took an SQS event for another") };
+            let Answer::Batch(failures) = handled.answer else {
+                bail!("append took an SQS event for another")
+            };
             let failed: HashSet<&str> =
                 failures.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect();
             waiting.retain(|object| failed.contains(object.key.as_str()));
@@ -60,13 +62,18 @@ impl<'a> Queue<'a> {
                 return Ok(());
             }
             if receive == MAX_RECEIVES {
-                let errors = handled.outcome.iter().flat_map(|outcome| &outcome.objects).filter_map(|object| {
-                    match &object.status {
-                        Status::Failed(error) => Some(error.to_string()),
-                        _ => None,
-                    }
-                });
-                bail!("{} objects could not be appended: {}", waiting.len(), errors.collect::<Vec<_>>().join("; "));
+                let errors =
+                    handled.outcome.iter().flat_map(|outcome| &outcome.objects).filter_map(|object| {
+                        match &object.status {
+                            Status::Failed(error) => Some(error.to_string()),
+                            _ => None,
+                        }
+                    });
+                bail!(
+                    "{} objects could not be appended: {}",
+                    waiting.len(),
+                    errors.collect::<Vec<_>>().join("; ")
+                );
             }
         }
         Ok(())

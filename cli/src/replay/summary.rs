@@ -111,7 +111,9 @@ impl Summary {
         let rate = if self.seconds > 0.0 { self.rows as f64 / self.seconds } else { 0.0 };
         let reasons: Vec<String> =
             self.rows_quarantined_by_reason.iter().map(|(code, count)| format!("{code} {count}")).collect();
-        let kept = |count: u64, place: &str| if count > 0 { format!("kept in {root}/errors/{place}") } else { String::new() };
+        let kept = |count: u64, place: &str| {
+            if count > 0 { format!("kept in {root}/errors/{place}") } else { String::new() }
+        };
         let quarantined = match self.rows_quarantined {
             0 => String::new(),
             count => format!("{}: {}", kept(count, "quarantine"), reasons.join(", ")),

@@ -48,7 +48,8 @@ impl Config {
     pub fn from_env(environment: &Environment) -> anyhow::Result<Self> {
         let catalog = match environment.text("FRAZIL_CATALOG") {
             None | Some("sqlite") => {
-                let path = environment.required("FRAZIL_CATALOG_URI", "the path of the catalog's SQLite file")?;
+                let path =
+                    environment.required("FRAZIL_CATALOG_URI", "the path of the catalog's SQLite file")?;
                 CatalogConfig::Sqlite(path.into())
             }
             Some(other) => {
@@ -68,7 +69,9 @@ impl Config {
         Ok(Self {
             catalog,
             warehouse: environment.required("FRAZIL_WAREHOUSE", "the URI of a folder for tables")?.to_owned(),
-            errors: environment.required("FRAZIL_ERRORS", "the URI of a folder for rejected rows")?.to_owned(),
+            errors: environment
+                .required("FRAZIL_ERRORS", "the URI of a folder for rejected rows")?
+                .to_owned(),
             source_root: environment.text("FRAZIL_SOURCE_ROOT").unwrap_or(S3).to_owned(),
             table: table_ident(name).ok_or_else(|| VariableError::Invalid {
                 name: "FRAZIL_TABLE",
@@ -135,10 +138,18 @@ mod tests {
     fn errors_name_the_variable() {
         for (name, value, expected) in [
             ("FRAZIL_CATALOG", "hive", "FRAZIL_CATALOG=hive: expected sqlite"),
-            ("FRAZIL_CATALOG_URI", "", "FRAZIL_CATALOG_URI is not set: expected the path of the catalog's SQLite file"),
+            (
+                "FRAZIL_CATALOG_URI",
+                "",
+                "FRAZIL_CATALOG_URI is not set: expected the path of the catalog's SQLite file",
+            ),
             ("FRAZIL_TABLE", "user_events", "FRAZIL_TABLE=user_events: expected NAMESPACE.NAME"),
             ("FRAZIL_TABLE", "a..b", "FRAZIL_TABLE=a..b: expected NAMESPACE.NAME"),
-            ("FRAZIL_MAX_RECORD_BYTES", "1MB", "FRAZIL_MAX_RECORD_BYTES=1MB: expected a whole number of bytes"),
+            (
+                "FRAZIL_MAX_RECORD_BYTES",
+                "1MB",
+                "FRAZIL_MAX_RECORD_BYTES=1MB: expected a whole number of bytes",
+            ),
         ] {
             assert_eq!(read(&[(name, value)]).unwrap_err(), expected);
         }

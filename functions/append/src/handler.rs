@@ -69,7 +69,12 @@ impl Appender {
     /// # Errors
     /// The event is of no known shape, nothing could be committed, or an object failed that no queue delivers again by
     /// itself. All objects must then be delivered again; those that are in the table are skipped.
-    pub async fn handle(&self, event_json: &str, now_micros: i64, deadline: Instant) -> anyhow::Result<Handled> {
+    pub async fn handle(
+        &self,
+        event_json: &str,
+        now_micros: i64,
+        deadline: Instant,
+    ) -> anyhow::Result<Handled> {
         let notification = Notification::parse(event_json)?;
         let processing_time = DateTime::from_timestamp_micros(now_micros)
             .context("the clock is out of range")?
@@ -127,7 +132,9 @@ impl Appender {
                     .deliveries
                     .iter()
                     .filter(|delivery| match &delivery.objects {
-                        Ok(objects) => !objects.iter().all(|object| status(object).is_some_and(Status::is_done)),
+                        Ok(objects) => {
+                            !objects.iter().all(|object| status(object).is_some_and(Status::is_done))
+                        }
                         Err(_) => true,
                     })
                     .filter_map(|delivery| delivery.message_id.clone())
@@ -173,8 +180,12 @@ fn log_outcome(outcome: &Outcome) {
             }
             Status::AlreadyCommitted => tracing::info!(object, "object was committed before"),
             Status::Ignored => {}
-            Status::Failed(error) => tracing::error!(object, %error, "object failed; it must be delivered again"),
-            Status::NotReached => tracing::warn!(object, "no time for the object; it must be delivered again"),
+            Status::Failed(error) => {
+                tracing::error!(object, %error, "object failed; it must be delivered again")
+            }
+            Status::NotReached => {
+                tracing::warn!(object, "no time for the object; it must be delivered again")
+            }
         }
     }
     tracing::info!(

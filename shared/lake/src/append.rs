@@ -176,7 +176,10 @@ impl<'a> Invocation<'a> {
     async fn run(mut self) -> Result<Outcome> {
         for (at, object) in self.objects.iter().enumerate() {
             if quarantine::is_quarantined(&object.uri, &self.options.errors_uri) {
-                tracing::warn!(object = object.uri, "ignored: it lies in the quarantine that this function writes");
+                tracing::warn!(
+                    object = object.uri,
+                    "ignored: it lies in the quarantine that this function writes"
+                );
                 self.statuses.insert(at, Status::Ignored);
             }
         }
@@ -201,7 +204,9 @@ impl<'a> Invocation<'a> {
             let commit_id = written.writer.attempt();
             let catalog = self.lake.catalog.as_ref();
             let deadline = self.options.deadline;
-            match commit::commit(catalog, &self.options.table, &written.files, &tokens, commit_id, deadline).await? {
+            match commit::commit(catalog, &self.options.table, &written.files, &tokens, commit_id, deadline)
+                .await?
+            {
                 Committed::Snapshot(table, snapshot) => {
                     for (at, rows, rejected) in written.counts {
                         self.statuses.insert(at, Status::Committed { rows, rejected });
@@ -318,7 +323,6 @@ impl<'a> Invocation<'a> {
     }
 
     /// One pass over `readings`. The inner error is an object whose storage failed.
-    #[expect(clippy::type_complexity, reason = "two kinds of failure, told apart where they are handled")]
     async fn write_once(
         &mut self,
         table: &Table,
@@ -390,7 +394,10 @@ async fn size_of(file_io: &FileIO, object: &SourceObject) -> Result<u64> {
 }
 
 /// A name for the files of one attempt, never used before.
-#[expect(clippy::disallowed_methods, reason = "file names must be unique, and sort by time for whoever looks")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "file names must be unique, and sort by time for whoever looks"
+)]
 fn new_attempt() -> Uuid {
     Uuid::now_v7()
 }

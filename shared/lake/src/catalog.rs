@@ -116,7 +116,10 @@ async fn use_write_ahead_log(database: &Path) -> Result<()> {
 }
 
 fn unreadable(database: &Path, error: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("cannot open the SQLite catalog {}: {error}", database.display()))
+    Error::new(
+        ErrorKind::Unexpected,
+        format!("cannot open the SQLite catalog {}: {error}", database.display()),
+    )
 }
 
 /// `path` for a SQLite URI, whose reader takes `?`, `#` and `%` for its own.

@@ -91,7 +91,8 @@ pub(crate) async fn commit(
             lost = Some(error);
         } else {
             // The next turn finds the snapshot. If it does not, the catalog has lost it.
-            lost = Some(Error::new(ErrorKind::Unexpected, "the catalog reported a commit that it did not keep"));
+            lost =
+                Some(Error::new(ErrorKind::Unexpected, "the catalog reported a commit that it did not keep"));
         }
     }
 }

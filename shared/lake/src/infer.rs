@@ -92,26 +92,31 @@ impl Inference {
 }
 
 impl Shape {
-    fn observe(&mut self, json: &mut Jiter<'_>, peek: Peek, depth: usize, count: &mut usize) -> JiterResult<()> {
+    fn observe(
+        &mut self,
+        json: &mut Jiter<'_>,
+        peek: Peek,
+        depth: usize,
+        count: &mut usize,
+    ) -> JiterResult<()> {
         match peek {
             Peek::Null => json.known_null()?,
             Peek::True | Peek::False => {
                 json.known_bool(peek)?;
                 self.boolean = true;
             }
-            Peek::String => {
-                match instant(json.known_str()?) {
-                    Some(_) => self.instant = true,
-                    None => self.text = true,
-                }
-            }
+            Peek::String => match instant(json.known_str()?) {
+                Some(_) => self.instant = true,
+                None => self.text = true,
+            },
             Peek::Object | Peek::Array if depth >= MAX_DEPTH => {
                 json.known_skip(peek)?;
                 self.text = true;
             }
             Peek::Object => {
                 self.object = true;
-                let mut at = json.known_object()?.map(|name| field(&mut self.fields, &mut self.by_name, name, count));
+                let mut at =
+                    json.known_object()?.map(|name| field(&mut self.fields, &mut self.by_name, name, count));
                 while let Some(known) = at {
                     let peek = json.peek()?;
                     match known {
@@ -162,7 +167,8 @@ impl Shape {
     }
 
     fn column_type(&self, path: &str, ids: &mut i32, taken: &mut HashSet<String>) -> Type {
-        let kinds = [self.boolean, self.whole || self.fraction, self.instant, self.text, self.object, self.array];
+        let kinds =
+            [self.boolean, self.whole || self.fraction, self.instant, self.text, self.object, self.array];
         let text = Type::Primitive(PrimitiveType::String);
         if kinds.iter().filter(|seen| **seen).count() != 1 {
             return text;
@@ -274,12 +280,21 @@ mod tests {
 
     #[test]
     fn several_kinds_are_text() {
-        assert_eq!(columns(&[r#"{"a": 1, "b": {"x": 1}, "c": "2015-09-12T00:00:00Z"}"#, r#"{"a": "x", "b": [1], "c": "soon"}"#]), ["a string", "b string", "c string"]);
+        assert_eq!(
+            columns(&[
+                r#"{"a": 1, "b": {"x": 1}, "c": "2015-09-12T00:00:00Z"}"#,
+                r#"{"a": "x", "b": [1], "c": "soon"}"#
+            ]),
+            ["a string", "b string", "c string"]
+        );
     }
 
     #[test]
     fn names_that_no_column_can_have_are_left_out() {
-        assert_eq!(columns(&[r#"{"": 1, "a": 1, "A": 2, "o.x": 1, "o": {"x": 1, "y": 2}}"#]), ["a long", "o.x long", "o <y long>"]);
+        assert_eq!(
+            columns(&[r#"{"": 1, "a": 1, "A": 2, "o.x": 1, "o": {"x": 1, "y": 2}}"#]),
+            ["a long", "o.x long", "o <y long>"]
+        );
     }
 
     #[test]
@@ -290,7 +305,15 @@ mod tests {
         let names: Vec<&str> = schema.as_struct().fields().iter().map(|field| field.name.as_str()).collect();
         assert_eq!(
             names,
-            ["a", "record_id", "ingestion_timestamp", "partition_date", "partition_hour", "processing_time", "file_name"]
+            [
+                "a",
+                "record_id",
+                "ingestion_timestamp",
+                "partition_date",
+                "partition_hour",
+                "processing_time",
+                "file_name"
+            ]
         );
     }
 

@@ -93,7 +93,8 @@ impl Quarantine {
             raw_object: rejection.bytes.is_none().then_some(copy.as_str()),
         };
         serde_json::to_writer(&mut open.buffer, &line).map_err(|error| {
-            iceberg::Error::new(iceberg::ErrorKind::Unexpected, "cannot write a quarantine line").with_source(error)
+            iceberg::Error::new(iceberg::ErrorKind::Unexpected, "cannot write a quarantine line")
+                .with_source(error)
         })?;
         open.buffer.push(b'\n');
         if open.buffer.len() >= BUFFER_BYTES {

@@ -210,7 +210,8 @@ pub(crate) async fn infer(
         }
         inference.schema().map(|schema| (schema, failed))
     });
-    task.await.map_err(|error| Error::new(ErrorKind::Unexpected, "inference ended early").with_source(error))?
+    task.await
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "inference ended early").with_source(error))?
 }
 
 fn observe(

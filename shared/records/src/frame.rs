@@ -135,7 +135,9 @@ impl<R: Read> Framer<R> {
                     Some(None) if end - self.start > self.max_record_bytes => {}
                     Some(None) => return Ok(Some(Cut::Record(self.take(end)))),
                     Some(Some(at)) => {
-                        if let Some(cut) = self.cut_broken(Fault::Invalid { at, expected: "the end of the line" }) {
+                        if let Some(cut) =
+                            self.cut_broken(Fault::Invalid { at, expected: "the end of the line" })
+                        {
                             return Ok(Some(cut));
                         }
                     }

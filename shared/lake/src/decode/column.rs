@@ -144,7 +144,8 @@ impl Members {
             return Fault::new(Reason::ReservedField, what).within(name);
         }
         let twin = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
-        let hint = twin.map_or(String::new(), |twin| format!(", but {:?}: names are case-sensitive", twin.name));
+        let hint =
+            twin.map_or(String::new(), |twin| format!(", but {:?}: names are case-sensitive", twin.name));
         let what = format!("the table has no such column{hint} (found {kind})");
         Fault::new(Reason::UnknownField, what).within(name)
     }
@@ -180,7 +181,9 @@ impl Column {
                 PrimitiveType::Date => Values::Date(Vec::new()),
                 PrimitiveType::Time => Values::Time(Vec::new()),
                 PrimitiveType::Timestamp | PrimitiveType::Timestamptz => Values::Timestamp(Vec::new()),
-                PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs => Values::TimestampNanos(Vec::new()),
+                PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs => {
+                    Values::TimestampNanos(Vec::new())
+                }
                 PrimitiveType::String => Values::String { offsets: vec![0], bytes: Vec::new() },
                 PrimitiveType::Uuid => Values::Uuid(Vec::new()),
                 PrimitiveType::Fixed(width) => Values::Fixed { width: *width as usize, bytes: Vec::new() },
@@ -189,10 +192,9 @@ impl Column {
             (Type::Struct(fields), DataType::Struct(arrow)) => {
                 Values::Struct(Members::new(fields.fields(), arrow, &[])?)
             }
-            (Type::List(list), DataType::List(element)) => Values::List {
-                offsets: vec![0],
-                element: Box::new(Self::new(&list.element_field, element)?),
-            },
+            (Type::List(list), DataType::List(element)) => {
+                Values::List { offsets: vec![0], element: Box::new(Self::new(&list.element_field, element)?) }
+            }
             (Type::Map(map), DataType::Map(entries, _)) => {
                 let DataType::Struct(entry) = entries.data_type() else { return Err(unsupported(field)) };
                 let [key, value] = &entry[..] else { return Err(unsupported(field)) };
@@ -277,7 +279,7 @@ impl Column {
             Values::String { offsets, bytes } if !matches!(peek, Peek::String) => {
                 let start = json.current_index();
                 json.known_skip(peek)?;
-                bytes.extend_from_slice(text[start..json.current_index()].as_bytes());
+                bytes.extend_from_slice(&text.as_bytes()[start..json.current_index()]);
                 offsets.push(bytes.len() as i32);
                 self.nulls.append_non_null();
                 Ok(())
@@ -328,10 +330,12 @@ impl Column {
                 Some(decoded) => bytes.extend_from_slice(&decoded),
                 None => return Err(misfit(self.expected())),
             },
-            Values::Fixed { width, bytes } => match value.binary().filter(|decoded| decoded.len() == *width) {
-                Some(decoded) => bytes.extend_from_slice(&decoded),
-                None => return Err(misfit(self.expected())),
-            },
+            Values::Fixed { width, bytes } => {
+                match value.binary().filter(|decoded| decoded.len() == *width) {
+                    Some(decoded) => bytes.extend_from_slice(&decoded),
+                    None => return Err(misfit(self.expected())),
+                }
+            }
             Values::Binary { offsets, bytes } => match value.binary() {
                 Some(decoded) => {
                     bytes.extend_from_slice(&decoded);
@@ -339,7 +343,9 @@ impl Column {
                 }
                 None => return Err(misfit(self.expected())),
             },
-            Values::Struct(_) | Values::List { .. } | Values::Map { .. } => return Err(misfit(self.expected())),
+            Values::Struct(_) | Values::List { .. } | Values::Map { .. } => {
+                return Err(misfit(self.expected()));
+            }
         }
         self.nulls.append_non_null();
         Ok(())
@@ -348,7 +354,8 @@ impl Column {
     /// Adds a null, or refuses in a required column.
     fn push_null(&mut self) -> Result<(), Fault> {
         if self.required {
-            let what = format!("the column is required (expected {}, found null or nothing)", self.expected());
+            let what =
+                format!("the column is required (expected {}, found null or nothing)", self.expected());
             return Err(Fault::new(Reason::MissingRequired, what));
         }
         self.nulls.append_null();
@@ -442,7 +449,11 @@ impl Column {
             }
             Values::Binary { offsets, bytes } => {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
-                Arc::new(LargeBinaryArray::try_new(offsets, Buffer::from_vec(renew(bytes, Vec::new())), nulls)?)
+                Arc::new(LargeBinaryArray::try_new(
+                    offsets,
+                    Buffer::from_vec(renew(bytes, Vec::new())),
+                    nulls,
+                )?)
             }
             Values::Uuid(bytes) => {
                 Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(std::mem::take(bytes)), nulls)?)
@@ -463,7 +474,8 @@ impl Column {
             Values::Map { offsets, key, value, .. } => {
                 let DataType::Map(field, sorted) = data_type else { return Err(mapping(&self.name)) };
                 let DataType::Struct(fields) = field.data_type() else { return Err(mapping(&self.name)) };
-                let entries = StructArray::try_new(fields.clone(), vec![key.finish()?, value.finish()?], None)?;
+                let entries =
+                    StructArray::try_new(fields.clone(), vec![key.finish()?, value.finish()?], None)?;
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
                 Arc::new(MapArray::try_new(field, offsets, entries, nulls, sorted)?)
             }
@@ -524,7 +536,8 @@ fn primitive<T: ArrowPrimitiveType>(
 }
 
 fn unsupported(field: &NestedField) -> iceberg::Error {
-    let what = format!("column {:?} has the type {}, which this release cannot write", field.name, field.field_type);
+    let what =
+        format!("column {:?} has the type {}, which this release cannot write", field.name, field.field_type);
     iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, what)
 }
 

@@ -20,8 +20,8 @@ use jiter::{Jiter, JiterError};
 use records::rejection::{Reason, Refusal};
 
 use self::column::Members;
-use self::scalar::Scalar;
 pub(crate) use self::number::double;
+use self::scalar::Scalar;
 pub(crate) use self::time::instant;
 
 /// When the function processed the row: an instant, the same for all rows of an invocation.
@@ -146,7 +146,8 @@ impl RowDecoder {
             .finish()
             .and_then(|columns| RecordBatch::try_new_with_options(self.schema.clone(), columns, &options))
             .map_err(|error| {
-                iceberg::Error::new(iceberg::ErrorKind::Unexpected, "columns make no batch").with_source(error)
+                iceberg::Error::new(iceberg::ErrorKind::Unexpected, "columns make no batch")
+                    .with_source(error)
             })?;
         (self.rows, self.bytes) = (0, 0);
         Ok(batch)

@@ -74,7 +74,9 @@ impl<'a> Scalar<'a> {
 
     pub(super) fn timestamp_micros(self) -> Option<i64> {
         match self {
-            Self::Text(text) => time::instant(text).and_then(|nanos| i64::try_from(nanos.div_euclid(1000)).ok()),
+            Self::Text(text) => {
+                time::instant(text).and_then(|nanos| i64::try_from(nanos.div_euclid(1000)).ok())
+            }
             Self::Number(_) => self.integer::<i64>()?.checked_mul(1000),
             Self::Boolean(_) => None,
         }
@@ -91,7 +93,9 @@ impl<'a> Scalar<'a> {
     pub(super) fn uuid(self) -> Option<[u8; 16]> {
         match self {
             // Of the spellings that the parser takes, only the hyphenated one has 36 characters.
-            Self::Text(text) if text.len() == 36 => uuid::Uuid::try_parse(text).ok().map(uuid::Uuid::into_bytes),
+            Self::Text(text) if text.len() == 36 => {
+                uuid::Uuid::try_parse(text).ok().map(uuid::Uuid::into_bytes)
+            }
             _ => None,
         }
     }

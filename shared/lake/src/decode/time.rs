@@ -66,7 +66,9 @@ fn days(text: &[u8]) -> Option<i32> {
 
 /// Nanoseconds since midnight of the `HH:MM:SS[.fraction]` that `text` starts with, and what follows it.
 fn nanos_of_day(text: &[u8]) -> Option<(i64, &[u8])> {
-    let (&[h1, h2, b':', m1, m2, b':', s1, s2], mut rest) = text.split_first_chunk::<8>()? else { return None };
+    let (&[h1, h2, b':', m1, m2, b':', s1, s2], mut rest) = text.split_first_chunk::<8>()? else {
+        return None;
+    };
     let (hours, minutes, seconds) = (two(h1, h2)?, two(m1, m2)?, two(s1, s2)?);
     if hours > 23 || minutes > 59 || seconds > 59 {
         return None;
@@ -77,8 +79,8 @@ fn nanos_of_day(text: &[u8]) -> Option<(i64, &[u8])> {
         if count == 0 {
             return None;
         }
-        for at in 0..9 {
-            nanos = nanos * 10 + if at < count { i64::from(fraction[at] - b'0') } else { 0 };
+        for digit in fraction[..count].iter().chain([b'0'; 9].iter()).take(9) {
+            nanos = nanos * 10 + i64::from(digit - b'0');
         }
         rest = &fraction[count..];
     }
@@ -86,7 +88,8 @@ fn nanos_of_day(text: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 fn two(tens: u8, ones: u8) -> Option<i64> {
-    (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
+    (tens.is_ascii_digit() && ones.is_ascii_digit())
+        .then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
 }
 
 #[cfg(test)]

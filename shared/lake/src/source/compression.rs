@@ -57,7 +57,9 @@ pub fn content(
         [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => {
             Box::new(zstd::stream::read::Decoder::with_buffer(raw)?)
         }
-        [0xFF, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Box::new(snap::read::FrameDecoder::new(raw)),
+        [0xFF, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => {
+            Box::new(snap::read::FrameDecoder::new(raw))
+        }
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Box::new(ZipReader::new(raw)),
         // Hadoop's blocks begin with their length, big endian and far below 16 MiB. JSON text never begins with 0.
         [0, ..] if named_snappy => Box::new(HadoopSnappyReader { raw, block: Vec::new(), at: 0, left: 0 }),
@@ -116,7 +118,10 @@ impl<R: Read> HadoopSnappyReader<R> {
         let invalid = |error: snap::Error| io::Error::new(io::ErrorKind::InvalidData, error);
         let length = snap::raw::decompress_len(&compressed).map_err(invalid)?;
         if length > self.left {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a snappy chunk is longer than its block"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a snappy chunk is longer than its block",
+            ));
         }
         self.block = snap::raw::Decoder::new().decompress_vec(&compressed).map_err(invalid)?;
         self.left -= length;
@@ -129,7 +134,10 @@ impl<R: Read> HadoopSnappyReader<R> {
         self.raw.read_exact(&mut bytes)?;
         let length = u32::from_be_bytes(bytes) as usize;
         if length > MAX_CHUNK_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a snappy block has an impossible length"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a snappy block has an impossible length",
+            ));
         }
         Ok(length)
     }
@@ -204,7 +212,10 @@ mod tests {
     fn hadoop_snappy_is_told_by_its_name() {
         let raw = hadoop_snappy(&[&[&TEXT[..3], &TEXT[3..8]], &[], &[&TEXT[8..]]]);
         assert_eq!(text_of(raw.clone(), "x.hsnappy").unwrap(), TEXT);
-        assert_eq!(text_of(raw[..raw.len() - 1].to_vec(), "x.snappy").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            text_of(raw[..raw.len() - 1].to_vec(), "x.snappy").unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
         let hostile = [vec![0, 0, 0, 8], vec![0xFF; 4]].concat();
         assert_eq!(text_of(hostile, "x.snappy").unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
@@ -217,7 +228,10 @@ mod tests {
         assert_eq!(reason([whole.clone(), b"junk".to_vec()].concat()), Reason::CorruptCompression);
         assert_eq!(reason(b"PAR1....".to_vec()), Reason::UnknownCompression);
         assert_eq!(reason(gzip(&TEXT.repeat(100_000))), Reason::DecompressionLimit);
-        assert_eq!(reason(zstd::encode_all(vec![0; 4 << 20].as_slice(), 1).unwrap()), Reason::DecompressionLimit);
+        assert_eq!(
+            reason(zstd::encode_all(vec![0; 4 << 20].as_slice(), 1).unwrap()),
+            Reason::DecompressionLimit
+        );
     }
 
     #[test]

@@ -156,7 +156,8 @@ mod tests {
         };
         let crc = crc32fast::hash(content.as_bytes());
         let mut raw = LOCAL_FILE_HEADER.to_vec();
-        let words = |raw: &mut Vec<u8>, words: &[u16]| words.iter().for_each(|word| raw.extend(word.to_le_bytes()));
+        let words =
+            |raw: &mut Vec<u8>, words: &[u16]| words.iter().for_each(|word| raw.extend(word.to_le_bytes()));
         words(&mut raw, &[20, if described.is_some() { 8 } else { 0 }, if deflated { 8 } else { 0 }, 0, 0]);
         let known = described.is_none() as u32;
         for word in [crc * known, data.len() as u32 * known, content.len() as u32 * known] {

@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 
-use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, PrimitiveType, SchemaRef, Struct, Type};
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, PrimitiveType, SchemaRef, Struct, Type,
+};
 use iceberg::{Error, ErrorKind, Result};
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
@@ -51,8 +53,10 @@ pub(super) fn describe(
             upper.insert(*id, high.clone());
         }
     }
-    let per_column = |count: fn(&ColumnMetrics) -> u64| metrics.iter().map(|(id, column)| (*id, count(column))).collect();
-    let split_offsets = metadata.row_groups().iter().filter_map(|row_group| row_group.file_offset()).collect();
+    let per_column =
+        |count: fn(&ColumnMetrics) -> u64| metrics.iter().map(|(id, column)| (*id, count(column))).collect();
+    let split_offsets =
+        metadata.row_groups().iter().filter_map(|row_group| row_group.file_offset()).collect();
     DataFileBuilder::default()
         .content(DataContentType::Data)
         .file_path(path)
@@ -83,10 +87,9 @@ impl ColumnMetrics {
         }
         self.bounds = match (chunk_bounds(column, id, schema), std::mem::take(&mut self.bounds)) {
             (None, _) => Bounds::Unknown,
-            (Some((low, high)), Bounds::Known(lower, upper)) => Bounds::Known(
-                if low < lower { low } else { lower },
-                if high > upper { high } else { upper },
-            ),
+            (Some((low, high)), Bounds::Known(lower, upper)) => {
+                Bounds::Known(if low < lower { low } else { lower }, if high > upper { high } else { upper })
+            }
             (Some((low, high)), _) => Bounds::Known(low, high),
         };
     }

@@ -4,8 +4,8 @@
 //! Iceberg's Java library does (application/x-www-form-urlencoded), so that no value can leave the table's folder or
 //! break a URI. Readers take partition values from the manifests, never from paths.
 
-use iceberg::spec::{PartitionSpecRef, Struct, StructType, TableMetadata, Type};
 use iceberg::Result;
+use iceberg::spec::{PartitionSpecRef, Struct, StructType, TableMetadata, Type};
 use uuid::Uuid;
 
 /// Longest folder name; file systems take 255 bytes.
@@ -60,7 +60,9 @@ fn form_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => encoded.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'*' | b'_' => {
+                encoded.push(char::from(byte))
+            }
             b' ' => encoded.push('+'),
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }

@@ -138,7 +138,9 @@ impl TableWriter {
                 self.close_file(file).await?;
             }
         }
-        let path = self.locations.data_file(&partition, &format!("{}-{:05}.parquet", self.attempt, self.paths.len()));
+        let path = self
+            .locations
+            .data_file(&partition, &format!("{}-{:05}.parquet", self.attempt, self.paths.len()));
         let output = self.file_io.new_output(&path)?.writer().await?;
         self.paths.push(path.clone());
         let parquet = AsyncArrowWriter::try_new(Sink(output), schema, Some(self.properties.parquet.clone()))
@@ -161,8 +163,12 @@ impl TableWriter {
     }
 
     async fn bound_memory(&mut self) -> Result<()> {
-        while self.open.values().map(|file| file.parquet.memory_size()).sum::<usize>() > self.limits.buffer_bytes {
-            let Some(largest) = self.open.values_mut().max_by_key(|file| file.parquet.memory_size()) else { break };
+        while self.open.values().map(|file| file.parquet.memory_size()).sum::<usize>()
+            > self.limits.buffer_bytes
+        {
+            let Some(largest) = self.open.values_mut().max_by_key(|file| file.parquet.memory_size()) else {
+                break;
+            };
             if largest.parquet.in_progress_rows() == 0 {
                 break;
             }
