@@ -6,14 +6,14 @@
 //! template.yaml), and delivered in objects of about 5 MiB (Firehose's default).
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::DateTime;
+use chrono::{DateTime, NaiveDateTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lambda::firehose::{Event, ProcessingFailedLine};
@@ -30,6 +30,8 @@ const STREAM: &str = "frazil";
 const STREAM_ARN: &str = "arn:aws:firehose:us-east-1:000000000000:deliverystream/frazil";
 const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:transform";
 
+/// How the name of an object tells its time.
+const OBJECT_TIME: &str = "%Y-%m-%d-%H-%M-%S";
 /// Size of the records of one event, in bytes before base64.
 const EVENT_BYTES: usize = 1 << 20;
 /// Records of one event: what enrichment adds to so many still fits into a response.
@@ -97,12 +99,14 @@ impl<'a> Firehose<'a> {
         input: &Input,
         sender: &'a mpsc::Sender<Vec<DeliveredObject>>,
     ) -> anyhow::Result<Self> {
+        let digest = *input.digest();
+        let before = arrival_before(&root.join(RAW_BUCKET), named_uuid(&digest, "object", 0))?;
         Ok(Self {
             root: root.to_owned(),
             sender,
             name: input.name().to_owned(),
-            digest: *input.digest(),
-            arrival_millis: input.arrival_millis(),
+            digest,
+            arrival_millis: before.unwrap_or(input.arrival_millis()),
             event: String::new(),
             event_records: 0,
             event_bytes: 0,
@@ -179,7 +183,7 @@ impl<'a> Firehose<'a> {
         let records = std::mem::take(&mut self.event);
         let event_json = format!(
             r#"{{"invocationId":"{}","deliveryStreamArn":"{STREAM_ARN}","region":"us-east-1","records":[{records}]}}"#,
-            self.named_uuid("event", u64::from(self.objects) << 32 | self.counts.invocations)
+            self.named_uuid("event", self.counts.invocations)
         );
         (self.event_records, self.event_bytes) = (0, 0);
         self.put_event(&event_json)
@@ -287,13 +291,42 @@ impl<'a> Firehose<'a> {
     fn object_name(&self, kind: &str, number: u32) -> String {
         let time = DateTime::from_timestamp_millis(self.arrival_millis).unwrap_or_default();
         let uuid = self.named_uuid(kind, u64::from(number));
-        format!("{}/{STREAM}-1-{}-{uuid}", time.format("%Y/%m/%d/%H"), time.format("%Y-%m-%d-%H-%M-%S"))
+        format!("{}/{STREAM}-1-{}-{uuid}", time.format("%Y/%m/%d/%H"), time.format(OBJECT_TIME))
     }
 
     fn named_uuid(&self, kind: &str, number: u64) -> Uuid {
-        let name = [&self.digest[..], kind.as_bytes(), &number.to_be_bytes()].concat();
-        Uuid::new_v5(&Uuid::NAMESPACE_OID, &name)
+        named_uuid(&self.digest, kind, number)
     }
+}
+
+fn named_uuid(digest: &[u8; 32], kind: &str, number: u64) -> Uuid {
+    let name = [&digest[..], kind.as_bytes(), &number.to_be_bytes()].concat();
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, &name)
+}
+
+/// When an input arrived whose first object is `uuid`, if it was replayed before: so says the object's name. The age of
+/// the file may have changed since, and must not make other objects of it.
+fn arrival_before(folder: &Path, uuid: Uuid) -> anyhow::Result<Option<i64>> {
+    let ending = format!("-{uuid}.gz");
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot list {}", folder.display())),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            if let Some(arrival) = arrival_before(&entry.path(), uuid)? {
+                return Ok(Some(arrival));
+            }
+        } else if let Some(start) = entry.file_name().to_string_lossy().strip_suffix(&ending) {
+            let time = start.strip_prefix(&format!("{STREAM}-1-")).unwrap_or_default();
+            return Ok(NaiveDateTime::parse_from_str(time, OBJECT_TIME)
+                .ok()
+                .map(|time| time.and_utc().timestamp_millis()));
+        }
+    }
+    Ok(None)
 }
 
 /// Writes a file that is there whole or not at all.

@@ -50,7 +50,7 @@ impl Input {
         }
     }
 
-    /// Reads the file at `path` once for its digest: its name, content and age are what its objects' names depend on.
+    /// Reads the file at `path` once for its digest: its name and content tell its objects from others'.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let mut file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
@@ -62,13 +62,13 @@ impl Input {
         let mut digest = Sha256::new_with_prefix(&name);
         std::io::copy(&mut file, &mut digest).with_context(|| format!("cannot read {shown}"))?;
         let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let arrival_millis = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+        let arrival_seconds = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Ok(Self {
             name,
             source: Source::File(File::open(path).with_context(|| format!("cannot open {shown}"))?),
             size_bytes: metadata.len(),
             digest: digest.finalize().into(),
-            arrival_millis,
+            arrival_millis: arrival_seconds as i64 * 1000,
         })
     }
 
@@ -85,7 +85,8 @@ impl Input {
         &self.digest
     }
 
-    /// When its first records arrive, in milliseconds since the Unix epoch: the file's age, so that it stays the same.
+    /// When its first records arrive, in milliseconds since the Unix epoch but to the second: when the file was last
+    /// changed.
     pub(super) fn arrival_millis(&self) -> i64 {
         self.arrival_millis
     }

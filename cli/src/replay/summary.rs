@@ -108,7 +108,10 @@ impl Summary {
     #[expect(clippy::print_stdout, reason = "this is the command's output")]
     pub(super) async fn print(&self, root: &Path, table: Option<&Table>) -> anyhow::Result<()> {
         let root = root.display();
-        let rate = if self.seconds > 0.0 { self.rows as f64 / self.seconds } else { 0.0 };
+        let rate = match self.rows {
+            0 => String::new(),
+            rows => format!(", {} rows/s", grouped((rows as f64 / self.seconds) as u64)),
+        };
         let reasons: Vec<String> =
             self.rows_quarantined_by_reason.iter().map(|(code, count)| format!("{code} {count}")).collect();
         let kept = |count: u64, place: &str| {
@@ -127,7 +130,7 @@ impl Summary {
         line("ok", self.ok, "");
         line("failed", self.failed, &kept(self.failed, "processing-failed"));
         line("objects", self.objects, &already);
-        line("rows", self.rows, &format!("{:.2} s, {} rows/s", self.seconds, grouped(rate as u64)));
+        line("rows", self.rows, &format!("{:.2} s{rate}", self.seconds));
         line("quarantined", self.rows_quarantined, &quarantined);
         line("files", self.data_files as u64, &format!("{:.1} MB", self.data_file_bytes as f64 / 1e6));
         if let Some(snapshot) = self.snapshot_id {

@@ -13,11 +13,15 @@ use iceberg::Result;
 use iceberg::io::{FileIO, FileWrite};
 use records::rejection::Refusal;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::append::SourceObject;
 
 const BUFFER_BYTES: usize = 1024 * 1024;
 const COPY_BYTES: u64 = 4 * 1024 * 1024;
+/// File systems take 255 bytes a name, and S3 takes 1,024 a key; a prefix and a suffix must fit in too.
+const MAX_NAME_BYTES: usize = 150;
+const MAX_PATH_BYTES: usize = 700;
 
 /// What of an object is rejected.
 #[derive(Debug)]
@@ -128,7 +132,7 @@ pub(crate) fn is_quarantined(uri: &str, errors_uri: &str) -> bool {
         .is_some_and(|rest| rest.starts_with("/quarantine/") || rest.starts_with("/objects/"))
 }
 
-/// `key` with the segments escaped that a file system would not take as names.
+/// `key` with the segments escaped that a file system would not take as names. Digests stand for what is too long.
 fn safe_path(key: &str) -> String {
     let segments: Vec<String> = key
         .split('/')
@@ -136,10 +140,18 @@ fn safe_path(key: &str) -> String {
             "" => "%".to_owned(),
             "." => "%2E".to_owned(),
             ".." => "%2E%2E".to_owned(),
+            name if name.len() > MAX_NAME_BYTES => digest(name),
             name => name.replace('%', "%25").replace('#', "%23").replace('?', "%3F"),
         })
         .collect();
-    segments.join("/")
+    match segments.join("/") {
+        path if path.len() > MAX_PATH_BYTES => digest(key),
+        path => path,
+    }
+}
+
+fn digest(name: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
 }
 
 async fn copy_object(file_io: &FileIO, from: &str, to: &str) -> Result<()> {
@@ -163,6 +175,8 @@ mod tests {
     #[test]
     fn no_key_leaves_the_quarantine() {
         assert_eq!(safe_path("../a/./b//c%2F#?.gz"), "%2E%2E/a/%2E/b/%/c%252F%23%3F.gz");
+        assert!(safe_path(&format!("a/{}", "x".repeat(1000))).len() < 50);
+        assert!(safe_path(&"a/".repeat(500)).len() < 50);
     }
 
     #[test]

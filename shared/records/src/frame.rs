@@ -132,7 +132,11 @@ impl<R: Read> Framer<R> {
             }
             match scan::value_end(text, self.start) {
                 Ok(end) => match self.line_goes_on(end) {
-                    Some(None) if end - self.start > self.max_record_bytes => {}
+                    Some(None) if end - self.start > self.max_record_bytes => {
+                        let range = self.take(end);
+                        let offset = self.buffer_offset + range.start as u64;
+                        return Ok(Some(Cut::TooLarge { offset, length: range.len() as u64 }));
+                    }
                     Some(None) => return Ok(Some(Cut::Record(self.take(end)))),
                     Some(Some(at)) => {
                         if let Some(cut) =
