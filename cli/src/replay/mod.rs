@@ -10,7 +10,7 @@ mod queue;
 mod summary;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use append::config::{CatalogConfig, Config, table_ident};
@@ -37,6 +37,7 @@ const MEMORY_BYTES: usize = 512 << 20;
 pub(crate) struct Arguments {
     /// Firehose events (a JSON object with `records`) or data files (newline-delimited or concatenated JSON), plain,
     /// gzip or zstd. Without any: a bundled sample of 20,000 clickstream events.
+    #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Folder for the catalog, the tables, the raw objects and what was rejected.
     #[arg(long, value_name = "DIR", default_value = ".frazil")]
@@ -67,7 +68,11 @@ impl Folders {
             );
         }
         let root_uri = format!("file://{}", text.trim_end_matches('/'));
-        std::fs::create_dir_all(&root).with_context(|| format!("cannot create {text}"))?;
+        for folder in ["warehouse", RAW_BUCKET, "errors"] {
+            let folder = root.join(folder);
+            std::fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
         Ok(Self { root, root_uri })
     }
 
@@ -105,6 +110,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let producer = tokio::task::spawn_blocking(move || produce(inputs, &root, &sender, &producer_progress));
     let mut queue = Queue::new(&appender);
     while let Some(objects) = delivered.recv().await {
+        progress.set_message("appending");
         queue.deliver(&objects, &mut summary).await?;
     }
     // The channel is closed when the producer has come to its end, or to its error.
@@ -163,8 +169,8 @@ fn table(argument: Option<&str>, is_sample: bool) -> anyhow::Result<(TableIdent,
 /// A bar over the bytes of the inputs; hidden where there is no terminal.
 fn progress_bar(inputs: &[Input]) -> ProgressBar {
     let bar = ProgressBar::new(inputs.iter().map(Input::size_bytes).sum());
-    match ProgressStyle::with_template("{spinner} {bar:40} {bytes}/{total_bytes}  {bytes_per_sec}  {elapsed}")
-    {
+    bar.enable_steady_tick(Duration::from_millis(200));
+    match ProgressStyle::with_template("{spinner} {bar:40} {bytes}/{total_bytes}  {elapsed}  {msg}") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

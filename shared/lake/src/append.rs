@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use futures::stream::{self, StreamExt as _};
 use iceberg::io::FileIO;
-use iceberg::spec::DataFile;
+use iceberg::spec::{DataFile, Schema};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableIdent};
 use records::rejection::Reason;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::catalog::Lake;
 use crate::commit::{self, Committed};
+use crate::decode::RowDecoder;
 use crate::definition::TableDefinition;
 use crate::quarantine::{self, Quarantine};
 use crate::read::{self, Reading, Step};
@@ -162,9 +163,11 @@ struct Invocation<'a> {
 struct Written {
     writer: TableWriter,
     files: Vec<DataFile>,
-    /// Rows and rejected records of each object that was read to its end.
-    counts: Vec<(usize, u64, Rejected)>,
+    counts: Vec<Count>,
 }
+
+/// An object that was read to its end, by index, its rows and its rejected records.
+type Count = (usize, u64, Rejected);
 
 impl<'a> Invocation<'a> {
     fn new(lake: &'a Lake, options: &'a AppendOptions, mut objects: Vec<SourceObject>) -> Self {
@@ -194,7 +197,10 @@ impl<'a> Invocation<'a> {
         }
         let mut current = match table.take() {
             Some(table) => table,
-            None => self.create_table(&sizes).await?,
+            None => match self.create_table(&sizes).await? {
+                Some(table) => table,
+                None => return self.reject_all(&sizes).await,
+            },
         };
         loop {
             let Some(written) = self.write(&current, &sizes).await? else {
@@ -275,7 +281,8 @@ impl<'a> Invocation<'a> {
             .collect()
     }
 
-    async fn create_table(&mut self, sizes: &HashMap<usize, u64>) -> Result<Table> {
+    /// Creates the table, unless there is nothing to tell its columns from.
+    async fn create_table(&mut self, sizes: &HashMap<usize, u64>) -> Result<Option<Table>> {
         let definition = match &self.options.definition {
             Some(definition) => definition.clone(),
             None => {
@@ -284,30 +291,50 @@ impl<'a> Invocation<'a> {
                 for (at, error) in failed {
                     self.statuses.insert(at, Status::Failed(error));
                 }
+                let Some(schema) = schema else { return Ok(None) };
                 TableDefinition::inferred(self.options.table.name(), schema)?
             }
         };
         tracing::info!(table = %self.options.table, "creating the table");
-        self.lake.create(&self.options.table, definition).await
+        self.lake.create(&self.options.table, definition).await.map(Some)
+    }
+
+    /// Without a table and without a record to infer one from: what the objects hold instead goes to the quarantine.
+    /// No token is needed, since nothing could come twice.
+    async fn reject_all(mut self, sizes: &HashMap<usize, u64>) -> Result<Outcome> {
+        let readings = self.to_read(sizes);
+        let schema = Schema::builder().build()?;
+        match self.read_once(&schema, None, readings, self.options.deadline).await? {
+            Ok(counts) => {
+                for (at, rows, rejected) in counts {
+                    self.statuses.insert(at, Status::Committed { rows, rejected });
+                }
+            }
+            Err((at, error)) => {
+                self.statuses.insert(at, Status::Failed(error));
+            }
+        }
+        Ok(self.outcome(None, None, &[]))
     }
 
     /// Writes the files of all pending objects. None if no object is left.
     async fn write(&mut self, table: &Table, sizes: &HashMap<usize, u64>) -> Result<Option<Written>> {
-        let now = Instant::now();
-        let reading_until =
-            self.options.deadline - self.options.deadline.saturating_duration_since(now) / COMMIT_SHARE;
+        let left = self.options.deadline.saturating_duration_since(Instant::now());
+        let reading_until = self.options.deadline - left / COMMIT_SHARE;
         loop {
             let readings = self.to_read(sizes);
             if readings.is_empty() {
                 return Ok(None);
             }
+            let schema = table.metadata().current_schema();
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
-            let outcome = self.write_once(table, &mut writer, readings, reading_until).await;
-            match outcome {
-                Ok(Ok((files, counts))) if counts.is_empty() => {
-                    debug_assert!(files.is_empty(), "rows of no object");
-                    return Ok(None);
-                }
+            let read = match self.read_once(schema, Some(&mut writer), readings, reading_until).await {
+                Ok(Ok(counts)) if counts.is_empty() => return Ok(None),
+                Ok(Ok(counts)) => writer.close().await.map(|files| Ok((files, counts))),
+                Ok(Err(failed)) => Ok(Err(failed)),
+                Err(error) => Err(error),
+            };
+            match read {
                 Ok(Ok((files, counts))) => return Ok(Some(Written { writer, files, counts })),
                 Ok(Err((at, error))) => {
                     tracing::warn!(object = self.objects[at].uri, %error, "object failed; writing without it");
@@ -322,25 +349,28 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// One pass over `readings`. The inner error is an object whose storage failed.
-    async fn write_once(
+    /// One pass over `readings`: rows to the writer, rejections to the quarantine. The inner error is an object whose
+    /// storage failed.
+    async fn read_once(
         &mut self,
-        table: &Table,
-        writer: &mut TableWriter,
+        schema: &Schema,
+        mut writer: Option<&mut TableWriter>,
         readings: Vec<Reading>,
         until: Instant,
-    ) -> Result<std::result::Result<(Vec<DataFile>, Vec<(usize, u64, Rejected)>), (usize, Error)>> {
-        let name = self.options.table.to_string();
-        let mut quarantine = Quarantine::new(self.lake.file_io.clone(), &self.options.errors_uri, &name);
+    ) -> Result<std::result::Result<Vec<Count>, (usize, Error)>> {
+        let file_io = &self.lake.file_io;
+        let mut quarantine =
+            Quarantine::new(file_io.clone(), &self.options.errors_uri, &self.options.table.to_string());
         let mut counts = Vec::new();
         let mut undecided = readings.len();
-        let schema = table.metadata().current_schema();
-        let limits = self.options.limits;
-        let decoder = crate::decode::RowDecoder::new(schema, &self.options.processing_time)?;
-        let mut steps = read::rows(self.lake.file_io.clone(), readings, decoder, limits, until);
+        let decoder = RowDecoder::new(schema, &self.options.processing_time)?;
+        let mut steps = read::rows(file_io.clone(), readings, decoder, self.options.limits, until);
         while let Some(step) = steps.recv().await {
             match step {
-                Step::Rows(batch) => writer.write(&batch?).await?,
+                Step::Rows(batch) => match &mut writer {
+                    Some(writer) => writer.write(&batch?).await?,
+                    None => return Err(Error::new(ErrorKind::Unexpected, "rows without a table: a defect")),
+                },
                 Step::Rejected(at, rejection) => quarantine.add(&self.objects[at], &rejection).await?,
                 Step::Finished { at, rows, rejected } => {
                     quarantine.close().await?;
@@ -358,7 +388,7 @@ impl<'a> Invocation<'a> {
             // The files may hold rows of an object that was not read to its end.
             return Err(Error::new(ErrorKind::Unexpected, "reading ended early: a defect"));
         }
-        Ok(Ok((writer.close().await?, counts)))
+        Ok(Ok(counts))
     }
 
     fn outcome(mut self, table: Option<&Table>, snapshot_id: Option<i64>, files: &[DataFile]) -> Outcome {

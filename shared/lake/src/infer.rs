@@ -46,6 +46,8 @@ const FIXED: [(&str, PrimitiveType); 6] = [
 pub struct Inference {
     root: Shape,
     fields: usize,
+    /// Whether any record was an object.
+    observed: bool,
 }
 
 /// What was seen in one place of the records.
@@ -72,14 +74,20 @@ impl Inference {
         }
         // A record that the parser refuses half way is refused again when it is decoded; until there it counts.
         let mut json = Jiter::new(record);
-        let _ = json.peek().and_then(|peek| self.root.observe(&mut json, peek, 0, &mut self.fields));
+        let read = json.peek().and_then(|peek| self.root.observe(&mut json, peek, 0, &mut self.fields));
+        self.observed |= read.is_ok();
     }
 
-    /// The schema for the records so far, with ids in the order of the columns.
+    /// The schema for the records so far, with ids in the order of the columns. None if there was no object among
+    /// them: a table made of nothing would have no column for what is to come.
     ///
     /// # Errors
     /// The schema is not valid: a defect of this crate.
-    pub fn schema(&self) -> iceberg::Result<Schema> {
+    pub fn schema(&self) -> iceberg::Result<Option<Schema>> {
+        self.observed.then(|| self.columns()).transpose()
+    }
+
+    fn columns(&self) -> iceberg::Result<Schema> {
         let mut ids = 0;
         let mut taken: HashSet<String> = FIXED.iter().map(|(name, _)| (*name).to_owned()).collect();
         let mut columns = self.root.columns("", &mut ids, &mut taken);
@@ -226,7 +234,7 @@ mod tests {
         for record in records {
             inference.observe(record.as_bytes());
         }
-        let schema = inference.schema().unwrap();
+        let schema = inference.schema().unwrap().unwrap();
         let own = schema.as_struct().fields().len() - FIXED.len();
         schema.as_struct().fields()[..own]
             .iter()
@@ -301,7 +309,7 @@ mod tests {
     fn our_own_columns_have_fixed_types_and_end_the_schema() {
         let mut inference = Inference::default();
         inference.observe(br#"{"partition_date": "2026-01-02", "record_id": 7, "a": 1}"#);
-        let schema = inference.schema().unwrap();
+        let schema = inference.schema().unwrap().unwrap();
         let names: Vec<&str> = schema.as_struct().fields().iter().map(|field| field.name.as_str()).collect();
         assert_eq!(
             names,
@@ -323,5 +331,16 @@ mod tests {
         let deep = format!("{{\"d\": {}1{}}}", "[".repeat(100), "]".repeat(100));
         let columns = columns(&[&format!("{{{many}\"z\": 1}}"), &deep, "{\"a\": ", "[]", "\u{7f}"]);
         assert_eq!(columns.len(), MAX_FIELDS);
+    }
+
+    #[test]
+    fn nothing_makes_no_schema() {
+        let mut inference = Inference::default();
+        for record in ["[1]", "12", "{\"a\": \"\\ud800\"}"] {
+            inference.observe(record.as_bytes());
+        }
+        assert!(inference.schema().unwrap().is_none());
+        inference.observe(b"{}");
+        assert!(inference.schema().unwrap().is_some());
     }
 }

@@ -188,7 +188,7 @@ struct Counts {
     rejected: Rejected,
 }
 
-/// The schema of all `readings`, and the objects whose storage failed.
+/// The schema of all `readings`, if they hold any record, and the objects whose storage failed.
 ///
 /// # Errors
 /// No schema can be made: a defect.
@@ -196,7 +196,7 @@ pub(crate) async fn infer(
     file_io: &FileIO,
     readings: Vec<Reading>,
     limits: Limits,
-) -> Result<(Schema, Vec<(usize, Error)>)> {
+) -> Result<(Option<Schema>, Vec<(usize, Error)>)> {
     let file_io = file_io.clone();
     let runtime = tokio::runtime::Handle::current();
     let task = tokio::task::spawn_blocking(move || {
