@@ -5,7 +5,7 @@
 //! what was expected; the caller then cuts all columns back to the rows that stand, which is why these are plain
 //! vectors and not Arrow's own builders.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::types::{
@@ -21,9 +21,38 @@ use arrow_schema::{ArrowError, DataType, FieldRef};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 use jiter::{Jiter, Peek};
 use records::rejection::Reason;
+use records::scan;
 
 use super::scalar::{self, Scalar};
 use super::{Fault, is_column_name};
+
+/// A record while it is read.
+pub(super) struct Source<'a> {
+    pub(super) json: Jiter<'a>,
+    /// What `json` reads, and where that begins in the record.
+    text: &'a str,
+    pub(super) offset: usize,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(text: &'a str, tape: Vec<u8>) -> Self {
+        Self { json: Jiter::with_tape(text.as_bytes(), tape), text, offset: 0 }
+    }
+
+    /// Steps over the value that the parser stands at. Its text, byte for byte.
+    ///
+    /// The grammar alone counts here: the parser's own skip refuses what only matters to a reader of the value
+    /// (lone surrogates, numbers of thousands of digits) and nests less deep than the framing does.
+    fn skip_value(&mut self) -> Result<&'a str, Fault> {
+        let start = self.json.current_index();
+        let end = scan::value_end(self.text.as_bytes(), start)
+            .map_err(|_| Fault::invalid_json("a value breaks the JSON grammar", start))?;
+        let (read, rest) = self.text.split_at(end);
+        let tape = std::mem::replace(&mut self.json, Jiter::new(b"")).into_tape();
+        *self = Self { json: Jiter::with_tape(rest.as_bytes(), tape), text: rest, offset: self.offset + end };
+        Ok(&read[start..])
+    }
+}
 
 /// One column, at any depth of the schema.
 #[derive(Debug)]
@@ -56,7 +85,7 @@ enum Values {
     Fixed { width: usize, bytes: Vec<u8> },
     Struct(Members),
     List { offsets: Vec<i32>, element: Box<Column> },
-    Map { offsets: Vec<i32>, key: Box<Column>, value: Box<Column>, seen: Vec<String> },
+    Map { offsets: Vec<i32>, key: Box<Column>, value: Box<Column> },
 }
 
 /// The columns of a struct, or of the table itself.
@@ -96,11 +125,11 @@ impl Members {
     }
 
     /// Adds the object that the parser stands at as row `row`: one value to every column but the `hidden` ones.
-    pub(super) fn push(&mut self, json: &mut Jiter<'_>, text: &str, row: usize) -> Result<(), Fault> {
+    pub(super) fn push(&mut self, source: &mut Source<'_>, row: usize) -> Result<(), Fault> {
         let mut expected = 0;
-        let mut slot = json.known_object()?.map(|key| self.resolve(key, expected));
+        let mut slot = source.json.known_object()?.map(|key| self.resolve(key, expected));
         while let Some(found) = slot {
-            let peek = json.peek()?;
+            let peek = source.json.peek()?;
             match found {
                 Slot::Column(at) => {
                     let column = &mut self.columns[at];
@@ -108,13 +137,13 @@ impl Members {
                         return Err(Fault::new(Reason::DuplicateField, "the row gives this field twice")
                             .within(&column.name));
                     }
-                    column.push(json, text, peek).map_err(|fault| fault.within(&column.name))?;
+                    column.push(source, peek).map_err(|fault| fault.within(&column.name))?;
                     expected = at + 1;
                 }
-                Slot::Unknown(_) if matches!(peek, Peek::Null) => json.known_null()?,
+                Slot::Unknown(_) if matches!(peek, Peek::Null) => source.json.known_null()?,
                 Slot::Unknown(name) => return Err(self.unknown(&name, peek)),
             }
-            slot = json.next_key()?.map(|key| self.resolve(key, expected));
+            slot = source.json.next_key()?.map(|key| self.resolve(key, expected));
         }
         for column in &mut self.columns {
             if column.len() == row && !column.hidden {
@@ -202,7 +231,6 @@ impl Column {
                     offsets: vec![0],
                     key: Box::new(Self::new(&map.key_field, key)?),
                     value: Box::new(Self::new(&map.value_field, value)?),
-                    seen: Vec::new(),
                 }
             }
             _ => return Err(unsupported(field)),
@@ -221,10 +249,10 @@ impl Column {
         self.nulls.len()
     }
 
-    /// Adds the value that the parser stands at. `text` is what the parser reads.
-    fn push(&mut self, json: &mut Jiter<'_>, text: &str, peek: Peek) -> Result<(), Fault> {
+    /// Adds the value that the parser stands at.
+    fn push(&mut self, source: &mut Source<'_>, peek: Peek) -> Result<(), Fault> {
         if matches!(peek, Peek::Null) {
-            json.known_null()?;
+            source.json.known_null()?;
             return self.push_null();
         }
         let row = self.len();
@@ -233,7 +261,7 @@ impl Column {
                 if !matches!(peek, Peek::Object) {
                     return Err(Fault::mismatch("struct", scalar::kind(peek)));
                 }
-                members.push(json, text, row)?;
+                members.push(source, row)?;
                 self.nulls.append_non_null();
                 Ok(())
             }
@@ -242,56 +270,52 @@ impl Column {
                     return Err(Fault::mismatch("list", scalar::kind(peek)));
                 }
                 let first = element.len();
-                let mut next = json.known_array()?;
+                let mut next = source.json.known_array()?;
                 while let Some(peek) = next {
                     let at = element.len() - first;
-                    element.push(json, text, peek).map_err(|fault| fault.within(&format!("[{at}]")))?;
-                    next = json.array_step()?;
+                    element.push(source, peek).map_err(|fault| fault.within(&format!("[{at}]")))?;
+                    next = source.json.array_step()?;
                 }
                 offsets.push(element.len() as i32);
                 self.nulls.append_non_null();
                 Ok(())
             }
-            Values::Map { offsets, key, value, seen } => {
+            Values::Map { offsets, key, value } => {
                 if !matches!(peek, Peek::Object) {
                     return Err(Fault::mismatch("map", scalar::kind(peek)));
                 }
-                seen.clear();
-                let mut next = json.known_object()?.map(str::to_owned);
+                let mut seen = HashSet::with_capacity(8);
+                let mut next = source.json.known_object()?.map(str::to_owned);
                 while let Some(name) = next {
-                    // Maps of events are small; a sorted list of the keys so far finds a second one.
-                    match seen.binary_search(&name) {
-                        Ok(_) => {
-                            return Err(Fault::new(Reason::DuplicateField, "the map gives this key twice")
-                                .within(&name));
-                        }
-                        Err(at) => seen.insert(at, name.clone()),
-                    }
                     key.push_scalar(Scalar::Text(&name)).map_err(|fault| fault.within(&name))?;
-                    let peek = json.peek()?;
-                    value.push(json, text, peek).map_err(|fault| fault.within(&name))?;
-                    next = json.next_key()?.map(str::to_owned);
+                    // The value counts, not the spelling: `7` and `7.0` are one key of a map of ints.
+                    if !seen.insert(key.last_bytes()) {
+                        return Err(
+                            Fault::new(Reason::DuplicateField, "the map gives this key twice").within(&name)
+                        );
+                    }
+                    let peek = source.json.peek()?;
+                    value.push(source, peek).map_err(|fault| fault.within(&name))?;
+                    next = source.json.next_key()?.map(str::to_owned);
                 }
                 offsets.push(key.len() as i32);
                 self.nulls.append_non_null();
                 Ok(())
             }
             Values::String { offsets, bytes } if !matches!(peek, Peek::String) => {
-                let start = json.current_index();
-                json.known_skip(peek)?;
-                bytes.extend_from_slice(&text.as_bytes()[start..json.current_index()]);
+                bytes.extend_from_slice(source.skip_value()?.as_bytes());
                 offsets.push(bytes.len() as i32);
                 self.nulls.append_non_null();
                 Ok(())
             }
             _ => match peek {
-                Peek::String => self.push_scalar(Scalar::Text(json.known_str()?)),
-                Peek::True | Peek::False => self.push_scalar(Scalar::Boolean(json.known_bool(peek)?)),
+                Peek::String => self.push_scalar(Scalar::Text(source.json.known_str()?)),
+                Peek::True | Peek::False => self.push_scalar(Scalar::Boolean(source.json.known_bool(peek)?)),
                 Peek::Array | Peek::Object => Err(Fault::mismatch(&self.expected(), scalar::kind(peek))),
                 _ => {
-                    let start = json.current_index();
-                    json.known_number_bytes(peek)?;
-                    self.push_scalar(Scalar::Number(&text[start..json.current_index()]))
+                    let start = source.json.current_index();
+                    source.json.known_number_bytes(peek)?;
+                    self.push_scalar(Scalar::Number(&source.text[start..source.json.current_index()]))
                 }
             },
         }
@@ -349,6 +373,30 @@ impl Column {
         }
         self.nulls.append_non_null();
         Ok(())
+    }
+
+    /// Bytes that tell the last value from any other of a primitive column.
+    fn last_bytes(&self) -> Vec<u8> {
+        fn last<T: Copy, const N: usize>(values: &[T], bytes: fn(T) -> [u8; N]) -> Vec<u8> {
+            values.last().map_or(Vec::new(), |value| bytes(*value).to_vec())
+        }
+        let last_row = self.len().saturating_sub(1);
+        match &self.values {
+            Values::Boolean(values) => vec![u8::from(values.get_bit(last_row))],
+            Values::Int(values) | Values::Date(values) => last(values, i32::to_ne_bytes),
+            Values::Long(values)
+            | Values::Time(values)
+            | Values::Timestamp(values)
+            | Values::TimestampNanos(values) => last(values, i64::to_ne_bytes),
+            Values::Float(values) => last(values, f32::to_ne_bytes),
+            Values::Double(values) => last(values, f64::to_ne_bytes),
+            Values::Decimal { values, .. } => last(values, i128::to_ne_bytes),
+            Values::String { offsets, bytes } => bytes[offsets[last_row] as usize..].to_vec(),
+            Values::Binary { offsets, bytes } => bytes[offsets[last_row] as usize..].to_vec(),
+            Values::Uuid(bytes) => bytes[last_row * 16..].to_vec(),
+            Values::Fixed { width, bytes } => bytes[last_row * *width..].to_vec(),
+            Values::Struct(_) | Values::List { .. } | Values::Map { .. } => Vec::new(),
+        }
     }
 
     /// Adds a null, or refuses in a required column.
@@ -418,7 +466,7 @@ impl Column {
                 offsets.truncate(rows + 1);
                 element.truncate(offsets[offsets.len() - 1] as usize);
             }
-            Values::Map { offsets, key, value, .. } => {
+            Values::Map { offsets, key, value } => {
                 offsets.truncate(rows + 1);
                 let entries = offsets[offsets.len() - 1] as usize;
                 key.truncate(entries);
@@ -471,7 +519,7 @@ impl Column {
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
                 Arc::new(ListArray::try_new(field, offsets, element.finish()?, nulls)?)
             }
-            Values::Map { offsets, key, value, .. } => {
+            Values::Map { offsets, key, value } => {
                 let DataType::Map(field, sorted) = data_type else { return Err(mapping(&self.name)) };
                 let DataType::Struct(fields) = field.data_type() else { return Err(mapping(&self.name)) };
                 let entries =

@@ -10,6 +10,7 @@ mod number;
 mod scalar;
 mod time;
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
@@ -19,7 +20,7 @@ use iceberg::spec::Schema;
 use jiter::{Jiter, JiterError};
 use records::rejection::{Reason, Refusal};
 
-use self::column::Members;
+use self::column::{Members, Source};
 pub(crate) use self::number::double;
 use self::scalar::Scalar;
 pub(crate) use self::time::instant;
@@ -109,10 +110,11 @@ impl RowDecoder {
             };
             return Err(Fault::new(Reason::NotAnObject, format!("expected a JSON object, found {kind}")));
         }
-        let mut json = Jiter::with_tape(text.as_bytes(), std::mem::take(&mut self.tape));
-        let outcome = json.peek().map_err(Fault::from);
-        let outcome = outcome.and_then(|_| self.members.push(&mut json, text, self.rows));
-        self.tape = json.into_tape();
+        let mut source = Source::new(text, std::mem::take(&mut self.tape));
+        let outcome = source.json.peek().map_err(Fault::from);
+        let outcome = outcome.and_then(|_| self.members.push(&mut source, self.rows));
+        let outcome = outcome.map_err(|fault| fault.behind(source.offset));
+        self.tape = source.json.into_tape();
         outcome
     }
 
@@ -159,17 +161,31 @@ pub(crate) fn is_column_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && !name.chars().any(char::is_control)
 }
 
+/// Bytes of a name that a path shows: a key of megabytes is the row's content, and kept with it.
+const PATH_NAME_BYTES: usize = 255;
+
 /// Why a row is refused, while the path of the field is still being put together from the inside out.
 #[derive(Debug)]
 struct Fault {
     reason: Reason,
     what: String,
+    /// Which byte of what the parser was given.
+    at: Option<usize>,
     path: Vec<String>,
 }
 
 impl Fault {
     fn new(reason: Reason, what: impl Into<String>) -> Self {
-        Self { reason, what: what.into(), path: Vec::new() }
+        Self { reason, what: what.into(), at: None, path: Vec::new() }
+    }
+
+    fn invalid_json(what: impl fmt::Display, at: usize) -> Self {
+        Self { at: Some(at), ..Self::new(Reason::InvalidJson, what.to_string()) }
+    }
+
+    /// The fault where the parser was given what begins at `offset` of the record.
+    fn behind(self, offset: usize) -> Self {
+        Self { at: self.at.map(|at| offset + at), ..self }
     }
 
     fn mismatch(expected: &str, found: &str) -> Self {
@@ -177,7 +193,8 @@ impl Fault {
     }
 
     fn within(mut self, name: &str) -> Self {
-        self.path.push(name.to_owned());
+        let end = name.floor_char_boundary(PATH_NAME_BYTES);
+        self.path.push(format!("{}{}", &name[..end], if end < name.len() { "..." } else { "" }));
         self
     }
 
@@ -189,16 +206,17 @@ impl Fault {
             }
             path.push_str(name);
         }
+        let place = self.at.map_or(String::new(), |at| format!(" at byte {at} of the record"));
         match self.path.is_empty() {
-            true => Refusal::new(self.reason, self.what),
-            false => Refusal::new(self.reason, format!("field {path:?}: {}", self.what)),
+            true => Refusal::new(self.reason, self.what + &place),
+            false => Refusal::new(self.reason, format!("field {path:?}: {}{place}", self.what)),
         }
     }
 }
 
 impl From<JiterError> for Fault {
     fn from(error: JiterError) -> Self {
-        Self::new(Reason::InvalidJson, format!("{} at byte {} of the record", error.error_type, error.index))
+        Self::invalid_json(error.error_type, error.index)
     }
 }
 

@@ -5,6 +5,7 @@
 //! whole milliseconds since 1970; a uuid is canonical; binary is base64 (RFC 4648 section 4, padding optional).
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::GeneralPurposeConfig;
@@ -28,6 +29,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// The instants that RFC 3339 can spell, years 0000 to 9999. A number beyond them is in another unit: microseconds
+/// of today are milliseconds of the year 58,000. Calendars, those of the partition transforms too, end before i64.
+const MILLIS: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 impl<'a> Scalar<'a> {
     pub(super) fn boolean(self) -> Option<bool> {
@@ -77,7 +82,7 @@ impl<'a> Scalar<'a> {
             Self::Text(text) => {
                 time::instant(text).and_then(|nanos| i64::try_from(nanos.div_euclid(1000)).ok())
             }
-            Self::Number(_) => self.integer::<i64>()?.checked_mul(1000),
+            Self::Number(_) => Some(self.millis()? * 1000),
             Self::Boolean(_) => None,
         }
     }
@@ -85,9 +90,13 @@ impl<'a> Scalar<'a> {
     pub(super) fn timestamp_nanos(self) -> Option<i64> {
         match self {
             Self::Text(text) => time::instant(text).and_then(|nanos| i64::try_from(nanos).ok()),
-            Self::Number(_) => self.integer::<i64>()?.checked_mul(1_000_000),
+            Self::Number(_) => self.millis()?.checked_mul(1_000_000),
             Self::Boolean(_) => None,
         }
+    }
+
+    fn millis(self) -> Option<i64> {
+        self.integer().filter(|millis| MILLIS.contains(millis))
     }
 
     pub(super) fn uuid(self) -> Option<[u8; 16]> {

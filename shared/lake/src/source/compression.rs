@@ -65,7 +65,7 @@ pub fn content(
         [0, ..] if named_snappy => Box::new(HadoopSnappyReader { raw, block: Vec::new(), at: 0, left: 0 }),
         _ => {
             if let Some((_, format)) = FOREIGN.iter().find(|(mark, _)| head.starts_with(mark)) {
-                let what = format!("the object is {format}");
+                let what = format!("this is {format}; plain text, gzip, zstd, snappy and zip are read");
                 return Err(io::Error::other(Refusal::new(Reason::UnknownCompression, what)));
             }
             return Ok(Box::new(raw));

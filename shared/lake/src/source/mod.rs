@@ -106,3 +106,69 @@ impl Read for ObjectReader {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use iceberg::io::{FileIOBuilder, LocalFsStorageFactory};
+
+    use super::*;
+
+    /// A reader of `size_bytes` that is sent `ranges`, and then nothing more.
+    fn sent(ranges: &[&[u8]], size_bytes: u64) -> ObjectReader {
+        let (sender, receiver) = mpsc::channel(ranges.len().max(1));
+        for range in ranges {
+            sender.try_send(Ok(Bytes::copy_from_slice(range))).unwrap();
+        }
+        ObjectReader {
+            ranges: receiver,
+            current: Bytes::new(),
+            left: size_bytes,
+            failure: Failure::default(),
+        }
+    }
+
+    /// An object that ends early would be taken for one that is whole, or damaged for ever.
+    #[test]
+    fn a_fetch_that_ends_early_is_a_failure_of_the_storage() {
+        let object: Vec<u8> = (0..200).collect();
+        for cut in 0..=object.len() {
+            let mut reader = sent(&[&object[..cut / 2], &object[cut / 2..cut]], object.len() as u64);
+            let failure = reader.failure();
+            let mut read = Vec::new();
+            let end = reader.read_to_end(&mut read);
+            assert_eq!(read, object[..cut]);
+            assert_eq!(end.is_ok(), cut == object.len(), "{cut} bytes");
+            assert_eq!(failure.take().is_some(), cut < object.len(), "{cut} bytes");
+        }
+    }
+
+    #[test]
+    fn an_object_is_read_whole_or_not_at_all() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _within = runtime.enter();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object");
+        // Three ranges, the last one short.
+        let object: Vec<u8> = (0..2 * RANGE_BYTES + 1000).map(|at| (at % 251) as u8).collect();
+        std::fs::write(&path, &object).unwrap();
+        let file_io = FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).build();
+        let uri = format!("file://{}", path.display());
+        let size_bytes = object.len() as u64;
+        // As it was when its size was asked for; or cut since then; or gone.
+        for (claimed, whole) in [(size_bytes, true), (size_bytes + 1, false), (3 * RANGE_BYTES, false)] {
+            let mut reader = ObjectReader::open(file_io.clone(), uri.clone(), claimed);
+            let failure = reader.failure();
+            let mut read = Vec::new();
+            assert_eq!(reader.read_to_end(&mut read).is_ok(), whole, "{claimed} bytes");
+            assert!(object.starts_with(&read) && (read.len() == object.len()) == whole);
+            assert_eq!(failure.take().is_some(), !whole);
+        }
+        std::fs::remove_file(&path).unwrap();
+        let mut reader = ObjectReader::open(file_io, uri, size_bytes);
+        let failure = reader.failure();
+        assert!(reader.read(&mut [0; 10]).is_err());
+        assert!(failure.take().is_some());
+    }
+}

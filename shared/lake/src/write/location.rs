@@ -5,7 +5,7 @@
 //! break a URI. Readers take partition values from the manifests, never from paths.
 
 use iceberg::Result;
-use iceberg::spec::{PartitionSpecRef, Struct, StructType, TableMetadata, Type};
+use iceberg::spec::{PartitionSpecRef, PrimitiveType, Struct, StructType, TableMetadata, Type};
 use uuid::Uuid;
 
 /// Longest folder name; file systems take 255 bytes.
@@ -32,14 +32,21 @@ impl Locations {
         let mut path = self.data.clone();
         let fields = self.spec.fields().iter().zip(self.partition_type.fields()).zip(partition.iter());
         for ((field, partition_field), value) in fields {
-            let value = match partition_field.field_type.as_ref() {
-                Type::Primitive(_) => field.transform.to_human_string(&partition_field.field_type, value),
-                _ => String::new(),
-            };
+            let value = field.transform.to_human_string(&shown_as(&partition_field.field_type), value);
             path.push('/');
             path.push_str(&folder(&field.name, &value));
         }
         format!("{path}/{file_name}")
+    }
+}
+
+/// The type as which a partition's value is shown: the library panics on fractions of seconds before 1970 with a
+/// zone, which is UTC anyway.
+fn shown_as(field_type: &Type) -> Type {
+    match field_type {
+        Type::Primitive(PrimitiveType::Timestamptz) => PrimitiveType::Timestamp.into(),
+        Type::Primitive(PrimitiveType::TimestamptzNs) => PrimitiveType::TimestampNs.into(),
+        other => other.clone(),
     }
 }
 

@@ -2,17 +2,23 @@
 //!
 //! In: batches in the table's Arrow schema. Out: [`DataFile`]s that a commit can add; nothing refers to them before.
 //! Each partition has one open file; a file that reaches the table's target size is closed and the next one begins.
-//! Memory is bounded: over [`WriteLimits::buffer_bytes`] the largest row group is flushed early, and over
-//! [`WriteLimits::open_partitions`] the file that was written to longest ago is closed.
+//!
+//! Memory is bounded. Half of [`WriteLimits::buffer_bytes`] is for the row groups of open files; beyond it the largest
+//! is flushed early. When [`WriteLimits::open_partitions`] are open, an idle one makes room for another; if none is
+//! idle, the rows of further partitions wait in the other half, and where that is full the largest lot becomes a file
+//! of its own. So rows that come from many partitions in turn make files as large as the memory allows, not one a
+//! batch.
 
 mod data_file;
 mod location;
 mod partition;
 mod properties;
+mod transform;
 
 use std::collections::HashMap;
 
 use arrow_array::RecordBatch;
+use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -26,13 +32,13 @@ use parquet::errors::ParquetError;
 use uuid::Uuid;
 
 use self::location::Locations;
-use self::partition::Partitioner;
+use self::partition::{Part, Partitioner};
 use self::properties::FileProperties;
 
 /// Ceilings on what the writer holds at once.
 #[derive(Clone, Copy, Debug)]
 pub struct WriteLimits {
-    /// Bytes of row groups not yet flushed, over all open files.
+    /// Bytes of rows that are in no file yet: row groups of open files, and rows that wait.
     pub buffer_bytes: usize,
     /// Files open at once, one a partition.
     pub open_partitions: usize,
@@ -47,19 +53,28 @@ pub(crate) struct TableWriter {
     limits: WriteLimits,
     /// Open files by the encoded value of their partition.
     open: HashMap<Vec<u8>, OpenFile>,
+    /// Rows of partitions that have no open file.
+    waiting: HashMap<Vec<u8>, Waiting>,
     closed: Vec<DataFile>,
     /// Every path that this writer has created, for [`TableWriter::abandon`].
     paths: Vec<String>,
     attempt: Uuid,
     partition_spec_id: i32,
-    writes: u64,
+    /// Batches written so far: how long a file has been idle is told in batches.
+    batches: u64,
 }
 
 struct OpenFile {
     path: String,
     partition: Struct,
     parquet: AsyncArrowWriter<Sink>,
-    last_write: u64,
+    last_batch: u64,
+}
+
+struct Waiting {
+    partition: Struct,
+    batches: Vec<RecordBatch>,
+    bytes: usize,
 }
 
 impl TableWriter {
@@ -73,11 +88,12 @@ impl TableWriter {
             properties: FileProperties::new(metadata)?,
             limits,
             open: HashMap::new(),
+            waiting: HashMap::new(),
             closed: Vec::new(),
             paths: Vec::new(),
             attempt,
             partition_spec_id: metadata.default_partition_spec_id(),
-            writes: 0,
+            batches: 0,
         })
     }
 
@@ -86,24 +102,37 @@ impl TableWriter {
         self.attempt
     }
 
-    /// Writes the rows of `batch`, each to the open file of its partition.
+    /// Writes the rows of `batch`, each to the file of its partition.
     pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        for part in self.partitioner.split(batch)? {
-            let mut file = match self.open.remove(&part.key) {
-                Some(file) => file,
-                None => self.open_file(part.value, part.batch.schema()).await?,
+        self.batches += 1;
+        for Part { key, value, batch } in self.partitioner.split(batch)? {
+            let file = match self.open.remove(&key) {
+                Some(file) => Some(file),
+                None if self.make_room().await? => Some(self.open_file(&value, batch.schema()).await?),
+                None => None,
             };
-            self.writes += 1;
-            file.last_write = self.writes;
-            file.parquet.write(&part.batch).await.map_err(|error| failed("write", &file.path, error))?;
-            if file.parquet.in_progress_size() >= self.properties.row_group_bytes {
-                file.parquet.flush().await.map_err(|error| failed("write", &file.path, error))?;
-            }
-            let file_bytes = file.parquet.bytes_written() + file.parquet.in_progress_size();
-            if file_bytes >= self.properties.target_file_bytes {
-                self.close_file(file).await?;
-            } else {
-                self.open.insert(part.key, file);
+            match file {
+                Some(mut file) => {
+                    let waiting = self.waiting.remove(&key).map_or(Vec::new(), |waiting| waiting.batches);
+                    for batch in waiting.iter().chain([&batch]) {
+                        file.write(batch, &self.properties).await?;
+                    }
+                    file.last_batch = self.batches;
+                    if file.bytes() >= self.properties.target_file_bytes {
+                        self.close_file(file).await?;
+                    } else {
+                        self.open.insert(key, file);
+                    }
+                }
+                None => {
+                    let waiting = self.waiting.entry(key).or_insert_with(|| Waiting {
+                        partition: value,
+                        batches: Vec::new(),
+                        bytes: 0,
+                    });
+                    waiting.bytes += batch.get_array_memory_size();
+                    waiting.batches.push(batch);
+                }
             }
             self.bound_memory().await?;
         }
@@ -115,6 +144,9 @@ impl TableWriter {
     /// # Errors
     /// The storage's; the files are then best left to [`TableWriter::abandon`].
     pub(crate) async fn close(&mut self) -> Result<Vec<DataFile>> {
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            self.write_waiting(waiting).await?;
+        }
         for (_, file) in std::mem::take(&mut self.open) {
             self.close_file(file).await?;
         }
@@ -131,21 +163,27 @@ impl TableWriter {
         }
     }
 
-    async fn open_file(&mut self, partition: Struct, schema: arrow_schema::SchemaRef) -> Result<OpenFile> {
-        if self.open.len() >= self.limits.open_partitions {
-            let idle = self.open.iter().min_by_key(|(_, file)| file.last_write).map(|(key, _)| key.clone());
-            if let Some(file) = idle.and_then(|key| self.open.remove(&key)) {
-                self.close_file(file).await?;
-            }
+    /// Whether another file may be opened; one that the last two batches had no row for is closed for it.
+    async fn make_room(&mut self) -> Result<bool> {
+        if self.open.len() < self.limits.open_partitions {
+            return Ok(true);
         }
-        let path = self
-            .locations
-            .data_file(&partition, &format!("{}-{:05}.parquet", self.attempt, self.paths.len()));
+        let idle = self.open.iter().min_by_key(|(_, file)| file.last_batch);
+        let idle = idle.filter(|(_, file)| file.last_batch + 1 < self.batches).map(|(key, _)| key.clone());
+        match idle.and_then(|key| self.open.remove(&key)) {
+            Some(file) => self.close_file(file).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    async fn open_file(&mut self, partition: &Struct, schema: arrow_schema::SchemaRef) -> Result<OpenFile> {
+        let path =
+            self.locations.data_file(partition, &format!("{}-{:05}.parquet", self.attempt, self.paths.len()));
         let output = self.file_io.new_output(&path)?.writer().await?;
         self.paths.push(path.clone());
         let parquet = AsyncArrowWriter::try_new(Sink(output), schema, Some(self.properties.parquet.clone()))
             .map_err(|error| failed("open", &path, error))?;
-        Ok(OpenFile { path, partition, parquet, last_write: 0 })
+        Ok(OpenFile { path, partition: partition.clone(), parquet, last_batch: 0 })
     }
 
     async fn close_file(&mut self, mut file: OpenFile) -> Result<()> {
@@ -162,19 +200,55 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Makes a file of rows that waited.
+    async fn write_waiting(&mut self, waiting: Waiting) -> Result<()> {
+        let Some(first) = waiting.batches.first() else { return Ok(()) };
+        let schema = first.schema();
+        let rows = concat_batches(&schema, &waiting.batches).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "batches of one table do not fit together").with_source(error)
+        })?;
+        let mut file = self.open_file(&waiting.partition, schema).await?;
+        file.write(&rows, &self.properties).await?;
+        self.close_file(file).await
+    }
+
     async fn bound_memory(&mut self) -> Result<()> {
-        while self.open.values().map(|file| file.parquet.memory_size()).sum::<usize>()
-            > self.limits.buffer_bytes
-        {
+        let half = self.limits.buffer_bytes / 2;
+        while self.waiting.values().map(|waiting| waiting.bytes).sum::<usize>() > half {
+            let largest =
+                self.waiting.iter().max_by_key(|(_, waiting)| waiting.bytes).map(|(key, _)| key.clone());
+            let Some(waiting) = largest.and_then(|key| self.waiting.remove(&key)) else { break };
+            self.write_waiting(waiting).await?;
+        }
+        while self.open.values().map(|file| file.parquet.memory_size()).sum::<usize>() > half {
             let Some(largest) = self.open.values_mut().max_by_key(|file| file.parquet.memory_size()) else {
                 break;
             };
             if largest.parquet.in_progress_rows() == 0 {
                 break;
             }
-            largest.parquet.flush().await.map_err(|error| failed("write", &largest.path, error))?;
+            largest.flush().await?;
         }
         Ok(())
+    }
+}
+
+impl OpenFile {
+    async fn write(&mut self, batch: &RecordBatch, properties: &FileProperties) -> Result<()> {
+        self.parquet.write(batch).await.map_err(|error| failed("write", &self.path, error))?;
+        if self.parquet.in_progress_size() >= properties.row_group_bytes {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.parquet.flush().await.map_err(|error| failed("write", &self.path, error))
+    }
+
+    fn bytes(&self) -> usize {
+        self.parquet.bytes_written() + self.parquet.in_progress_size()
     }
 }
 

@@ -5,15 +5,17 @@
 //! one partition, the usual case of a stream, is passed on as it is.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::{RecordBatch, UInt32Array};
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_row::{RowConverter, SortField};
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
-use iceberg::arrow::{PartitionValueCalculator, arrow_struct_to_literal};
+use iceberg::arrow::arrow_struct_to_literal;
 use iceberg::spec::{Literal, Struct, TableMetadata};
 use iceberg::{Error, ErrorKind, Result};
+
+use super::transform::PartitionValues;
 
 /// The rows of one partition.
 pub(super) struct Part {
@@ -26,35 +28,37 @@ pub(super) struct Part {
 /// Splits batches by a table's default partition spec.
 pub(super) struct Partitioner {
     /// None for a table without partitions.
-    spec: Option<(PartitionValueCalculator, RowConverter)>,
+    spec: Option<(PartitionValues, RowConverter)>,
+    /// The value without partitions: null for each field that the spec once had.
+    unpartitioned: Struct,
 }
 
 impl Partitioner {
     pub(super) fn new(metadata: &TableMetadata) -> Result<Self> {
         let spec = metadata.default_partition_spec();
+        let unpartitioned = spec.fields().iter().map(|_| None).collect();
         if spec.is_unpartitioned() {
-            return Ok(Self { spec: None });
+            return Ok(Self { spec: None, unpartitioned });
         }
-        let calculator = PartitionValueCalculator::try_new(spec, metadata.current_schema())?;
-        let DataType::Struct(fields) = calculator.partition_arrow_type() else {
-            return Err(Error::new(ErrorKind::Unexpected, "a partition value is no struct"));
-        };
-        let fields = fields.iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        let values = PartitionValues::new(metadata)?;
+        let fields = values.fields.iter().map(|field| SortField::new(field.data_type().clone())).collect();
         let converter = RowConverter::new(fields).map_err(arrow_failed)?;
-        Ok(Self { spec: Some((calculator, converter)) })
+        Ok(Self { spec: Some((values, converter)), unpartitioned })
     }
 
     pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<Part>> {
         if batch.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        let Some((calculator, converter)) = &self.spec else {
-            return Ok(vec![Part { key: Vec::new(), value: Struct::empty(), batch: batch.clone() }]);
+        let Some((partition, converter)) = &self.spec else {
+            let value = self.unpartitioned.clone();
+            return Ok(vec![Part { key: Vec::new(), value, batch: batch.clone() }]);
         };
-        let values = calculator.calculate(batch)?;
-        let rows = converter.convert_columns(values.as_struct().columns()).map_err(arrow_failed)?;
+        let values = partition.of(batch)?;
+        let rows = converter.convert_columns(values.columns()).map_err(arrow_failed)?;
         let value_at = |row: usize| {
-            let literals = arrow_struct_to_literal(&values.slice(row, 1), calculator.partition_type())?;
+            let value: ArrayRef = Arc::new(values.slice(row, 1));
+            let literals = arrow_struct_to_literal(&value, &partition.partition_type)?;
             match literals.into_iter().next() {
                 Some(Some(Literal::Struct(value))) => Ok(value),
                 _ => Err(Error::new(ErrorKind::Unexpected, "a partition value is no struct")),
