@@ -83,7 +83,9 @@ pub(crate) async fn commit(
             return Ok(Committed::Known { tokens: others, tried });
         }
         if let Some(error) = lost.take() {
+            // Others commit during the pause: the next attempt must not start from a base from before it.
             retries.wait(error).await?;
+            continue;
         }
         tried = true;
         if let Err(error) = attempt(catalog, &base, files, &summary).await {
@@ -274,6 +276,9 @@ mod tests {
         other_swaps: Act,
         loaded: Mutex<u32>,
         swapped: Mutex<u32>,
+        /// Another writer commits whenever this much time has passed between two calls.
+        busy: Option<Duration>,
+        last_call: Mutex<Instant>,
     }
 
     impl<'a> Faulty<'a> {
@@ -285,6 +290,8 @@ mod tests {
                 other_swaps: Act::Pass,
                 loaded: Mutex::default(),
                 swapped: Mutex::default(),
+                busy: None,
+                last_call: Mutex::new(Instant::now()),
             }
         }
 
@@ -314,14 +321,20 @@ mod tests {
     impl Catalog for Faulty<'_> {
         async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
             *self.loaded.lock().unwrap() += 1;
+            let idle = std::mem::replace(&mut *self.last_call.lock().unwrap(), Instant::now()).elapsed();
             let act = self.loads.lock().unwrap().pop_front().unwrap_or(Act::Pass);
             match act {
+                Act::Pass if self.busy.is_some_and(|pause| idle >= pause) => {
+                    self.bench.overtake(&[token(&format!("{:?}", Instant::now()))]).await;
+                }
                 Act::Pass => {}
                 Act::Overtake(tokens) => self.bench.overtake(&tokens).await,
                 Act::Fail(kind) => return Err(broken(kind)),
                 act => unreachable!("{act:?} is no plan for a load"),
             }
-            self.bench.lake.catalog.load_table(ident).await
+            let table = self.bench.lake.catalog.load_table(ident).await;
+            *self.last_call.lock().unwrap() = Instant::now();
+            table
         }
 
         async fn update_table(&self, commit: TableCommit) -> Result<Table> {
@@ -561,6 +574,18 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn two_versions_of_an_object_are_two_tokens() {
+        let bench = Bench::new().await;
+        let versions = [Token::new("raw", "a", "1"), Token::new("raw", "a", "2")];
+        is_snapshot(bench.commit(&Faulty::new(&bench), &versions).await);
+        is_known(bench.commit(&Faulty::new(&bench), &versions).await, &versions, false);
+        for version in versions {
+            is_known(bench.commit(&Faulty::new(&bench), &[version]).await, &[version], false);
+        }
+        bench.holds(1, &versions).await;
+    }
+
     /// (a), (b): the swap succeeds and its answer is lost or says otherwise.
     #[tokio::test]
     async fn a_commit_that_succeeded_with_an_error_is_not_repeated() {
@@ -622,8 +647,8 @@ mod tests {
         let bench = Bench::new().await;
         let catalog = Faulty::loads(&bench, [Act::Pass, Act::Fail(ErrorKind::CatalogCommitConflicts)]);
         is_snapshot(bench.commit(&catalog, &[token("a")]).await);
-        // Look, fail; look, attempt; look at the outcome.
-        assert_eq!((catalog.loaded(), catalog.swapped()), (5, 1));
+        // Look, fail; look at the outcome, pause; look, attempt; look at the outcome.
+        assert_eq!((catalog.loaded(), catalog.swapped()), (6, 1));
         bench.holds(1, &[token("a")]).await;
     }
 
@@ -713,6 +738,20 @@ mod tests {
         let mut tokens = own;
         tokens.push(shared);
         bench.holds(4, &tokens).await;
+    }
+
+    /// A table that is always written to: what counts is the time between the load and the swap, so no pause may
+    /// lie between them.
+    #[tokio::test]
+    async fn a_busy_table_is_committed_to_as_well() {
+        let bench = Bench::new().await;
+        let busy = Some(MIN_PAUSE.mul_f64(0.45));
+        let conflict = Act::Fail(ErrorKind::CatalogCommitConflicts);
+        let catalog = Faulty { busy, ..Faulty::swaps(&bench, [conflict.clone(), conflict]) };
+        let id = Uuid::from_u128(fastrand::u128(..));
+        let committed =
+            commit(&catalog, &ident(), &bench.files().await, &[token("a")], id, in_seconds(5)).await;
+        is_snapshot(committed);
     }
 
     /// (e): never anything but conflicts.

@@ -65,13 +65,17 @@ pub(crate) enum Seen {
 
 /// Looks for `tokens` in the summaries of the current snapshot and its ancestors.
 pub(crate) fn find(metadata: &TableMetadata, tokens: &[Token]) -> HashMap<Token, Seen> {
-    let wanted: HashMap<[u8; 16], Token> = tokens.iter().map(|token| (token.key, *token)).collect();
+    // Several versions of one object may be among them.
+    let mut wanted: HashMap<[u8; 16], Vec<Token>> = HashMap::new();
+    for token in tokens {
+        wanted.entry(token.key).or_default().push(*token);
+    }
     let mut found = HashMap::new();
     let mut next = metadata.current_snapshot();
     while let Some(snapshot) = next {
         let listed = snapshot.summary().additional_properties.get(SUMMARY_KEY).map_or("", String::as_str);
         for token in listed.split_ascii_whitespace().filter_map(Token::parse) {
-            if let Some(wanted) = wanted.get(&token.key) {
+            for wanted in wanted.get(&token.key).into_iter().flatten() {
                 if token == *wanted {
                     found.insert(*wanted, Seen::This(snapshot.snapshot_id()));
                 } else {

@@ -5,6 +5,7 @@
 //! what was expected; the caller then cuts all columns back to the rows that stand, which is why these are plain
 //! vectors and not Arrow's own builders.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -25,6 +26,9 @@ use records::scan;
 
 use super::scalar::{self, Scalar};
 use super::{Fault, is_column_name};
+
+/// Keys of a map among which a second one is found by looking at each.
+const FEW_KEYS: usize = 16;
 
 /// A record while it is read.
 pub(super) struct Source<'a> {
@@ -284,12 +288,22 @@ impl Column {
                 if !matches!(peek, Peek::Object) {
                     return Err(Fault::mismatch("map", scalar::kind(peek)));
                 }
-                let mut seen = HashSet::with_capacity(8);
+                let mut seen = HashSet::new();
+                let first = key.len();
                 let mut next = source.json.known_object()?.map(str::to_owned);
                 while let Some(name) = next {
                     key.push_scalar(Scalar::Text(&name)).map_err(|fault| fault.within(&name))?;
                     // The value counts, not the spelling: `7` and `7.0` are one key of a map of ints.
-                    if !seen.insert(key.last_bytes()) {
+                    let last = key.len() - 1;
+                    let repeated = if last - first < FEW_KEYS {
+                        (first..last).any(|at| key.value_bytes(at) == key.value_bytes(last))
+                    } else {
+                        if seen.is_empty() {
+                            seen.extend((first..last).map(|at| key.value_bytes(at).into_owned()));
+                        }
+                        !seen.insert(key.value_bytes(last).into_owned())
+                    };
+                    if repeated {
                         return Err(
                             Fault::new(Reason::DuplicateField, "the map gives this key twice").within(&name)
                         );
@@ -375,28 +389,29 @@ impl Column {
         Ok(())
     }
 
-    /// Bytes that tell the last value from any other of a primitive column.
-    fn last_bytes(&self) -> Vec<u8> {
-        fn last<T: Copy, const N: usize>(values: &[T], bytes: fn(T) -> [u8; N]) -> Vec<u8> {
-            values.last().map_or(Vec::new(), |value| bytes(*value).to_vec())
-        }
-        let last_row = self.len().saturating_sub(1);
-        match &self.values {
-            Values::Boolean(values) => vec![u8::from(values.get_bit(last_row))],
-            Values::Int(values) | Values::Date(values) => last(values, i32::to_ne_bytes),
+    /// Bytes that tell the value of row `at` from any other of a primitive column.
+    fn value_bytes(&self, at: usize) -> Cow<'_, [u8]> {
+        let bytes: Vec<u8> = match &self.values {
+            Values::String { offsets, bytes } => {
+                return bytes[offsets[at] as usize..offsets[at + 1] as usize].into();
+            }
+            Values::Binary { offsets, bytes } => {
+                return bytes[offsets[at] as usize..offsets[at + 1] as usize].into();
+            }
+            Values::Uuid(bytes) => return bytes[at * 16..][..16].into(),
+            Values::Fixed { width, bytes } => return bytes[at * *width..][..*width].into(),
+            Values::Boolean(values) => vec![u8::from(values.get_bit(at))],
+            Values::Int(values) | Values::Date(values) => values[at].to_ne_bytes().into(),
             Values::Long(values)
             | Values::Time(values)
             | Values::Timestamp(values)
-            | Values::TimestampNanos(values) => last(values, i64::to_ne_bytes),
-            Values::Float(values) => last(values, f32::to_ne_bytes),
-            Values::Double(values) => last(values, f64::to_ne_bytes),
-            Values::Decimal { values, .. } => last(values, i128::to_ne_bytes),
-            Values::String { offsets, bytes } => bytes[offsets[last_row] as usize..].to_vec(),
-            Values::Binary { offsets, bytes } => bytes[offsets[last_row] as usize..].to_vec(),
-            Values::Uuid(bytes) => bytes[last_row * 16..].to_vec(),
-            Values::Fixed { width, bytes } => bytes[last_row * *width..].to_vec(),
+            | Values::TimestampNanos(values) => values[at].to_ne_bytes().into(),
+            Values::Float(values) => values[at].to_ne_bytes().into(),
+            Values::Double(values) => values[at].to_ne_bytes().into(),
+            Values::Decimal { values, .. } => values[at].to_ne_bytes().into(),
             Values::Struct(_) | Values::List { .. } | Values::Map { .. } => Vec::new(),
-        }
+        };
+        bytes.into()
     }
 
     /// Adds a null, or refuses in a required column.

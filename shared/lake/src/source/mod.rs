@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf as _, Bytes};
 use iceberg::ErrorKind;
-use iceberg::io::FileIO;
+use iceberg::io::{FileIO, FileRead};
 use tokio::sync::mpsc;
 
 pub use self::compression::content;
@@ -52,7 +52,11 @@ impl ObjectReader {
     pub(crate) fn open(file_io: FileIO, uri: String, size_bytes: u64) -> Self {
         let (sender, ranges) = mpsc::channel(RANGES_AHEAD);
         tokio::spawn(async move {
-            if let Err(error) = fetch(&file_io, &uri, size_bytes, &sender).await {
+            let fetched = match open(&file_io, &uri).await {
+                Ok(object) => fetch(object.as_ref(), size_bytes, &sender).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = fetched {
                 // A reader that has gone away has no use for the error.
                 let _ = sender.send(Err(error)).await;
             }
@@ -65,17 +69,24 @@ impl ObjectReader {
     }
 }
 
+async fn open(file_io: &FileIO, uri: &str) -> iceberg::Result<Box<dyn FileRead>> {
+    file_io.new_input(uri)?.reader().await
+}
+
 async fn fetch(
-    file_io: &FileIO,
-    uri: &str,
+    object: &dyn FileRead,
     size_bytes: u64,
     sender: &mpsc::Sender<iceberg::Result<Bytes>>,
 ) -> iceberg::Result<()> {
-    let reader = file_io.new_input(uri)?.reader().await?;
     let mut start = 0;
     while start < size_bytes {
         let end = size_bytes.min(start + RANGE_BYTES);
-        let range = reader.read(start..end).await?;
+        let range = object.read(start..end).await?;
+        // A gap would look like damaged content, and the rest of the object would be given up for ever.
+        if range.len() as u64 != end - start {
+            let what = format!("the storage gave {} bytes for the range {start}..{end}", range.len());
+            return Err(iceberg::Error::new(ErrorKind::Unexpected, what));
+        }
         if sender.send(Ok(range)).await.is_err() {
             break;
         }
@@ -142,6 +153,26 @@ mod tests {
             assert_eq!(end.is_ok(), cut == object.len(), "{cut} bytes");
             assert_eq!(failure.take().is_some(), cut < object.len(), "{cut} bytes");
         }
+    }
+
+    /// A storage that gives one byte less of each range but the first.
+    struct Short;
+
+    #[async_trait::async_trait]
+    impl FileRead for Short {
+        async fn read(&self, range: std::ops::Range<u64>) -> iceberg::Result<Bytes> {
+            let missing = u64::from(range.start > 0);
+            Ok(Bytes::from(vec![b' '; (range.end - range.start - missing) as usize]))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_range_that_is_short_is_a_failure_of_the_storage() {
+        let (sender, mut ranges) = mpsc::channel(3);
+        let error = fetch(&Short, 3 * RANGE_BYTES, &sender).await.unwrap_err();
+        assert_eq!(error.message(), "the storage gave 4194303 bytes for the range 4194304..8388608");
+        assert_eq!(ranges.recv().await.unwrap().unwrap().len() as u64, RANGE_BYTES);
+        assert!(ranges.try_recv().is_err(), "nothing behind the gap");
     }
 
     #[test]
