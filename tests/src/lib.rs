@@ -1,33 +1,29 @@
-//! What the end-to-end tests share: a lake in a folder of its own, the append handler on it, and the command.
+//! What the end-to-end tests share: a lake in a folder of its own, and the append handler on it.
 //!
-//! In: raw objects as bytes. Out: what the handler answers, the table's rows as JSON values, and the rejections. All
-//! of it is real: files, SQLite, Parquet, processes.
+//! In: raw objects as bytes. Out: what the handler answers, the table's rows as JSON values, and the
+//! rejections. All of it is real: files, SQLite, Parquet.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test helpers fail by panicking")]
+
+mod table;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use append::config::{CatalogConfig, Config, table_ident};
 use append::handler::{Answer, Appender};
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef};
-use arrow_cast::display::array_value_to_string;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::write::GzEncoder;
-use futures::TryStreamExt as _;
-use iceberg::TableIdent;
 use iceberg::expr::Predicate;
 use iceberg::table::Table;
-use lake::{Lake, Limits, Outcome, Status, TableDefinition};
-use serde_json::{Map, Value, json};
+use lake::{Limits, Outcome, Status, TableDefinition};
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub use crate::table::{definition, numbers, plain_table, scan};
 
 /// The table of a [`Bench`].
 pub const TABLE: &str = "test.events";
@@ -60,7 +56,7 @@ pub struct Object {
 pub struct Delivered {
     /// Which messages are to be delivered again, by their place in the event.
     pub failed: Vec<usize>,
-    /// What became of each object, in words: `2 rows, 1 truncated`, `known`, `ignored`, `failed`, `not reached`.
+    /// What became of each object: `2 rows, 1 truncated`, `known`, `ignored`, `failed`, `not reached`.
     pub objects: Vec<String>,
     /// What the lake says.
     pub outcome: Option<Outcome>,
@@ -214,34 +210,13 @@ pub fn sqs_event(messages: &[&[Object]]) -> Value {
 /// As S3 encodes keys in its events.
 fn url_encoded(key: &str) -> String {
     let encoded = key.bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' | b'/' => char::from(byte).to_string(),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' | b'/' => {
+            char::from(byte).to_string()
+        }
         b' ' => "+".to_owned(),
         _ => format!("%{byte:02X}"),
     });
     encoded.collect()
-}
-
-/// A table of `columns` (name, type), partitioned by `partitions` (column, transform).
-pub fn definition(columns: &[(&str, &str)], partitions: &[(&str, &str)]) -> TableDefinition {
-    let id_of = |name: &str| columns.iter().position(|(column, _)| *column == name).unwrap() + 1;
-    let fields = columns.iter().map(
-        |(name, kind)| json!({"id": id_of(name), "name": name, "type": kind, "required": false}),
-    );
-    let partitions = partitions.iter().enumerate().map(|(at, (column, transform))| {
-        json!({"source-id": id_of(column), "field-id": 1000 + at, "name": format!("{column}_part{at}"),
-            "transform": transform})
-    });
-    let json = json!({
-        "name": "events",
-        "schema": {"type": "struct", "schema-id": 0, "fields": fields.collect::<Vec<_>>()},
-        "partition-spec": {"spec-id": 0, "fields": partitions.collect::<Vec<_>>()},
-    });
-    TableDefinition::parse(json.to_string().as_bytes()).unwrap()
-}
-
-/// The plainest table: `n` and `text`, and the object's URI.
-pub fn plain_table() -> TableDefinition {
-    definition(&[("n", "long"), ("text", "string"), ("file_name", "string")], &[])
 }
 
 /// Records of [`plain_table`], one a line.
@@ -256,37 +231,24 @@ pub fn gzip(content: impl AsRef<[u8]>) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The rows of `table` that `filter` keeps, ordered by their column `n`; all columns unless some are named.
-pub async fn scan(table: &Table, columns: &[&str], filter: Predicate) -> Vec<Value> {
-    let scan = table.scan().with_filter(filter);
-    let scan = if columns.is_empty() { scan } else { scan.select(columns) };
-    let mut batches = scan.build().unwrap().to_arrow().await.unwrap();
-    let mut rows = Vec::new();
-    while let Some(batch) = batches.try_next().await.unwrap() {
-        let schema = batch.schema();
-        rows.extend((0..batch.num_rows()).map(|row| {
-            let cells = schema.fields().iter().zip(batch.columns());
-            Value::Object(cells.map(|(field, column)| (field.name().clone(), value(column, row))).collect())
-        }));
+fn rejection(line: &Value) -> Rejection {
+    let text = |name: &str| line[name].as_str().unwrap().to_owned();
+    Rejection {
+        object: text("object"),
+        row: line["row"].as_u64().unwrap(),
+        offset: line["offset"].as_u64().unwrap(),
+        code: text("errorCode"),
+        message: text("errorMessage"),
+        raw: line["rawData"].as_str().map(|data| STANDARD.decode(data).unwrap()),
+        copy: line["rawObject"].as_str().map(|uri| uri.strip_prefix("file://").unwrap().into()),
     }
-    rows.sort_by_key(|row| row["n"].as_i64());
-    rows
 }
 
-/// The values of the column `n`.
-pub fn numbers(rows: &[Value]) -> Vec<i64> {
-    rows.iter().map(|row| row["n"].as_i64().unwrap()).collect()
-}
-
-/// What no JSON type fits is text, as Arrow shows it.
-fn value(array: &ArrayRef, row: usize) -> Value {
-    use arrow_array::cast::as_boolean_array;
-    use arrow_array::types::ArrowPrimitiveType as _;
-    let all = |array: ArrayRef| (0..array.len()).map(|at| value(&array, at)).collect::<Vec<_>>();
-    match array.data_type() {
-        _ if array.is_null(row) => Value::Null,
-        kind if kind.is_null() => Value::Null,
-        arrow_array::types::BooleanType::DATA_TYPE => json!(as_boolean_array(array).value(row)),
-        _ => Value::Null,
-    }
+/// All files under `folder`, at any depth.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        entries.flat_map(|path| if path.is_dir() { self::files(&path) } else { vec![path] }).collect();
+    files.sort();
+    files
 }

@@ -1,0 +1,225 @@
+//! The function's own binary against a Lambda Runtime API, over real HTTP, on the sample events.
+//!
+//! AWS: "Using the Lambda runtime API for custom runtimes".
+
+#![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use append::config::table_ident;
+use lake::Lake;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+const TABLE: &str = "streaming_analytics.user_events";
+/// How long the function may take for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The function with everything that it needs in `folder`; it logs to `folder/log`.
+fn function(folder: &Path) -> Command {
+    let uri = |path: &Path| format!("file://{}", path.display());
+    let mut function = Command::new(env!("CARGO_BIN_EXE_append"));
+    function
+        .env("AWS_LAMBDA_FUNCTION_NAME", "append")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .env("FRAZIL_CATALOG_URI", folder.join("catalog.db"))
+        .env("FRAZIL_WAREHOUSE", uri(&folder.join("warehouse")))
+        .env("FRAZIL_ERRORS", uri(&folder.join("errors")))
+        .env("FRAZIL_SOURCE_ROOT", uri(&Path::new(ROOT).join("events/")))
+        .env("FRAZIL_TABLE", TABLE)
+        .env("FRAZIL_TABLE_DEFINITION", Path::new(ROOT).join("tables/user_events.json"))
+        .env_remove("FRAZIL_LOG")
+        .stdout(File::create(folder.join("log")).unwrap())
+        .stderr(Stdio::piped());
+    function
+}
+
+/// One HTTP request: its first line and its body.
+fn read_request(stream: &TcpStream) -> (String, String) {
+    let mut stream = BufReader::new(stream);
+    let (mut request_line, mut body_bytes) = (String::new(), 0);
+    stream.read_line(&mut request_line).unwrap();
+    loop {
+        let mut header = String::new();
+        stream.read_line(&mut header).unwrap();
+        if header.trim().is_empty() {
+            break;
+        }
+        let (name, value) = header.split_once(':').unwrap();
+        if name.eq_ignore_ascii_case("content-length") {
+            body_bytes = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; body_bytes];
+    stream.read_exact(&mut body).unwrap();
+    (request_line.trim_end().to_owned(), String::from_utf8(body).unwrap())
+}
+
+/// The next connection of `function`, which must not end before.
+fn accept(listener: &TcpListener, function: &mut Child) -> TcpStream {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return stream;
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+        assert_eq!(function.try_wait().unwrap(), None, "the function goes on");
+        assert!(Instant::now() < until, "the function asks for events and answers them");
+    }
+}
+
+/// Gives one instance of the function all `events`, one after the other; returns what it posts for each:
+/// `response` or `error`, and the body.
+fn invoke(folder: &Path, events: &[String]) -> Vec<(String, Value)> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut function = function(folder).env("AWS_LAMBDA_RUNTIME_API", address).spawn().unwrap();
+    let mut answers = Vec::new();
+    let mut left = events.iter();
+    while answers.len() < events.len() {
+        let mut stream = accept(&listener, &mut function);
+        let (request_line, body) = read_request(&stream);
+        let (status, headers, event) = if request_line.starts_with("GET /2018-06-01/runtime/invocation/next ")
+        {
+            let headers = format!(
+                "lambda-runtime-aws-request-id: {REQUEST_ID}\r\n\
+                 lambda-runtime-deadline-ms: 32503680000000\r\n\
+                 lambda-runtime-invoked-function-arn: arn:aws:lambda:eu-west-1:1:function:append\r\n"
+            );
+            ("200 OK", headers, &left.next().unwrap()[..])
+        } else {
+            let path = format!("POST /2018-06-01/runtime/invocation/{REQUEST_ID}/");
+            let kind = request_line.strip_prefix(&path).and_then(|rest| rest.strip_suffix(" HTTP/1.1"));
+            answers.push((kind.unwrap().to_owned(), serde_json::from_str(&body).unwrap()));
+            ("202 Accepted", String::new(), "")
+        };
+        let length = event.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{event}"
+        )
+        .unwrap();
+    }
+    function.kill().unwrap();
+    function.wait().unwrap();
+    answers
+}
+
+fn event(name: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join("events").join(name)).unwrap()
+}
+
+#[tokio::test]
+async fn the_sample_events_get_the_answers_that_they_are_meant_to_get() {
+    let expected: Value = serde_json::from_str(&event("expected.json")).unwrap();
+    // These two first: their rows are known by themselves.
+    let mut names = vec!["s3-put.json", "sqs-mixed-failures.json"];
+    let others = expected["append"].as_object().unwrap().keys().map(String::as_str);
+    names.extend(others.filter(|name| !["s3-put.json", "sqs-mixed-failures.json"].contains(name)));
+    assert!(names.len() >= 10);
+    let events: Vec<String> = names.iter().map(|name| event(name)).collect();
+
+    let folder = TempDir::new().unwrap();
+    let answers = invoke(folder.path(), &events);
+    assert_eq!(answers[0].1, json!({"objects": 1, "rows": 120, "rows_quarantined": 0}));
+    assert_eq!(answers[1].1["batchItemFailures"].as_array().unwrap().len(), 2);
+    let mut seen = HashSet::new();
+    let mut rows = 0;
+    for (name, (kind, answer)) in names.iter().zip(answers) {
+        assert_eq!(kind, "response", "{name}: {answer}");
+        let expected_of_event = &expected["append"][name];
+        let objects = expected_of_event["objects"].as_array().unwrap();
+        let new = objects.iter().filter(|object| seen.insert(object.as_str().unwrap()));
+        let new_rows: i64 =
+            new.map(|object| expected["objects"][object.as_str().unwrap()]["rows"].as_i64().unwrap()).sum();
+        rows += new_rows;
+        if name.starts_with("sqs-") {
+            let failures = expected_of_event["batch_item_failures"].as_array().unwrap();
+            let failures: Vec<Value> =
+                failures.iter().map(|message| json!({"itemIdentifier": message})).collect();
+            assert_eq!(answer, json!({"batchItemFailures": failures}), "{name}");
+        } else {
+            assert_eq!(
+                (&answer["objects"], &answer["rows"]),
+                (&json!(objects.len()), &json!(new_rows)),
+                "{name}"
+            );
+        }
+    }
+
+    let lake = Lake::open_sqlite(&folder.path().join("catalog.db"), "file:///unused").await.unwrap();
+    let table = lake.table(&table_ident(TABLE).unwrap()).await.unwrap().unwrap();
+    let summary = table.metadata().current_snapshot().unwrap().summary();
+    assert_eq!(summary.additional_properties["total-records"], rows.to_string());
+
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        lines.iter().all(|line| line["span"]["requestId"] == REQUEST_ID || line["span"].is_null()),
+        "{log}"
+    );
+    let of_level = |level: &str| lines.iter().filter(|line| line["level"] == level).count();
+    assert_eq!(of_level("ERROR"), 2, "the missing object and the body that is no notification: {log}");
+
+    let again = invoke(folder.path(), &events[..2]);
+    assert_eq!(
+        again[0].1,
+        json!({"objects": 1, "rows": 0, "rows_quarantined": 0}),
+        "another instance knows the object"
+    );
+    assert_eq!(again[1].1["batchItemFailures"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_no_queue_delivers_again_is_an_invocation_error() {
+    let folder = TempDir::new().unwrap();
+    let missing = event("s3-put.json").replace("2026/01/02/03/clicks", "2026/01/02/03/none");
+    let answers = invoke(folder.path(), &["{\"a\":1}".to_owned(), missing, event("s3-put.json")]);
+    let kinds: Vec<&str> = answers.iter().map(|(kind, _)| &kind[..]).collect();
+    assert_eq!(kinds, ["error", "error", "response"]);
+    let message = |at: usize| answers[at].1["errorMessage"].as_str().unwrap();
+    assert!(message(0).starts_with("not an object notification"), "{}", message(0));
+    assert!(message(1).contains("does not exist"), "{}", message(1));
+}
+
+#[test]
+fn a_wrong_configuration_is_named_and_the_function_does_not_start() {
+    for (name, value, expected) in [
+        ("FRAZIL_TABLE", None, "FRAZIL_TABLE is not set: expected NAMESPACE.NAME"),
+        ("FRAZIL_TABLE", Some("user_events"), "FRAZIL_TABLE=user_events: expected NAMESPACE.NAME"),
+        ("FRAZIL_WAREHOUSE", None, "FRAZIL_WAREHOUSE is not set"),
+        ("FRAZIL_CATALOG", Some("hive"), "FRAZIL_CATALOG=hive: expected sqlite"),
+        ("FRAZIL_CATALOG_URI", Some(""), "FRAZIL_CATALOG_URI is not set"),
+        ("FRAZIL_MAX_RECORD_BYTES", Some("16 MB"), "FRAZIL_MAX_RECORD_BYTES=16 MB: expected a whole number"),
+        (
+            "FRAZIL_TABLE_DEFINITION",
+            Some("no-such.json"),
+            "FRAZIL_TABLE_DEFINITION=no-such.json: No such file",
+        ),
+        ("FRAZIL_LOG", Some("a=b=c"), "FRAZIL_LOG=a=b=c"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let mut function = function(folder.path());
+        match value {
+            Some(value) => function.env(name, value),
+            None => function.env_remove(name),
+        };
+        // Nobody listens there: a function that starts anyway does not end by itself with these words.
+        let output = function.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1").output().unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap().replace("\n\nCaused by:\n    ", ": ");
+        assert!(!output.status.success() && complaint.contains(expected), "{name}: {complaint}");
+    }
+}

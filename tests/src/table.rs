@@ -1,0 +1,85 @@
+//! Tables of the tests: how they are created and read back.
+//!
+//! In: columns, or a table. Out: a definition, or rows as JSON values, read through Iceberg's own scan.
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, ArrayRef};
+use arrow_cast::display::array_value_to_string;
+use arrow_schema::DataType;
+use futures::TryStreamExt as _;
+use iceberg::expr::Predicate;
+use iceberg::table::Table;
+use lake::TableDefinition;
+use serde_json::{Value, json};
+
+/// A table of `columns` (name, type), partitioned by `partitions` (column, transform).
+pub fn definition(columns: &[(&str, &str)], partitions: &[(&str, &str)]) -> TableDefinition {
+    let id_of = |name: &str| columns.iter().position(|(column, _)| *column == name).unwrap() + 1;
+    let fields = columns
+        .iter()
+        .map(|(name, kind)| json!({"id": id_of(name), "name": name, "type": kind, "required": false}));
+    let partitions = partitions.iter().enumerate().map(|(at, (column, transform))| {
+        json!({"source-id": id_of(column), "field-id": 1000 + at, "name": format!("{column}_part{at}"),
+            "transform": transform})
+    });
+    let json = json!({
+        "name": "events",
+        "schema": {"type": "struct", "schema-id": 0, "fields": fields.collect::<Vec<_>>()},
+        "partition-spec": {"spec-id": 0, "fields": partitions.collect::<Vec<_>>()},
+    });
+    TableDefinition::parse(json.to_string().as_bytes()).unwrap()
+}
+
+/// The plainest table: `n` and `text`, and the object's URI.
+pub fn plain_table() -> TableDefinition {
+    definition(&[("n", "long"), ("text", "string"), ("file_name", "string")], &[])
+}
+
+/// The rows of `table` that `filter` keeps, ordered by their column `n`; all columns unless some are named.
+/// They must be named in the order of the schema: the crate's scan gives others the wrong names.
+pub async fn scan(table: &Table, columns: &[&str], filter: Predicate) -> Vec<Value> {
+    let scan = table.scan().with_filter(filter);
+    let scan = if columns.is_empty() { scan } else { scan.select(columns) };
+    let mut batches = scan.build().unwrap().to_arrow().await.unwrap();
+    let mut rows = Vec::new();
+    while let Some(batch) = batches.try_next().await.unwrap() {
+        let schema = batch.schema();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let cells = schema.fields().iter().zip(batch.columns());
+            Value::Object(cells.map(|(field, column)| (field.name().clone(), value(column, row))).collect())
+        }));
+    }
+    rows.sort_by_key(|row| row["n"].as_i64());
+    rows
+}
+
+/// The values of the column `n`.
+pub fn numbers(rows: &[Value]) -> Vec<i64> {
+    rows.iter().map(|row| row["n"].as_i64().unwrap()).collect()
+}
+
+/// What no JSON type fits is text, as Arrow shows it.
+fn value(array: &ArrayRef, row: usize) -> Value {
+    let all = |array: &ArrayRef| (0..array.len()).map(|at| value(array, at)).collect::<Vec<_>>();
+    match array.data_type() {
+        _ if array.is_null(row) => Value::Null,
+        DataType::Boolean => json!(array.as_boolean().value(row)),
+        DataType::Int32 => json!(array.as_primitive::<Int32Type>().value(row)),
+        DataType::Int64 => json!(array.as_primitive::<Int64Type>().value(row)),
+        DataType::Float32 => json!(array.as_primitive::<Float32Type>().value(row)),
+        DataType::Float64 => json!(array.as_primitive::<Float64Type>().value(row)),
+        DataType::Struct(fields) => {
+            let cells = fields.iter().zip(array.as_struct().columns());
+            Value::Object(cells.map(|(field, column)| (field.name().clone(), value(column, row))).collect())
+        }
+        DataType::List(_) => Value::Array(all(&array.as_list::<i32>().value(row))),
+        DataType::Map(..) => {
+            let entries = array.as_map().value(row);
+            let (keys, values) = (all(entries.column(0)), all(entries.column(1)));
+            let key = |key: &Value| key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+            Value::Object(keys.iter().map(key).zip(values).collect())
+        }
+        _ => json!(array_value_to_string(array, row).unwrap()),
+    }
+}

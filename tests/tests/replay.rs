@@ -1,0 +1,388 @@
+//! The command `frazil replay` as a user runs it: its output, its exit code, and the table it leaves behind.
+
+#![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use iceberg::TableIdent;
+use iceberg::expr::Predicate;
+use lake::Lake;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::{files, gzip, numbers, scan};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The command, built once.
+fn frazil() -> Command {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    let binary = BINARY.get_or_init(|| {
+        // This test program is `<target>/<profile>/deps/<name>`.
+        let program = std::env::current_exe().unwrap();
+        let profile = program.ancestors().nth(2).unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--bin", "frazil", "--target-dir"]).arg(profile.parent().unwrap());
+        if !profile.ends_with("debug") {
+            build.arg("--profile").arg(profile.file_name().unwrap());
+        }
+        assert!(build.current_dir(ROOT).status().unwrap().success(), "the command can be built");
+        profile.join("frazil")
+    });
+    let mut command = Command::new(binary);
+    command.env_remove("FRAZIL_LOG").stdin(Stdio::null());
+    command
+}
+
+/// A folder for inputs and a warehouse.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn warehouse(&self) -> PathBuf {
+        self.folder.path().join("warehouse folder")
+    }
+
+    /// `frazil replay --json --warehouse ... arguments`.
+    fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        let mut command = frazil();
+        command.args(["replay", "--json", "--warehouse"]).arg(self.warehouse()).args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// The summary of a replay that succeeds.
+    fn replay<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Value {
+        finish(self.command(arguments).spawn().unwrap())
+    }
+
+    /// What a replay complains about that fails.
+    fn complaint<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
+        let output = self.command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// The column `n` of a table.
+    async fn numbers(&self, table: &str) -> Vec<i64> {
+        numbers(&self.rows(table, &["n"]).await)
+    }
+
+    async fn rows(&self, table: &str, columns: &[&str]) -> Vec<Value> {
+        let warehouse = self.warehouse();
+        let uri = format!("file://{}/warehouse", warehouse.display());
+        let lake = Lake::open_sqlite(&warehouse.join("catalog.db"), &uri).await.unwrap();
+        let ident = TableIdent::from_strs(table.split('.')).unwrap();
+        scan(&lake.table(&ident).await.unwrap().unwrap(), columns, Predicate::AlwaysTrue).await
+    }
+}
+
+/// Waits for a replay to succeed with one JSON object and no complaint.
+fn finish(replay: Child) -> Value {
+    let output = replay.wait_with_output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaint.is_empty(), "{}: {complaint}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn event(name: &str) -> PathBuf {
+    Path::new(ROOT).join("events").join(name)
+}
+
+fn expected() -> Value {
+    serde_json::from_slice(&fs::read(event("expected.json")).unwrap()).unwrap()
+}
+
+fn records(numbers: Range<i64>) -> String {
+    let padding = "x".repeat(150);
+    numbers
+        .map(|n| format!("{{\"n\":{n},\"user\":{{\"id\":\"u{n}\"}},\"padding\":\"{padding}\"}}\n"))
+        .collect()
+}
+
+const INFERRED: &str = "streaming_analytics.events";
+
+#[tokio::test]
+async fn the_bundled_sample_gives_what_is_expected_and_nothing_more_the_second_time() {
+    let place = Place::new();
+    let no_arguments: [&str; 0] = [];
+    let (expected, first) = (expected(), place.replay(&no_arguments));
+    for key in ["records", "ok", "failed", "rows", "rows_quarantined"] {
+        assert_eq!(first[key], expected[key], "{key}");
+    }
+    assert_eq!(
+        (&first["table"], &first["objects_already_committed"]),
+        (&json!("streaming_analytics.user_events"), &json!(0))
+    );
+    assert_eq!(first["data_files"], 2, "one for each of two hours");
+    for key in ["snapshot_id", "metadata_location", "seconds", "objects"] {
+        assert!(!first[key].is_null(), "{key}");
+    }
+    let rows = place.rows("streaming_analytics.user_events", &["record_id", "user_id", "event_type"]).await;
+    let mut by_type = BTreeMap::new();
+    for row in &rows {
+        *by_type.entry(row["event_type"].as_str()).or_insert(0) += 1;
+    }
+    assert_eq!(json!(by_type.remove(&None)), expected["event_type_nulls"]);
+    let by_type: BTreeMap<&str, i32> =
+        by_type.into_iter().map(|(kind, count)| (kind.unwrap(), count)).collect();
+    assert_eq!(json!(by_type), expected["rows_by_event_type"]);
+    assert_eq!(json!(rows.iter().filter(|row| row["user_id"].is_null()).count()), expected["user_id_nulls"]);
+    let mut ids: Vec<&str> = rows.iter().map(|row| row["record_id"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), rows.len(), "record ids are unique");
+
+    let again = place.replay(&no_arguments);
+    assert_eq!((&again["rows"], &again["objects_already_committed"]), (&json!(0), &first["objects"]));
+    assert_eq!((&again["records"], &again["snapshot_id"]), (&first["records"], &first["snapshot_id"]));
+
+    let mut for_people = frazil();
+    let output = for_people.args(["replay", "--warehouse"]).arg(place.warehouse()).output().unwrap();
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    assert!(
+        page.contains("20,000") && page.contains("committed before") && page.contains("event_type"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn a_table_by_definition_and_a_table_by_name() {
+    let place = Place::new();
+    let input = place.write("input.json", "{\"n\":1,\"text\":\"x\"}\n{\"n\":2,\"other\":true}\n");
+    let definition = place.write(
+        "definition.json",
+        r#"{"name": "defined", "schema": {"type": "struct", "schema-id": 0, "fields": [
+            {"id": 1, "name": "n", "type": "int", "required": true},
+            {"id": 2, "name": "text", "type": "string", "required": false},
+            {"id": 3, "name": "record_id", "type": "string", "required": false},
+            {"id": 4, "name": "ingestion_timestamp", "type": "timestamptz", "required": false},
+            {"id": 5, "name": "partition_date", "type": "date", "required": false},
+            {"id": 6, "name": "partition_hour", "type": "int", "required": false}]},
+            "partition-spec": {"spec-id": 0, "fields": [
+                {"source-id": 4, "field-id": 1000, "name": "day", "transform": "day"}]}}"#,
+    );
+    let summary = place.replay(&[&input, Path::new("--table"), &definition]);
+    assert_eq!(summary["table"], "streaming_analytics.defined");
+    assert_eq!((&summary["rows"], &summary["rows_quarantined"]), (&json!(1), &json!(1)), "{summary}");
+    assert_eq!(place.numbers("streaming_analytics.defined").await, [1]);
+
+    let summary = place.replay(&[&input, Path::new("--table"), Path::new("web.clicks")]);
+    assert_eq!((&summary["table"], &summary["rows"]), (&json!("web.clicks"), &json!(2)));
+    assert_eq!(place.numbers("web.clicks").await, [1, 2]);
+    let more = place.write("more.json", "{\"n\":3}");
+    assert_eq!(place.replay(&[&more, Path::new("--table"), Path::new("web.clicks")])["rows"], 1);
+    assert_eq!(place.numbers("web.clicks").await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn firehose_events_are_inputs() {
+    let place = Place::new();
+    let transform = expected()["transform"].as_object().unwrap().clone();
+    let mut ok_in_all = 0;
+    for (name, answers) in &transform {
+        let ok = answers.as_array().unwrap().iter().filter(|answer| *answer == "Ok").count();
+        let count = answers.as_array().unwrap().len();
+        let table = format!("events.{}", name.trim_end_matches(".json"));
+        let summary = place.replay(&[event(name), "--table".into(), table.clone().into()]);
+        assert_eq!((&summary["records"], &summary["ok"]), (&json!(count), &json!(ok)), "{name}");
+        assert_eq!(summary["failed"], count - ok, "{name}");
+        assert_eq!(
+            json!(summary["rows"].as_u64().unwrap() + summary["rows_quarantined"].as_u64().unwrap()),
+            ok
+        );
+        let rows = place.rows(&table, &["record_id", "ingestion_timestamp"]).await;
+        assert_eq!(json!(rows.len()), summary["rows"]);
+        assert!(
+            rows.iter().all(|row| row["record_id"].is_string() && row["ingestion_timestamp"].is_string())
+        );
+        ok_in_all += ok;
+    }
+    assert!(transform.len() >= 4);
+    let all: Vec<PathBuf> = transform.keys().map(|name| event(name)).collect();
+    assert_eq!(place.replay(&all)["ok"], ok_in_all);
+}
+
+#[tokio::test]
+async fn inputs_in_every_dress_give_the_same_rows() {
+    let lines = records(0..500);
+    let concatenated = lines.replace('\n', "");
+    let bom_and_crlf = format!("\u{feff}{}", lines.replace('\n', "\r\n"));
+    let pretty = lines.replace(",\"", ",\n  \"");
+    let inputs: [(&str, Vec<u8>); 6] = [
+        ("lines.json", lines.clone().into_bytes()),
+        ("concatenated.json", concatenated.clone().into_bytes()),
+        ("crlf.json", bom_and_crlf.into_bytes()),
+        ("pretty.json", pretty.into_bytes()),
+        ("lines.json.gz", gzip(&lines)),
+        ("concatenated.zst", zstd::encode_all(concatenated.as_bytes(), 1).unwrap()),
+    ];
+    for (name, content) in inputs {
+        let place = Place::new();
+        let summary = place.replay(&[place.write(name, content)]);
+        assert_eq!(
+            (&summary["ok"], &summary["rows"], &summary["failed"]),
+            (&json!(500), &json!(500), &json!(0)),
+            "{name}"
+        );
+        assert_eq!(place.numbers(INFERRED).await, (0..500).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn bad_records_are_kept_and_counted() {
+    let place = Place::new();
+    let input =
+        place.write("mixed.json", b"{\"n\":1}\nnope\n[1]\n\xFF\n{\"n\":\n{\"n\":2}\n{\"n\":3,\"\":1}\n");
+    let summary = place.replay(&[&input]);
+    assert_eq!((&summary["records"], &summary["ok"], &summary["failed"]), (&json!(7), &json!(3), &json!(4)));
+    assert_eq!(
+        (&summary["rows"], &summary["rows_quarantined_by_reason"]),
+        (&json!(2), &json!({"invalid_name": 1}))
+    );
+    let failed = files(&place.warehouse().join("errors/processing-failed"));
+    assert_eq!(fs::read_to_string(&failed[0]).unwrap().lines().count(), 4);
+    assert_eq!(files(&place.warehouse().join("errors/quarantine")).len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_the_arguments_is_said() {
+    let place = Place::new();
+    let input = place.write("input.json", "{\"n\":1}");
+    let folder = place.folder.path().to_owned();
+    let no_definition = place.write("no-definition.json", "{\"name\": \"x\"}");
+    let no_json = place.write("no-json.json", "name: x");
+    let table = |definition: &Path| vec![input.clone(), "--table".into(), definition.to_owned()];
+    let cases = [
+        (vec!["no-such-file.json".into()], "cannot open no-such-file.json: No such file"),
+        (vec![input.clone(), "nor-this".into()], "cannot open nor-this: No such file"),
+        (vec![folder.clone()], "is no file"),
+        (table(&no_definition), "missing field `schema`"),
+        (table(&no_json), "this is no table definition"),
+        (table(Path::new("no-such.json")), "cannot read the table definition no-such.json"),
+        (table(Path::new("events")), "--table events: expected NAMESPACE.NAME or a FILE.json"),
+        (table(Path::new("a..b")), "--table a..b: expected NAMESPACE.NAME or a FILE.json"),
+    ];
+    for (arguments, expected) in cases {
+        let complaint = place.complaint(&arguments);
+        assert!(complaint.starts_with("frazil: ") && complaint.contains(expected), "{complaint}");
+        assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    }
+    assert!(files(&place.warehouse()).is_empty(), "nothing was begun");
+}
+
+#[tokio::test]
+async fn a_damaged_input_gives_its_rows_and_a_complaint() {
+    let place = Place::new();
+    let whole = gzip(records(0..2000));
+    let input = place.write("cut.json.gz", &whole[..whole.len() / 2]);
+    let output = place.command(&[&input]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.starts_with("frazil: cut.json.gz cannot be read to its end"), "{complaint}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let numbers = place.numbers(INFERRED).await;
+    assert!(numbers.len() > 500 && json!(numbers.len()) == summary["rows"], "{summary}");
+    assert_eq!(numbers, (0..numbers.len() as i64).collect::<Vec<_>>());
+    assert_eq!(summary["failed"], 1, "the record that is cut off");
+
+    let foreign = place.write("foreign.json", b"\xFD7zXZ\0\0\x04");
+    assert!(place.complaint(&[&foreign]).contains("this is xz"));
+}
+
+#[tokio::test]
+async fn two_replays_of_different_inputs_into_one_table_at_the_same_time() {
+    for turn in 0..5 {
+        let place = Place::new();
+        let inputs =
+            [place.write("one.json", records(0..2000)), place.write("two.json", records(2000..4000))];
+        // In every other turn both find the table, else each of them wants to create it.
+        if turn % 2 == 1 {
+            place.replay(&[place.write("first.json", records(-10..0))]);
+        }
+        let replays = inputs.map(|input| place.command(&[input]).spawn().unwrap());
+        for summary in replays.map(finish) {
+            assert_eq!((&summary["rows"], &summary["objects_already_committed"]), (&json!(2000), &json!(0)));
+        }
+        let first = if turn % 2 == 1 { -10 } else { 0 };
+        assert_eq!(place.numbers(INFERRED).await, (first..4000).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn replays_of_the_same_input_at_the_same_time() {
+    for _ in 0..3 {
+        let place = Place::new();
+        let input = place.write("input.json", records(0..2000));
+        let replays = [(); 3].map(|()| place.command(&[&input]).spawn().unwrap());
+        let rows: u64 = replays.map(finish).iter().map(|summary| summary["rows"].as_u64().unwrap()).sum();
+        assert_eq!(rows, 2000);
+        assert_eq!(place.numbers(INFERRED).await, (0..2000).collect::<Vec<_>>());
+    }
+}
+
+/// Kills a replay as soon as it has made files of a kind: between any two steps of it, that is. The one that
+/// is not killed does the rest.
+#[tokio::test]
+async fn a_replay_that_is_killed_can_be_run_again() {
+    const INPUTS: i64 = 8;
+    const RECORDS: i64 = 2500;
+    let place = Place::new();
+    let inputs: Vec<PathBuf> = (0..INPUTS)
+        .map(|at| place.write(&format!("{at:02}.json"), records(at * RECORDS..(at + 1) * RECORDS)))
+        .collect();
+    // How the names of the files end, and how many more of them there are before the kill.
+    let moments = [
+        ("catalog.db", 1),
+        (".gz", 1),
+        ("-m0.avro", 1),
+        (".parquet", 1),
+        (".metadata.json", 1),
+        ("snap-", 2),
+        (".part", 1),
+        (".parquet", 2),
+        ("-m0.avro", 2),
+        (".metadata.json", 2),
+        (".gz", 3),
+        ("snap-", 1),
+    ];
+    let mut killed = 0;
+    for (kind, more) in moments {
+        let count = || {
+            let found = files(&place.warehouse());
+            found.iter().filter(|path| path.file_name().unwrap().to_string_lossy().contains(kind)).count()
+        };
+        let target = count() + more;
+        let mut replay = place.command(&inputs).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while count() < target && replay.try_wait().unwrap().is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        replay.kill().unwrap();
+        killed += usize::from(replay.wait().unwrap().code().is_none());
+    }
+    assert!(killed >= 6, "{killed} of {} replays were killed", moments.len());
+    let summary = place.replay(&inputs);
+    println!("{killed} {summary}");
+    assert_eq!(place.numbers(INFERRED).await, (0..INPUTS * RECORDS).collect::<Vec<_>>());
+    let again = place.replay(&inputs);
+    assert_eq!((&again["rows"], &again["objects_already_committed"]), (&json!(0), &summary["objects"]));
+}
