@@ -15,7 +15,7 @@ use records::rejection::Refusal;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::append::SourceObject;
+use crate::job::SourceObject;
 
 const BUFFER_BYTES: usize = 1024 * 1024;
 const COPY_BYTES: u64 = 4 * 1024 * 1024;

@@ -15,9 +15,9 @@ use records::rejection::{Reason, Refusal};
 use records::scan::Fault;
 use tokio::sync::mpsc;
 
-use crate::append::{Limits, Rejected, SourceObject};
 use crate::decode::RowDecoder;
 use crate::infer::Inference;
+use crate::job::{Limits, Rejected, SourceObject};
 use crate::quarantine::Rejection;
 use crate::source::{Failure, ObjectReader, content, damage};
 

@@ -1,12 +1,11 @@
-//! One column's values, growing row by row, until they become an Arrow array.
+//! One column's values, until they become an Arrow array.
 //!
-//! In: JSON values pulled from a parser. Out: an Arrow array of the Iceberg type's Arrow mapping (Iceberg
-//! specification, "Parquet" under Appendix A). A value that does not fit is refused with the path of its field, its kind and
-//! what was expected; the caller then cuts all columns back to the rows that stand, which is why these are plain
-//! vectors and not Arrow's own builders.
+//! In: values that `fill.rs` has decoded. Out: an Arrow array of the Iceberg type's Arrow mapping. Columns can be cut back
+//! to the rows that stand when a row is refused half way, which is why these are plain vectors and not Arrow's own
+//! builders.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::types::{
@@ -20,59 +19,22 @@ use arrow_array::{
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, FieldRef};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
-use jiter::{Jiter, Peek};
-use records::rejection::Reason;
-use records::scan;
-
-use super::scalar::{self, Scalar};
-use super::{Fault, is_column_name};
-
-/// Keys of a map among which a second one is found by looking at each.
-const FEW_KEYS: usize = 16;
-
-/// A record while it is read.
-pub(super) struct Source<'a> {
-    pub(super) json: Jiter<'a>,
-    /// What `json` reads, and where that begins in the record.
-    text: &'a str,
-    pub(super) offset: usize,
-}
-
-impl<'a> Source<'a> {
-    pub(super) fn new(text: &'a str, tape: Vec<u8>) -> Self {
-        Self { json: Jiter::with_tape(text.as_bytes(), tape), text, offset: 0 }
-    }
-
-    /// Steps over the value that the parser stands at. Its text, byte for byte.
-    ///
-    /// The grammar alone counts here: the parser's own skip refuses what only matters to a reader of the value
-    /// (lone surrogates, numbers of thousands of digits) and nests less deep than the framing does.
-    fn skip_value(&mut self) -> Result<&'a str, Fault> {
-        let start = self.json.current_index();
-        let end = scan::value_end(self.text.as_bytes(), start)
-            .map_err(|_| Fault::invalid_json("a value breaks the JSON grammar", start))?;
-        let (read, rest) = self.text.split_at(end);
-        let tape = std::mem::replace(&mut self.json, Jiter::new(b"")).into_tape();
-        *self = Self { json: Jiter::with_tape(rest.as_bytes(), tape), text: rest, offset: self.offset + end };
-        Ok(&read[start..])
-    }
-}
 
 /// One column, at any depth of the schema.
 #[derive(Debug)]
 pub(super) struct Column {
-    name: String,
-    required: bool,
+    pub(super) name: String,
+    pub(super) required: bool,
     /// Filled by the pipeline, never from JSON.
-    hidden: bool,
+    pub(super) hidden: bool,
     field: FieldRef,
-    nulls: NullBufferBuilder,
-    values: Values,
+    pub(super) nulls: NullBufferBuilder,
+    pub(super) values: Values,
 }
 
 /// The values of a column by the rule that decodes them. Variable-length values are one buffer and its offsets.
 #[derive(Debug)]
-enum Values {
+pub(super) enum Values {
     Boolean(BooleanBufferBuilder),
     Int(Vec<i32>),
     Long(Vec<i64>),
@@ -95,14 +57,8 @@ enum Values {
 /// The columns of a struct, or of the table itself.
 #[derive(Debug)]
 pub(super) struct Members {
-    columns: Vec<Column>,
-    by_name: HashMap<String, usize>,
-}
-
-/// What a key of an object stands for.
-enum Slot {
-    Column(usize),
-    Unknown(String),
+    pub(super) columns: Vec<Column>,
+    pub(super) by_name: HashMap<String, usize>,
 }
 
 impl Members {
@@ -126,61 +82,6 @@ impl Members {
 
     pub(super) fn column(&mut self, at: usize) -> Option<&mut Column> {
         self.columns.get_mut(at)
-    }
-
-    /// Adds the object that the parser stands at as row `row`: one value to every column but the `hidden` ones.
-    pub(super) fn push(&mut self, source: &mut Source<'_>, row: usize) -> Result<(), Fault> {
-        let mut expected = 0;
-        let mut slot = source.json.known_object()?.map(|key| self.resolve(key, expected));
-        while let Some(found) = slot {
-            let peek = source.json.peek()?;
-            match found {
-                Slot::Column(at) => {
-                    let column = &mut self.columns[at];
-                    if column.len() > row {
-                        return Err(Fault::new(Reason::DuplicateField, "the row gives this field twice")
-                            .within(&column.name));
-                    }
-                    column.push(source, peek).map_err(|fault| fault.within(&column.name))?;
-                    expected = at + 1;
-                }
-                Slot::Unknown(_) if matches!(peek, Peek::Null) => source.json.known_null()?,
-                Slot::Unknown(name) => return Err(self.unknown(&name, peek)),
-            }
-            slot = source.json.next_key()?.map(|key| self.resolve(key, expected));
-        }
-        for column in &mut self.columns {
-            if column.len() == row && !column.hidden {
-                column.push_null().map_err(|fault| fault.within(&column.name))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Rows usually have the same fields in the same order: `expected` and its successor are tried first.
-    fn resolve(&self, key: &str, expected: usize) -> Slot {
-        let near = (expected..self.columns.len().min(expected + 2)).find(|at| self.columns[*at].name == key);
-        match near.or_else(|| self.by_name.get(key).copied()) {
-            Some(at) if !self.columns[at].hidden => Slot::Column(at),
-            _ => Slot::Unknown(key.to_owned()),
-        }
-    }
-
-    fn unknown(&self, name: &str, peek: Peek) -> Fault {
-        let kind = scalar::kind(peek);
-        if !is_column_name(name) {
-            let what = format!("no column can have this name (found {kind})");
-            return Fault::new(Reason::InvalidName, what).within(name);
-        }
-        if self.columns.iter().any(|column| column.name == name) {
-            let what = format!("the pipeline writes this column itself (found {kind})");
-            return Fault::new(Reason::ReservedField, what).within(name);
-        }
-        let twin = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
-        let hint =
-            twin.map_or(String::new(), |twin| format!(", but {:?}: names are case-sensitive", twin.name));
-        let what = format!("the table has no such column{hint} (found {kind})");
-        Fault::new(Reason::UnknownField, what).within(name)
     }
 
     pub(super) fn truncate(&mut self, rows: usize) {
@@ -249,148 +150,12 @@ impl Column {
         })
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.nulls.len()
     }
 
-    /// Adds the value that the parser stands at.
-    fn push(&mut self, source: &mut Source<'_>, peek: Peek) -> Result<(), Fault> {
-        if matches!(peek, Peek::Null) {
-            source.json.known_null()?;
-            return self.push_null();
-        }
-        let row = self.len();
-        match &mut self.values {
-            Values::Struct(members) => {
-                if !matches!(peek, Peek::Object) {
-                    return Err(Fault::mismatch("struct", scalar::kind(peek)));
-                }
-                members.push(source, row)?;
-                self.nulls.append_non_null();
-                Ok(())
-            }
-            Values::List { offsets, element } => {
-                if !matches!(peek, Peek::Array) {
-                    return Err(Fault::mismatch("list", scalar::kind(peek)));
-                }
-                let first = element.len();
-                let mut next = source.json.known_array()?;
-                while let Some(peek) = next {
-                    let at = element.len() - first;
-                    element.push(source, peek).map_err(|fault| fault.within(&format!("[{at}]")))?;
-                    next = source.json.array_step()?;
-                }
-                offsets.push(element.len() as i32);
-                self.nulls.append_non_null();
-                Ok(())
-            }
-            Values::Map { offsets, key, value } => {
-                if !matches!(peek, Peek::Object) {
-                    return Err(Fault::mismatch("map", scalar::kind(peek)));
-                }
-                let mut seen = HashSet::new();
-                let first = key.len();
-                let mut next = source.json.known_object()?.map(str::to_owned);
-                while let Some(name) = next {
-                    key.push_scalar(Scalar::Text(&name)).map_err(|fault| fault.within(&name))?;
-                    // The value counts, not the spelling: `7` and `7.0` are one key of a map of ints.
-                    let last = key.len() - 1;
-                    let repeated = if last - first < FEW_KEYS {
-                        (first..last).any(|at| key.value_bytes(at) == key.value_bytes(last))
-                    } else {
-                        if seen.is_empty() {
-                            seen.extend((first..last).map(|at| key.value_bytes(at).into_owned()));
-                        }
-                        !seen.insert(key.value_bytes(last).into_owned())
-                    };
-                    if repeated {
-                        return Err(
-                            Fault::new(Reason::DuplicateField, "the map gives this key twice").within(&name)
-                        );
-                    }
-                    let peek = source.json.peek()?;
-                    value.push(source, peek).map_err(|fault| fault.within(&name))?;
-                    next = source.json.next_key()?.map(str::to_owned);
-                }
-                offsets.push(key.len() as i32);
-                self.nulls.append_non_null();
-                Ok(())
-            }
-            Values::String { offsets, bytes } if !matches!(peek, Peek::String) => {
-                bytes.extend_from_slice(source.skip_value()?.as_bytes());
-                offsets.push(bytes.len() as i32);
-                self.nulls.append_non_null();
-                Ok(())
-            }
-            _ => match peek {
-                Peek::String => self.push_scalar(Scalar::Text(source.json.known_str()?)),
-                Peek::True | Peek::False => self.push_scalar(Scalar::Boolean(source.json.known_bool(peek)?)),
-                Peek::Array | Peek::Object => Err(Fault::mismatch(&self.expected(), scalar::kind(peek))),
-                _ => {
-                    let start = source.json.current_index();
-                    source.json.known_number_bytes(peek)?;
-                    self.push_scalar(Scalar::Number(&source.text[start..source.json.current_index()]))
-                }
-            },
-        }
-    }
-
-    /// Adds a value that is neither null nor an array or object.
-    pub(super) fn push_scalar(&mut self, value: Scalar<'_>) -> Result<(), Fault> {
-        let misfit = |expected: String| Fault::mismatch(&expected, &value.describe());
-        macro_rules! push {
-            ($values:expr, $decoded:expr) => {
-                match $decoded {
-                    Some(decoded) => $values.push(decoded),
-                    None => return Err(misfit(self.expected())),
-                }
-            };
-        }
-        match &mut self.values {
-            Values::Boolean(values) => match value.boolean() {
-                Some(decoded) => values.append(decoded),
-                None => return Err(misfit(self.expected())),
-            },
-            Values::Int(values) => push!(values, value.integer()),
-            Values::Long(values) => push!(values, value.integer()),
-            Values::Float(values) => push!(values, value.float()),
-            Values::Double(values) => push!(values, value.double()),
-            Values::Decimal { precision, scale, values } => push!(values, value.decimal(*precision, *scale)),
-            Values::Date(values) => push!(values, value.date()),
-            Values::Time(values) => push!(values, value.time_of_day()),
-            Values::Timestamp(values) => push!(values, value.timestamp_micros()),
-            Values::TimestampNanos(values) => push!(values, value.timestamp_nanos()),
-            Values::String { offsets, bytes } => {
-                bytes.extend_from_slice(value.text().as_bytes());
-                offsets.push(bytes.len() as i32);
-            }
-            Values::Uuid(bytes) => match value.uuid() {
-                Some(decoded) => bytes.extend_from_slice(&decoded),
-                None => return Err(misfit(self.expected())),
-            },
-            Values::Fixed { width, bytes } => {
-                match value.binary().filter(|decoded| decoded.len() == *width) {
-                    Some(decoded) => bytes.extend_from_slice(&decoded),
-                    None => return Err(misfit(self.expected())),
-                }
-            }
-            Values::Binary { offsets, bytes } => match value.binary() {
-                Some(decoded) => {
-                    bytes.extend_from_slice(&decoded);
-                    offsets.push(bytes.len() as i64);
-                }
-                None => return Err(misfit(self.expected())),
-            },
-            Values::Struct(_) | Values::List { .. } | Values::Map { .. } => {
-                return Err(misfit(self.expected()));
-            }
-        }
-        self.nulls.append_non_null();
-        Ok(())
-    }
-
     /// Bytes that tell the value of row `at` from any other of a primitive column.
-    fn value_bytes(&self, at: usize) -> Cow<'_, [u8]> {
+    pub(super) fn value_bytes(&self, at: usize) -> Cow<'_, [u8]> {
         let bytes: Vec<u8> = match &self.values {
             Values::String { offsets, bytes } => {
                 return bytes[offsets[at] as usize..offsets[at + 1] as usize].into();
@@ -414,25 +179,13 @@ impl Column {
         bytes.into()
     }
 
-    /// Adds a null, or refuses in a required column.
-    fn push_null(&mut self) -> Result<(), Fault> {
-        if self.required {
-            let what =
-                format!("the column is required (expected {}, found null or nothing)", self.expected());
-            return Err(Fault::new(Reason::MissingRequired, what));
-        }
-        self.nulls.append_null();
-        self.push_placeholder();
-        Ok(())
-    }
-
     /// What stands where a parent is null: Arrow wants a slot in every child.
     fn push_masked(&mut self) {
         self.nulls.append(self.required);
         self.push_placeholder();
     }
 
-    fn push_placeholder(&mut self) {
+    pub(super) fn push_placeholder(&mut self) {
         match &mut self.values {
             Values::Boolean(values) => values.append(false),
             Values::Int(values) | Values::Date(values) => values.push(0),
@@ -553,32 +306,6 @@ impl Column {
             Values::Fixed { width, .. } => *width,
             Values::Struct(members) => members.fixed_row_bytes(),
             _ => 8,
-        }
-    }
-
-    /// The type as a person would name it.
-    fn expected(&self) -> String {
-        match &self.values {
-            Values::Boolean(_) => "boolean".into(),
-            Values::Int(_) => "int (a whole number of 32 bits)".into(),
-            Values::Long(_) => "long (a whole number of 64 bits)".into(),
-            Values::Float(_) => "float (a number of single precision)".into(),
-            Values::Double(_) => "double (a number)".into(),
-            Values::Decimal { precision, scale, .. } => {
-                format!("decimal({precision},{scale}) (a number that it holds exactly)")
-            }
-            Values::Date(_) => "date (YYYY-MM-DD)".into(),
-            Values::Time(_) => "time (HH:MM:SS.ffffff)".into(),
-            Values::Timestamp(_) | Values::TimestampNanos(_) => {
-                "timestamp (RFC 3339, or whole milliseconds since 1970)".into()
-            }
-            Values::String { .. } => "string".into(),
-            Values::Binary { .. } => "binary (base64)".into(),
-            Values::Uuid(_) => "uuid (8-4-4-4-12 hexadecimal digits)".into(),
-            Values::Fixed { width, .. } => format!("fixed[{width}] (base64 of {width} bytes)"),
-            Values::Struct(_) => "struct".into(),
-            Values::List { .. } => "list".into(),
-            Values::Map { .. } => "map".into(),
         }
     }
 }

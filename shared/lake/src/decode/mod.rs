@@ -6,6 +6,7 @@
 //! silently. The pipeline's own columns are filled in on the way.
 
 mod column;
+mod fill;
 mod number;
 mod scalar;
 mod time;
@@ -20,7 +21,8 @@ use iceberg::spec::Schema;
 use jiter::{Jiter, JiterError};
 use records::rejection::{Reason, Refusal};
 
-use self::column::{Members, Source};
+use self::column::Members;
+use self::fill::Source;
 pub(crate) use self::number::double;
 use self::scalar::Scalar;
 pub(crate) use self::time::instant;

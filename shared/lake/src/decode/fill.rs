@@ -1,0 +1,284 @@
+//! JSON values -> columns.
+//!
+//! In: values pulled from a parser. Out: they stand in the columns. A value that does not fit is refused with the path
+//! of its field, its kind and what was expected; what was added of its row until then is the caller's to cut off.
+
+use std::collections::HashSet;
+
+use jiter::{Jiter, Peek};
+use records::rejection::Reason;
+use records::scan;
+
+use super::column::{Column, Members, Values};
+use super::scalar::{self, Scalar};
+use super::{Fault, is_column_name};
+
+/// Keys of a map among which a second one is found by looking at each.
+const FEW_KEYS: usize = 16;
+
+/// A record while it is read.
+pub(super) struct Source<'a> {
+    pub(super) json: Jiter<'a>,
+    /// What `json` reads, and where that begins in the record.
+    text: &'a str,
+    pub(super) offset: usize,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(text: &'a str, tape: Vec<u8>) -> Self {
+        Self { json: Jiter::with_tape(text.as_bytes(), tape), text, offset: 0 }
+    }
+
+    /// Steps over the value that the parser stands at. Its text, byte for byte.
+    ///
+    /// The grammar alone counts here: the parser's own skip refuses what only matters to a reader of the value
+    /// (lone surrogates, numbers of thousands of digits) and nests less deep than the framing does.
+    fn skip_value(&mut self) -> Result<&'a str, Fault> {
+        let start = self.json.current_index();
+        let end = scan::value_end(self.text.as_bytes(), start)
+            .map_err(|_| Fault::invalid_json("a value breaks the JSON grammar", start))?;
+        let (read, rest) = self.text.split_at(end);
+        let tape = std::mem::replace(&mut self.json, Jiter::new(b"")).into_tape();
+        *self = Self { json: Jiter::with_tape(rest.as_bytes(), tape), text: rest, offset: self.offset + end };
+        Ok(&read[start..])
+    }
+}
+
+/// What a key of an object stands for.
+enum Slot {
+    Column(usize),
+    Unknown(String),
+}
+
+impl Members {
+    /// Adds the object that the parser stands at as row `row`: one value to every column but the `hidden` ones.
+    pub(super) fn push(&mut self, source: &mut Source<'_>, row: usize) -> Result<(), Fault> {
+        let mut expected = 0;
+        let mut slot = source.json.known_object()?.map(|key| self.resolve(key, expected));
+        while let Some(found) = slot {
+            let peek = source.json.peek()?;
+            match found {
+                Slot::Column(at) => {
+                    let column = &mut self.columns[at];
+                    if column.len() > row {
+                        return Err(Fault::new(Reason::DuplicateField, "the row gives this field twice")
+                            .within(&column.name));
+                    }
+                    column.push(source, peek).map_err(|fault| fault.within(&column.name))?;
+                    expected = at + 1;
+                }
+                Slot::Unknown(_) if matches!(peek, Peek::Null) => source.json.known_null()?,
+                Slot::Unknown(name) => return Err(self.unknown(&name, peek)),
+            }
+            slot = source.json.next_key()?.map(|key| self.resolve(key, expected));
+        }
+        for column in &mut self.columns {
+            if column.len() == row && !column.hidden {
+                column.push_null().map_err(|fault| fault.within(&column.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows usually have the same fields in the same order: `expected` and its successor are tried first.
+    fn resolve(&self, key: &str, expected: usize) -> Slot {
+        let near = (expected..self.columns.len().min(expected + 2)).find(|at| self.columns[*at].name == key);
+        match near.or_else(|| self.by_name.get(key).copied()) {
+            Some(at) if !self.columns[at].hidden => Slot::Column(at),
+            _ => Slot::Unknown(key.to_owned()),
+        }
+    }
+
+    fn unknown(&self, name: &str, peek: Peek) -> Fault {
+        let kind = scalar::kind(peek);
+        if !is_column_name(name) {
+            let what = format!("no column can have this name (found {kind})");
+            return Fault::new(Reason::InvalidName, what).within(name);
+        }
+        if self.columns.iter().any(|column| column.name == name) {
+            let what = format!("the pipeline writes this column itself (found {kind})");
+            return Fault::new(Reason::ReservedField, what).within(name);
+        }
+        let twin = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
+        let hint =
+            twin.map_or(String::new(), |twin| format!(", but {:?}: names are case-sensitive", twin.name));
+        let what = format!("the table has no such column{hint} (found {kind})");
+        Fault::new(Reason::UnknownField, what).within(name)
+    }
+}
+
+impl Column {
+    /// Adds the value that the parser stands at.
+    fn push(&mut self, source: &mut Source<'_>, peek: Peek) -> Result<(), Fault> {
+        if matches!(peek, Peek::Null) {
+            source.json.known_null()?;
+            return self.push_null();
+        }
+        let row = self.len();
+        match &mut self.values {
+            Values::Struct(members) => {
+                if !matches!(peek, Peek::Object) {
+                    return Err(Fault::mismatch("struct", scalar::kind(peek)));
+                }
+                members.push(source, row)?;
+                self.nulls.append_non_null();
+                Ok(())
+            }
+            Values::List { offsets, element } => {
+                if !matches!(peek, Peek::Array) {
+                    return Err(Fault::mismatch("list", scalar::kind(peek)));
+                }
+                let first = element.len();
+                let mut next = source.json.known_array()?;
+                while let Some(peek) = next {
+                    let at = element.len() - first;
+                    element.push(source, peek).map_err(|fault| fault.within(&format!("[{at}]")))?;
+                    next = source.json.array_step()?;
+                }
+                offsets.push(element.len() as i32);
+                self.nulls.append_non_null();
+                Ok(())
+            }
+            Values::Map { offsets, key, value } => {
+                if !matches!(peek, Peek::Object) {
+                    return Err(Fault::mismatch("map", scalar::kind(peek)));
+                }
+                let mut seen = HashSet::new();
+                let first = key.len();
+                let mut next = source.json.known_object()?.map(str::to_owned);
+                while let Some(name) = next {
+                    key.push_scalar(Scalar::Text(&name)).map_err(|fault| fault.within(&name))?;
+                    // The value counts, not the spelling: `7` and `7.0` are one key of a map of ints.
+                    let last = key.len() - 1;
+                    let repeated = if last - first < FEW_KEYS {
+                        (first..last).any(|at| key.value_bytes(at) == key.value_bytes(last))
+                    } else {
+                        if seen.is_empty() {
+                            seen.extend((first..last).map(|at| key.value_bytes(at).into_owned()));
+                        }
+                        !seen.insert(key.value_bytes(last).into_owned())
+                    };
+                    if repeated {
+                        return Err(
+                            Fault::new(Reason::DuplicateField, "the map gives this key twice").within(&name)
+                        );
+                    }
+                    let peek = source.json.peek()?;
+                    value.push(source, peek).map_err(|fault| fault.within(&name))?;
+                    next = source.json.next_key()?.map(str::to_owned);
+                }
+                offsets.push(key.len() as i32);
+                self.nulls.append_non_null();
+                Ok(())
+            }
+            Values::String { offsets, bytes } if !matches!(peek, Peek::String) => {
+                bytes.extend_from_slice(source.skip_value()?.as_bytes());
+                offsets.push(bytes.len() as i32);
+                self.nulls.append_non_null();
+                Ok(())
+            }
+            _ => match peek {
+                Peek::String => self.push_scalar(Scalar::Text(source.json.known_str()?)),
+                Peek::True | Peek::False => self.push_scalar(Scalar::Boolean(source.json.known_bool(peek)?)),
+                Peek::Array | Peek::Object => Err(Fault::mismatch(&self.expected(), scalar::kind(peek))),
+                _ => {
+                    let start = source.json.current_index();
+                    source.json.known_number_bytes(peek)?;
+                    self.push_scalar(Scalar::Number(&source.text[start..source.json.current_index()]))
+                }
+            },
+        }
+    }
+
+    /// Adds a value that is neither null nor an array or object.
+    pub(super) fn push_scalar(&mut self, value: Scalar<'_>) -> Result<(), Fault> {
+        let misfit = |expected: String| Fault::mismatch(&expected, &value.describe());
+        macro_rules! push {
+            ($values:expr, $decoded:expr) => {
+                match $decoded {
+                    Some(decoded) => $values.push(decoded),
+                    None => return Err(misfit(self.expected())),
+                }
+            };
+        }
+        match &mut self.values {
+            Values::Boolean(values) => match value.boolean() {
+                Some(decoded) => values.append(decoded),
+                None => return Err(misfit(self.expected())),
+            },
+            Values::Int(values) => push!(values, value.integer()),
+            Values::Long(values) => push!(values, value.integer()),
+            Values::Float(values) => push!(values, value.float()),
+            Values::Double(values) => push!(values, value.double()),
+            Values::Decimal { precision, scale, values } => push!(values, value.decimal(*precision, *scale)),
+            Values::Date(values) => push!(values, value.date()),
+            Values::Time(values) => push!(values, value.time_of_day()),
+            Values::Timestamp(values) => push!(values, value.timestamp_micros()),
+            Values::TimestampNanos(values) => push!(values, value.timestamp_nanos()),
+            Values::String { offsets, bytes } => {
+                bytes.extend_from_slice(value.text().as_bytes());
+                offsets.push(bytes.len() as i32);
+            }
+            Values::Uuid(bytes) => match value.uuid() {
+                Some(decoded) => bytes.extend_from_slice(&decoded),
+                None => return Err(misfit(self.expected())),
+            },
+            Values::Fixed { width, bytes } => {
+                match value.binary().filter(|decoded| decoded.len() == *width) {
+                    Some(decoded) => bytes.extend_from_slice(&decoded),
+                    None => return Err(misfit(self.expected())),
+                }
+            }
+            Values::Binary { offsets, bytes } => match value.binary() {
+                Some(decoded) => {
+                    bytes.extend_from_slice(&decoded);
+                    offsets.push(bytes.len() as i64);
+                }
+                None => return Err(misfit(self.expected())),
+            },
+            Values::Struct(_) | Values::List { .. } | Values::Map { .. } => {
+                return Err(misfit(self.expected()));
+            }
+        }
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
+    /// Adds a null, or refuses in a required column.
+    fn push_null(&mut self) -> Result<(), Fault> {
+        if self.required {
+            let what =
+                format!("the column is required (expected {}, found null or nothing)", self.expected());
+            return Err(Fault::new(Reason::MissingRequired, what));
+        }
+        self.nulls.append_null();
+        self.push_placeholder();
+        Ok(())
+    }
+
+    /// The type as a person would name it.
+    fn expected(&self) -> String {
+        match &self.values {
+            Values::Boolean(_) => "boolean".into(),
+            Values::Int(_) => "int (a whole number of 32 bits)".into(),
+            Values::Long(_) => "long (a whole number of 64 bits)".into(),
+            Values::Float(_) => "float (a number of single precision)".into(),
+            Values::Double(_) => "double (a number)".into(),
+            Values::Decimal { precision, scale, .. } => {
+                format!("decimal({precision},{scale}) (a number that it holds exactly)")
+            }
+            Values::Date(_) => "date (YYYY-MM-DD)".into(),
+            Values::Time(_) => "time (HH:MM:SS.ffffff)".into(),
+            Values::Timestamp(_) | Values::TimestampNanos(_) => {
+                "timestamp (RFC 3339, or whole milliseconds since 1970)".into()
+            }
+            Values::String { .. } => "string".into(),
+            Values::Binary { .. } => "binary (base64)".into(),
+            Values::Uuid(_) => "uuid (8-4-4-4-12 hexadecimal digits)".into(),
+            Values::Fixed { width, .. } => format!("fixed[{width}] (base64 of {width} bytes)"),
+            Values::Struct(_) => "struct".into(),
+            Values::List { .. } => "list".into(),
+            Values::Map { .. } => "map".into(),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What an append is given, and what it gives back.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use iceberg::{Error, TableIdent};
+use records::rejection::Reason;
+
+use crate::definition::TableDefinition;
+use crate::token::Token;
+use crate::write::WriteLimits;
+
+/// A raw object to append.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SourceObject {
+    /// Where its bytes are.
+    pub uri: String,
+    /// The bucket of its key.
+    pub bucket: String,
+    /// Its key, not encoded.
+    pub key: String,
+    /// Which object and version it is.
+    pub token: Token,
+}
+
+/// Ceilings on what one invocation holds and takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest record, in bytes. A longer one is quarantined.
+    pub record_bytes: usize,
+    /// Most content of one compressed object, in bytes. The rest is quarantined.
+    pub decompressed_bytes: u64,
+    /// Rows are handed to the writer in batches of about this many bytes.
+    pub batch_bytes: usize,
+    /// What the writer holds.
+    pub write: WriteLimits,
+}
+
+impl Limits {
+    /// Ceilings for a process that may use `memory_bytes`: a part for records and batches, a part for row groups, and
+    /// most of it for what cannot be counted. More than 512 MiB serves nobody here.
+    pub fn for_memory(memory_bytes: usize) -> Self {
+        let memory_bytes = memory_bytes.clamp(128 << 20, 512 << 20);
+        Self {
+            record_bytes: memory_bytes / 32,
+            decompressed_bytes: 8 << 30,
+            batch_bytes: memory_bytes / 128,
+            write: WriteLimits { buffer_bytes: memory_bytes / 8, open_partitions: 64 },
+        }
+    }
+}
+
+/// How to append.
+#[derive(Clone, Debug)]
+pub struct AppendOptions {
+    /// The table.
+    pub table: TableIdent,
+    /// What the table is created by where it does not exist; without it, the objects' own shape.
+    pub definition: Option<TableDefinition>,
+    /// Where rejected rows go.
+    pub errors_uri: String,
+    /// What the column `processing_time` says, RFC 3339.
+    pub processing_time: String,
+    /// When all must be done. Objects that are not reached in time are handed back.
+    pub deadline: Instant,
+    /// Ceilings.
+    pub limits: Limits,
+}
+
+/// How many records of an object were rejected, by reason.
+pub type Rejected = BTreeMap<Reason, u64>;
+
+/// What became of one object.
+#[derive(Debug)]
+pub struct ObjectOutcome {
+    /// The object.
+    pub object: SourceObject,
+    /// What became of it.
+    pub status: Status,
+}
+
+/// What became of an object.
+#[derive(Debug)]
+pub enum Status {
+    /// Its rows are in the table and its rejected records in the quarantine.
+    Committed {
+        /// Rows appended.
+        rows: u64,
+        /// Records in the quarantine, by reason.
+        rejected: Rejected,
+    },
+    /// It was in the table before.
+    AlreadyCommitted,
+    /// It is written by this pipeline itself and never read as input.
+    Ignored,
+    /// It could not be read; it must be delivered again.
+    Failed(Error),
+    /// There was no time for it; it must be delivered again.
+    NotReached,
+}
+
+impl Status {
+    /// Whether the object needs no further delivery.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Committed { .. } | Self::AlreadyCommitted | Self::Ignored)
+    }
+}
+
+/// What an invocation has done.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Every object, in the order in which they were given, each once.
+    pub objects: Vec<ObjectOutcome>,
+    /// The snapshot that was committed, if there was something to commit.
+    pub snapshot_id: Option<i64>,
+    /// Current metadata file of the table, if the table exists.
+    pub metadata_location: Option<String>,
+    /// Data files that the snapshot added.
+    pub data_files: usize,
+    /// Their size in bytes.
+    pub data_file_bytes: u64,
+}
