@@ -37,15 +37,16 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Ceilings for a process that may use `memory_bytes`: a part for records and batches, a part for row groups, and
-    /// most of it for what cannot be counted. More than 512 MiB serves nobody here.
+    /// Ceilings for a process that may use `memory_bytes`: a part for records and batches, a part for rows that are in no
+    /// file yet, a file for each 8 MiB, and most of it for what cannot be counted. More than 512 MiB serves nobody
+    /// here.
     pub fn for_memory(memory_bytes: usize) -> Self {
         let memory_bytes = memory_bytes.clamp(128 << 20, 512 << 20);
         Self {
             record_bytes: memory_bytes / 32,
             decompressed_bytes: 8 << 30,
             batch_bytes: memory_bytes / 128,
-            write: WriteLimits { buffer_bytes: memory_bytes / 8, open_partitions: 64 },
+            write: WriteLimits { buffer_bytes: memory_bytes / 8, open_partitions: memory_bytes >> 23 },
         }
     }
 }
