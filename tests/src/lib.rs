@@ -3,12 +3,13 @@
 //! In: raw objects as bytes. Out: what the handler answers, the table's rows as JSON values, and the
 //! rejections. All of it is real: files, SQLite, Parquet.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test helpers fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 mod table;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,6 @@ pub use crate::table::{definition, numbers, plain_table, scan};
 pub const TABLE: &str = "test.events";
 /// What the handler is told the time is: 2026-01-02T03:04:05.678901Z.
 pub const NOW_MICROS: i64 = 1_767_323_045_678_901;
-/// The bucket of raw objects.
-pub const RAW: &str = "raw";
 
 /// A lake of its own, and the append handler on it.
 pub struct Bench {
@@ -98,12 +97,12 @@ impl Bench {
 
     /// Writes an object. Its ETag tells its content, as S3's does.
     pub fn put(&self, key: &str, content: impl AsRef<[u8]>) -> Object {
-        let path = self.path(RAW, key);
+        let path = self.path("raw", key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, &content).unwrap();
         let mut hasher = DefaultHasher::new();
         content.as_ref().hash(&mut hasher);
-        Object { bucket: RAW.into(), key: key.into(), etag: format!("{:032x}", hasher.finish()) }
+        Object { bucket: "raw".into(), key: key.into(), etag: format!("{:032x}", hasher.finish()) }
     }
 
     /// Where an object lies.
@@ -124,8 +123,7 @@ impl Bench {
 
     /// The table.
     pub async fn table(&self) -> Table {
-        let table = self.appender.lake().table(&table_ident(TABLE).unwrap()).await.unwrap();
-        table.expect("the table exists")
+        self.appender.lake().table(&table_ident(TABLE).unwrap()).await.unwrap().unwrap()
     }
 
     /// All rows.
@@ -210,17 +208,15 @@ pub fn sqs_event(messages: &[&[Object]]) -> Value {
 /// As S3 encodes keys in its events.
 fn url_encoded(key: &str) -> String {
     let encoded = key.bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' | b'/' => {
-            char::from(byte).to_string()
-        }
         b' ' => "+".to_owned(),
+        _ if byte.is_ascii_alphanumeric() || b"-._*/".contains(&byte) => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),
     });
     encoded.collect()
 }
 
 /// Records of [`plain_table`], one a line.
-pub fn lines(numbers: std::ops::Range<i64>) -> String {
+pub fn lines(numbers: Range<i64>) -> String {
     numbers.map(|n| format!("{{\"n\":{n},\"text\":\"row {n}\"}}\n")).collect()
 }
 
@@ -247,8 +243,8 @@ fn rejection(line: &Value) -> Rejection {
 /// All files under `folder`, at any depth.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> =
-        entries.flat_map(|path| if path.is_dir() { self::files(&path) } else { vec![path] }).collect();
-    files.sort();
-    files
+    let below = entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] });
+    let mut found: Vec<PathBuf> = below.collect();
+    found.sort();
+    found
 }

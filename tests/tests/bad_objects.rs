@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::ops::Range;
 
 use serde_json::Value;
-use tests::{Bench, Delivered, Object, RAW, Rejection, files, gzip, lines, plain_table};
+use tests::{Bench, Delivered, Object, Rejection, files, gzip, lines, plain_table};
 
 /// An object of `content` between two good ones, in one event.
 async fn between_good_ones(content: &[u8]) -> (Bench, Delivered) {
@@ -82,7 +82,7 @@ fn readable(damaged: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_missing_object_fails_its_message_alone() {
     let bench = Bench::new(Some(plain_table())).await;
-    let missing = Object { bucket: RAW.into(), key: "missing".into(), etag: "0".into() };
+    let missing = Object { bucket: "raw".into(), key: "missing".into(), etag: "0".into() };
     let objects = [bench.put("a", lines(0..5)), missing, bench.put("b", lines(5..9))];
     let delivered = bench.deliver(&objects).await;
     assert_eq!(delivered.objects, ["5 rows", "failed", "4 rows"]);
@@ -97,7 +97,7 @@ async fn a_missing_object_fails_its_message_alone() {
 #[tokio::test]
 async fn only_missing_objects_leave_the_table_alone() {
     let bench = Bench::new(Some(plain_table())).await;
-    let missing = Object { bucket: RAW.into(), key: "missing".into(), etag: "0".into() };
+    let missing = Object { bucket: "raw".into(), key: "missing".into(), etag: "0".into() };
     let delivered = bench.deliver(&[missing]).await;
     assert_eq!((delivered.objects, delivered.failed), (vec!["failed".to_owned()], vec![0]));
     assert!(files(&bench.folder.path().join("warehouse")).is_empty());

@@ -325,8 +325,8 @@ async fn more_partitions_than_may_be_open() {
     }
 }
 
-/// Long strings have shortened bounds. Row groups that do and row groups that do not, in one file, must not make bounds
-/// that leave strings out.
+/// Long strings have shortened bounds. A file with row groups of long and row groups of short strings must not
+/// have bounds that leave some of them out.
 #[tokio::test]
 async fn long_strings_are_found_in_files_of_several_row_groups() {
     let table = definition(&[("n", "long"), ("text", "string")], &[]);
@@ -335,8 +335,8 @@ async fn long_strings_are_found_in_files_of_several_row_groups() {
         limits.batch_bytes = 16 * 1024;
     });
     let bench = limited.await;
-    // After short strings, some alike for longer than a bound, of characters of one to four bytes, and of the greatest
-    // character there is.
+    // After short strings, some alike for longer than a bound, of characters of one to four bytes, and of the
+    // greatest character there is.
     let text = |n: usize| match n % 5 {
         _ if n < 4000 => format!("m{n}"),
         0 => format!("{}{n:05}", "x".repeat(300)),
