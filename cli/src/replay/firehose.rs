@@ -171,7 +171,7 @@ impl<'a> Firehose<'a> {
         self.invoke()?;
         self.deliver()?;
         self.deliver_failed()?;
-        self.announce();
+        self.announce()?;
         Ok(self.counts)
     }
 
@@ -250,10 +250,7 @@ impl<'a> Firehose<'a> {
         self.delivered.push(DeliveredObject { key, size_bytes, etag, delivered_millis });
         self.objects += 1;
         self.object.clear();
-        if self.delivered.len() >= BATCH_OBJECTS {
-            self.announce();
-        }
-        Ok(())
+        if self.delivered.len() >= BATCH_OBJECTS { self.announce() } else { Ok(()) }
     }
 
     fn deliver_failed(&mut self) -> anyhow::Result<()> {
@@ -267,12 +264,13 @@ impl<'a> Firehose<'a> {
         Ok(())
     }
 
-    fn announce(&mut self) {
+    fn announce(&mut self) -> anyhow::Result<()> {
         let delivered = std::mem::take(&mut self.delivered);
-        if !delivered.is_empty() {
-            // Whoever takes the objects goes away only with an error of its own.
-            let _ = self.sender.blocking_send(delivered);
+        if delivered.is_empty() {
+            return Ok(());
         }
+        // Whoever takes the objects goes away only with an error of its own, which is the one that is shown.
+        self.sender.blocking_send(delivered).context("append has given up")
     }
 
     /// When the records of the current event arrive, in milliseconds since the Unix epoch.

@@ -140,8 +140,10 @@ fn safe_path(key: &str) -> String {
             "" => "%".to_owned(),
             "." => "%2E".to_owned(),
             ".." => "%2E%2E".to_owned(),
-            name if name.len() > MAX_NAME_BYTES => digest(name),
-            name => name.replace('%', "%25").replace('#', "%23").replace('?', "%3F"),
+            name => match name.replace('%', "%25").replace('#', "%23").replace('?', "%3F") {
+                escaped if escaped.len() > MAX_NAME_BYTES => digest(name),
+                escaped => escaped,
+            },
         })
         .collect();
     match segments.join("/") {
@@ -177,6 +179,7 @@ mod tests {
         assert_eq!(safe_path("../a/./b//c%2F#?.gz"), "%2E%2E/a/%2E/b/%/c%252F%23%3F.gz");
         assert!(safe_path(&format!("a/{}", "x".repeat(1000))).len() < 50);
         assert!(safe_path(&"a/".repeat(500)).len() < 50);
+        assert!(safe_path(&"%".repeat(120)).len() < 50, "what counts is the length when escaped");
     }
 
     #[test]

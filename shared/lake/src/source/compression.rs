@@ -83,12 +83,22 @@ struct Ceiling<R> {
 
 impl<R: Read> Read for Ceiling<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let wanted = out.len().min(usize::try_from(self.left.saturating_add(1)).unwrap_or(usize::MAX));
+        if out.is_empty() {
+            return Ok(0);
+        }
+        if self.left == 0 {
+            // All that is allowed has been given out; whether there is more is told by one byte.
+            return match self.content.read(&mut [0])? {
+                0 => Ok(0),
+                _ => {
+                    let what = format!("the object decompresses to more than {} bytes", self.max_bytes);
+                    Err(io::Error::other(Refusal::new(Reason::DecompressionLimit, what)))
+                }
+            };
+        }
+        let wanted = out.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let count = self.content.read(&mut out[..wanted])?;
-        self.left = self.left.checked_sub(count as u64).ok_or_else(|| {
-            let what = format!("the object decompresses to more than {} bytes", self.max_bytes);
-            io::Error::other(Refusal::new(Reason::DecompressionLimit, what))
-        })?;
+        self.left -= count as u64;
         Ok(count)
     }
 }
@@ -238,5 +248,10 @@ mod tests {
     fn the_ceiling_itself_is_allowed() {
         let text = "x".repeat(1 << 20);
         assert_eq!(text_of(gzip(&text), "x").unwrap().len(), 1 << 20);
+        // Beyond it, everything up to it is still given out.
+        let mut given = Vec::new();
+        let beyond = io::Cursor::new(zstd::encode_all(vec![b'x'; 2_000_000].as_slice(), 1).unwrap());
+        assert!(content(beyond, "x", 100_000).unwrap().read_to_end(&mut given).is_err());
+        assert_eq!(given.len(), 100_000);
     }
 }

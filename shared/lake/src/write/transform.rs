@@ -11,7 +11,7 @@ use arrow_array::{ArrayRef, LargeBinaryArray, RecordBatch, StructArray};
 use arrow_schema::{DataType, Fields, TimeUnit};
 use iceberg::arrow::record_batch_projector::RecordBatchProjector;
 use iceberg::arrow::type_to_arrow_type;
-use iceberg::spec::{StructType, TableMetadata, Transform, Type};
+use iceberg::spec::{PrimitiveType, StructType, TableMetadata, Transform, Type};
 use iceberg::transform::{BoxedTransformFunction, create_transform_function};
 use iceberg::{Error, ErrorKind, Result};
 
@@ -40,6 +40,17 @@ impl PartitionValues {
         let DataType::Struct(fields) = type_to_arrow_type(&Type::Struct(partition_type.clone()))? else {
             return Err(Error::new(ErrorKind::Unexpected, "a partition value is no struct"));
         };
+        for field in partition_type.fields() {
+            // The library cannot write such a value into a manifest: better no file than files without a commit.
+            if *field.field_type == Type::Primitive(PrimitiveType::Uuid) {
+                let what = format!(
+                    "the partition field {:?} is the identity of a uuid, which this release cannot write; \
+                     partition by its bucket",
+                    field.name
+                );
+                return Err(Error::new(ErrorKind::FeatureUnsupported, what));
+            }
+        }
         let sources = RecordBatchProjector::from_iceberg_schema(schema.clone(), &source_ids)?;
         Ok(Self { sources, transforms, partition_type, fields })
     }
