@@ -161,9 +161,8 @@ impl<'a> Firehose<'a> {
     }
 
     /// Notes that the input could not be read to its end.
-    pub(super) fn damaged(&mut self, error: &str) -> anyhow::Result<()> {
+    pub(super) fn damaged(&mut self, error: &str) {
         self.counts.damaged.push(format!("{} cannot be read to its end: {error}", self.name));
-        Ok(())
     }
 
     /// Delivers what is left.

@@ -121,7 +121,7 @@ impl Input {
                     if !rest.trim_ascii().is_empty() {
                         firehose.put(rest)?;
                     }
-                    firehose.damaged(&error.to_string())?;
+                    firehose.damaged(&error.to_string());
                     return Ok(());
                 }
             }
