@@ -27,10 +27,15 @@ async fn respond(event: LambdaEvent<Box<RawValue>>, appender: &Appender) -> Resu
     let left = event.context.deadline.checked_sub(now.as_millis() as u64).map(Duration::from_millis);
     let deadline = Instant::now() + left.unwrap_or(UNKNOWN_DEADLINE);
     match appender.handle(event.payload.get(), now.as_micros() as i64, deadline).await {
-        Ok(handled) => Ok(handled.answer),
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "invocation failed");
-            Err(Diagnostic { error_type: "AppendFailed".to_owned(), error_message: format!("{error:#}") })
+        Ok(handled) => {
+            lake::failpoint("before acknowledgement").map_err(|error| failed(&error.into()))?;
+            Ok(handled.answer)
         }
+        Err(error) => Err(failed(&error)),
     }
+}
+
+fn failed(error: &anyhow::Error) -> Diagnostic {
+    tracing::error!(error = format!("{error:#}"), "invocation failed");
+    Diagnostic { error_type: "AppendFailed".to_owned(), error_message: format!("{error:#}") }
 }

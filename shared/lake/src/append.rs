@@ -19,6 +19,7 @@ use crate::catalog::Lake;
 use crate::commit::{self, Committed};
 use crate::decode::RowDecoder;
 use crate::definition::TableDefinition;
+use crate::failpoint::failpoint;
 use crate::job::{AppendOptions, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
 use crate::quarantine::{self, Quarantine};
 use crate::read::{self, Reading, Step};
@@ -99,6 +100,7 @@ impl<'a> Invocation<'a> {
             let commit_id = written.writer.attempt();
             let catalog = self.lake.catalog.as_ref();
             let deadline = self.options.deadline;
+            failpoint("before commit")?;
             match commit::commit(catalog, &self.options.table, &written.files, &tokens, commit_id, deadline)
                 .await?
             {
@@ -185,7 +187,9 @@ impl<'a> Invocation<'a> {
             }
         };
         tracing::info!(table = %self.options.table, "creating the table");
-        self.lake.create(&self.options.table, definition).await.map(Some)
+        let table = self.lake.create(&self.options.table, definition).await?;
+        failpoint("after create")?;
+        Ok(Some(table))
     }
 
     /// Without a table and without a record to infer one from: what the objects hold instead goes to the quarantine.

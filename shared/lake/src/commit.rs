@@ -22,6 +22,7 @@ use iceberg::{
 };
 use uuid::Uuid;
 
+use crate::failpoint::failpoint;
 use crate::token::{self, Seen, Token};
 
 /// Where a snapshot's summary names the commit that made it.
@@ -173,7 +174,10 @@ impl Catalog for Pinned<'_> {
     }
 
     async fn update_table(&self, commit: TableCommit) -> Result<Table> {
-        self.catalog.update_table(commit).await.map_err(|error| error.with_retryable(false))
+        failpoint("before swap")?;
+        let table = self.catalog.update_table(commit).await.map_err(|error| error.with_retryable(false))?;
+        failpoint("after swap")?;
+        Ok(table)
     }
 
     async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {

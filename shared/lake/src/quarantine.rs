@@ -15,6 +15,7 @@ use records::rejection::Refusal;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::failpoint::failpoint;
 use crate::job::SourceObject;
 
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -115,6 +116,7 @@ impl Quarantine {
                 open.file.write(Bytes::from(open.buffer)).await?;
             }
             open.file.close().await?;
+            failpoint("after quarantine")?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use records::scan::Fault;
 use tokio::sync::mpsc;
 
 use crate::decode::RowDecoder;
+use crate::failpoint::failpoint;
 use crate::infer::Inference;
 use crate::job::{Limits, Rejected, SourceObject};
 use crate::quarantine::Rejection;
@@ -96,7 +97,9 @@ impl Reader {
     fn read(&mut self, reading: &Reading) -> std::result::Result<Result<()>, Closed> {
         let at = reading.at;
         let mut counts = Counts::default();
-        let damage = match Content::open(&self.file_io, reading, self.limits) {
+        let content = Content::open(&self.file_io, reading, self.limits)
+            .and_then(|content| failpoint("after get").map(|()| content).map_err(Interrupted::Storage));
+        let damage = match content {
             Ok(mut content) => match self.read_frames(at, &mut content, &mut counts)? {
                 Ok(()) => None,
                 Err(Interrupted::Storage(error)) => return Ok(Err(error)),
@@ -123,7 +126,12 @@ impl Reader {
             match content.next_frame() {
                 Ok(None) => return Ok(Ok(())),
                 Ok(Some(Frame::Record { offset, text })) => match self.decoder.push(text) {
-                    Ok(()) => counts.rows += 1,
+                    Ok(()) => {
+                        counts.rows += 1;
+                        if let Err(error) = failpoint("mid decode") {
+                            return Ok(Err(Interrupted::Storage(error)));
+                        }
+                    }
                     Err(refusal) => self.reject(at, counts, refusal, offset, Some(text))?,
                 },
                 Ok(Some(Frame::Broken { offset, text, fault })) => {

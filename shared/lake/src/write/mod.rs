@@ -34,6 +34,7 @@ use uuid::Uuid;
 use self::location::Locations;
 use self::partition::{Part, Partitioner};
 use self::properties::FileProperties;
+use crate::failpoint::failpoint;
 
 /// Ceilings on what the writer holds at once.
 #[derive(Clone, Copy, Debug)]
@@ -188,6 +189,7 @@ impl TableWriter {
 
     async fn close_file(&mut self, mut file: OpenFile) -> Result<()> {
         let metadata = file.parquet.finish().await.map_err(|error| failed("close", &file.path, error))?;
+        failpoint("after data file")?;
         let size_bytes = file.parquet.bytes_written() as u64;
         self.closed.push(data_file::describe(
             file.path,
