@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iceberg::io::{FileIO, FileIOBuilder, LocalFsStorageFactory};
+use iceberg::io::{FileIO, FileIOBuilder};
 use iceberg::table::Table;
 use iceberg::{Catalog, CatalogBuilder as _, Error, ErrorKind, Result, TableIdent};
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalogBuilder};
@@ -16,6 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::definition::TableDefinition;
+use crate::storage::LocalStorageFactory;
 
 /// The name under which every engine must open the SQLite catalog.
 pub const CATALOG_NAME: &str = "frazil";
@@ -37,7 +38,7 @@ impl Lake {
     /// The file cannot be opened or is no SQLite database.
     pub async fn open_sqlite(database: &Path, warehouse_uri: &str) -> Result<Self> {
         use_write_ahead_log(database).await?;
-        let storage = Arc::new(LocalFsStorageFactory);
+        let storage = Arc::new(LocalStorageFactory);
         let path = database.to_str().ok_or_else(|| unreadable(database, "the path is not UTF-8"))?;
         let catalog = SqlCatalogBuilder::default()
             .uri(format!("sqlite://{}?mode=rwc", percent_encoded(path)))

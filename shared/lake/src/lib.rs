@@ -15,6 +15,7 @@ mod job;
 mod quarantine;
 mod read;
 mod source;
+mod storage;
 mod token;
 mod write;
 
@@ -26,5 +27,6 @@ pub use failpoint::failpoint;
 pub use infer::Inference;
 pub use job::{AppendOptions, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
 pub use source::content;
+pub use storage::UNFINISHED;
 pub use token::{SUMMARY_KEY, Token};
 pub use write::WriteLimits;
