@@ -55,7 +55,7 @@ pub struct Object {
 pub struct Delivered {
     /// Which messages are to be delivered again, by their place in the event.
     pub failed: Vec<usize>,
-    /// What became of each object: `2 rows, 1 truncated`, `known`, `ignored`, `failed`, `not reached`.
+    /// What became of each object: `2 rows, 1 known, 1 truncated`, `known`, `ignored`, `failed`, `not reached`.
     pub objects: Vec<String>,
     /// What the lake says.
     pub outcome: Option<Outcome>,
@@ -180,9 +180,10 @@ pub async fn handle(appender: &Appender, event: &Value, deadline: Instant) -> De
 
 fn in_words(status: &Status) -> String {
     match status {
-        Status::Committed { rows, rejected } => {
+        Status::Committed { rows, known, rejected } => {
+            let known = if *known > 0 { format!(", {known} known") } else { String::new() };
             let rejected = rejected.iter().map(|(reason, count)| format!(", {count} {reason}"));
-            format!("{rows} rows{}", rejected.collect::<String>())
+            format!("{rows} rows{known}{}", rejected.collect::<String>())
         }
         Status::AlreadyCommitted => "known".into(),
         Status::Ignored => "ignored".into(),

@@ -74,7 +74,7 @@ impl Summary {
     pub(super) fn add_appended(&mut self, outcome: &Outcome) {
         for object in &outcome.objects {
             match &object.status {
-                Status::Committed { rows, rejected } => {
+                Status::Committed { rows, rejected, .. } => {
                     self.objects += 1;
                     self.rows += rows;
                     for (reason, count) in rejected {

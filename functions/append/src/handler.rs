@@ -144,7 +144,7 @@ impl Appender {
                 let (mut rows, mut rows_quarantined) = (0, 0);
                 for ObjectOutcome { object, status } in objects {
                     match status {
-                        Status::Committed { rows: appended, rejected } => {
+                        Status::Committed { rows: appended, rejected, .. } => {
                             rows += appended;
                             rows_quarantined += rejected.values().sum::<u64>();
                         }
@@ -173,10 +173,16 @@ fn log_outcome(outcome: &Outcome) {
     for ObjectOutcome { object, status } in &outcome.objects {
         let object = &object.uri;
         match status {
-            Status::Committed { rows, rejected } => {
+            Status::Committed { rows, known, rejected } => {
                 let by_reason: Vec<String> =
                     rejected.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
-                tracing::info!(object, rows, rows_quarantined = by_reason.join(","), "object committed");
+                tracing::info!(
+                    object,
+                    rows,
+                    rows_known = known,
+                    rows_quarantined = by_reason.join(","),
+                    "object committed"
+                );
             }
             Status::AlreadyCommitted => tracing::info!(object, "object was committed before"),
             Status::Ignored => {}

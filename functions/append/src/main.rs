@@ -9,6 +9,8 @@ use lambda::env::Environment;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
+/// Of the time that Lambda gives, the part that is kept for the answer: a twentieth, within these bounds.
+const ANSWER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// Lambda tells the deadline of every invocation, but local emulators may tell one that has passed long ago.
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(300);
 
@@ -25,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
 async fn respond(event: LambdaEvent<Box<RawValue>>, appender: &Appender) -> Result<Answer, Diagnostic> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let left = event.context.deadline.checked_sub(now.as_millis() as u64).map(Duration::from_millis);
-    let deadline = Instant::now() + left.unwrap_or(UNKNOWN_DEADLINE);
+    let left = left.unwrap_or(UNKNOWN_DEADLINE);
+    let deadline = Instant::now() + left.saturating_sub((left / 20).clamp(ANSWER.0, ANSWER.1));
     match appender.handle(event.payload.get(), now.as_micros() as i64, deadline).await {
         Ok(handled) => {
             lake::failpoint("before acknowledgement").map_err(|error| failed(&error.into()))?;

@@ -1,9 +1,9 @@
 //! Several raw objects -> one commit to one table.
 //!
-//! In: objects by URI and token. Out: an [`Outcome`]. Objects that the table has already are skipped. The others are
-//! read one after the other into the same data files, their rejected rows into the quarantine, and all is committed
-//! at once. Wrong content never fails an object; a failing storage does: it is dropped, the files are written again
-//! without it, and it alone is left to be delivered again.
+//! In: objects by URI and token. Out: an [`Outcome`]. Objects that the table has already are skipped; of those that it
+//! may have in part, the rows that it lacks are kept. The others are read one after the other into the same data files,
+//! their rejected rows into the quarantine, and all is committed at once. Wrong content never fails an object; a failing
+//! storage does: it is dropped, the files are written again without it, and it alone is left to be delivered again.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -16,14 +16,15 @@ use iceberg::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
 use crate::catalog::Lake;
-use crate::commit::{self, Committed};
+use crate::commit::{self, Append, Committed};
 use crate::decode::RowDecoder;
 use crate::definition::TableDefinition;
 use crate::failpoint::failpoint;
 use crate::job::{AppendOptions, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
+use crate::known::{self, KnownRows};
 use crate::quarantine::{self, Quarantine};
 use crate::read::{self, Reading, Step};
-use crate::token::{self, Seen, Token};
+use crate::token::{self, History, Seen, Token};
 use crate::write::TableWriter;
 
 /// Objects whose size is asked for at the same time.
@@ -31,13 +32,23 @@ const PARALLEL_REQUESTS: usize = 16;
 /// Of the time until the deadline, the share that is kept for closing files and for the commit.
 const COMMIT_SHARE: u32 = 4;
 
-/// Appends `objects` to a table, in one commit.
+/// Appends `objects` to a table, in one commit. Whatever the catalog and the storage do, an outcome is there at the
+/// deadline.
 ///
 /// # Errors
 /// The catalog or the table's storage failed: no object was committed, as far as can be known, and all of them must
 /// be delivered again.
 pub async fn append(lake: &Lake, options: &AppendOptions, objects: Vec<SourceObject>) -> Result<Outcome> {
-    Invocation::new(lake, options, objects).run().await
+    let mut invocation = Invocation::new(lake, options, objects);
+    match tokio::time::timeout_at(options.deadline.into(), invocation.run()).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            tracing::warn!(
+                "the deadline came before the outcome was known; all objects must be delivered again"
+            );
+            Ok(invocation.outcome(None, None, &[]))
+        }
+    }
 }
 
 /// The state of one invocation.
@@ -56,8 +67,14 @@ struct Written {
     counts: Vec<Count>,
 }
 
-/// An object that was read to its end, by index, its rows and its rejected records.
-type Count = (usize, u64, Rejected);
+/// What was found in an object that was read to its end.
+struct Count {
+    at: usize,
+    /// Rows that the table lacks.
+    rows: u64,
+    known: u64,
+    rejected: Rejected,
+}
 
 impl<'a> Invocation<'a> {
     fn new(lake: &'a Lake, options: &'a AppendOptions, mut objects: Vec<SourceObject>) -> Self {
@@ -66,7 +83,7 @@ impl<'a> Invocation<'a> {
         Self { lake, options, objects, statuses: HashMap::new() }
     }
 
-    async fn run(mut self) -> Result<Outcome> {
+    async fn run(&mut self) -> Result<Outcome> {
         for (at, object) in self.objects.iter().enumerate() {
             if quarantine::is_quarantined(&object.uri, &self.options.errors_uri) {
                 tracing::warn!(
@@ -76,16 +93,15 @@ impl<'a> Invocation<'a> {
                 self.statuses.insert(at, Status::Ignored);
             }
         }
-        let mut table = self.lake.table(&self.options.table).await?;
+        let table = self.lake.table(&self.options.table).await?;
         if let Some(table) = &table {
-            let known = token::find(table.metadata(), &self.pending_tokens());
-            self.settle(known.into_iter().filter(|(_, seen)| *seen != Seen::Other).map(|(token, _)| token));
+            self.settle(table);
         }
         let sizes = self.sizes().await;
         if self.pending().next().is_none() {
             return Ok(self.outcome(table.as_ref(), None, &[]));
         }
-        let mut current = match table.take() {
+        let mut current = match table {
             Some(table) => table,
             None => match self.create_table(&sizes).await? {
                 Some(table) => table,
@@ -93,30 +109,39 @@ impl<'a> Invocation<'a> {
             },
         };
         loop {
-            let Some(written) = self.write(&current, &sizes).await? else {
+            let known = self.look(&current).await?;
+            let Some(written) = self.write(&current, &sizes, &known).await? else {
                 return Ok(self.outcome(Some(&current), None, &[]));
             };
-            let tokens: Vec<Token> = written.counts.iter().map(|(at, ..)| self.objects[*at].token).collect();
-            let commit_id = written.writer.attempt();
-            let catalog = self.lake.catalog.as_ref();
-            let deadline = self.options.deadline;
+            let tokens = self.tokens(&written.counts);
+            let append = Append {
+                files: &written.files,
+                tokens: &tokens,
+                looked_at: current.metadata().current_snapshot_id(),
+                id: written.writer.attempt(),
+            };
             failpoint("before commit")?;
-            match commit::commit(catalog, &self.options.table, &written.files, &tokens, commit_id, deadline)
-                .await?
-            {
-                Committed::Snapshot(table, snapshot) => {
-                    for (at, rows, rejected) in written.counts {
-                        self.statuses.insert(at, Status::Committed { rows, rejected });
-                    }
+            let catalog = self.lake.catalog.as_ref();
+            match commit::commit(catalog, &self.options.table, append, self.options.deadline).await {
+                Ok(Committed::Snapshot(table, snapshot)) => {
+                    self.committed(written.counts);
                     return Ok(self.outcome(Some(&table), Some(snapshot), &written.files));
                 }
-                Committed::Known { tokens, tried } => {
-                    self.settle(tokens);
+                Ok(Committed::Outdated { tried }) => {
                     if !tried {
                         written.writer.abandon().await;
                     }
                     current = self.lake.catalog.load_table(&self.options.table).await?;
                 }
+                // Others had all the time that there was: no fault of the function, and no reason to fail it.
+                Err(error) if commit::is_conflict(&error) => {
+                    for Count { at, .. } in &written.counts {
+                        let error = Error::new(error.kind(), format!("other writers were faster: {error}"));
+                        self.statuses.insert(*at, Status::Failed(error));
+                    }
+                    return Ok(self.outcome(Some(&current), None, &[]));
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -130,12 +155,73 @@ impl<'a> Invocation<'a> {
         self.pending().map(|at| self.objects[at].token).collect()
     }
 
-    /// The objects of `tokens` are in the table.
-    fn settle(&mut self, tokens: impl IntoIterator<Item = Token>) {
-        for token in tokens {
-            if let Some(at) = self.objects.iter().position(|object| object.token == token) {
+    /// Decides the objects whose tokens are in the table. Gives back what it tells of the others.
+    fn settle(&mut self, table: &Table) -> History {
+        let history = token::history(table.metadata(), &self.pending_tokens(), None);
+        for at in self.pending().collect::<Vec<_>>() {
+            if let Some(Seen::This(_)) = history.seen.get(&self.objects[at].token) {
                 self.statuses.insert(at, Status::AlreadyCommitted);
             }
+        }
+        history
+    }
+
+    /// Decides the objects that are in the table, and asks it for the rows of those that may be there in part: of another
+    /// version of an object; of any object, once snapshots have expired.
+    async fn look(&mut self, table: &Table) -> Result<KnownRows> {
+        let history = self.settle(table);
+        let doubtful: Vec<usize> = self
+            .pending()
+            .filter(|at| !history.complete || history.seen.contains_key(&self.objects[*at].token))
+            .collect();
+        if doubtful.is_empty() {
+            return Ok(KnownRows::default());
+        }
+        if !known::can_tell(table)? {
+            tracing::warn!(
+                table = %self.options.table,
+                objects = doubtful.len(),
+                "the table has no column file_name: whether it has rows of these objects cannot be told"
+            );
+            for at in doubtful {
+                if history.seen.contains_key(&self.objects[at].token) {
+                    let what = "another version of the object is in the table, which has no column file_name to tell                         which of its rows; add one";
+                    self.statuses.insert(at, Status::Failed(Error::new(ErrorKind::DataInvalid, what)));
+                }
+            }
+            return Ok(KnownRows::default());
+        }
+        let uris = doubtful.iter().map(|at| self.objects[*at].uri.as_str()).collect();
+        let (known, too_many) = KnownRows::ask(table, uris, self.options.limits.known_rows).await?;
+        for at in doubtful {
+            if too_many.contains(&self.objects[at].uri) {
+                let what = "the table has more rows of the object than can be compared; give the function more memory";
+                self.statuses.insert(at, Status::Failed(Error::new(ErrorKind::DataInvalid, what)));
+            }
+        }
+        Ok(known)
+    }
+
+    /// Pending objects at the place that was read as object `at`: itself, and other versions of it. What is there now was
+    /// read once and stands for all of them.
+    fn versions(&self, at: usize) -> impl Iterator<Item = usize> {
+        self.pending().filter(move |other| self.objects[*other].uri == self.objects[at].uri)
+    }
+
+    /// The tokens of the objects that were read.
+    fn tokens(&self, counts: &[Count]) -> Vec<Token> {
+        let objects = counts.iter().flat_map(|count| self.versions(count.at));
+        objects.map(|at| self.objects[at].token).collect()
+    }
+
+    /// The objects of `counts` are in the table.
+    fn committed(&mut self, counts: Vec<Count>) {
+        for Count { at, rows, known, rejected } in counts {
+            for version in self.versions(at).collect::<Vec<_>>() {
+                let nothing = Status::Committed { rows: 0, known: 0, rejected: Rejected::new() };
+                self.statuses.insert(version, nothing);
+            }
+            self.statuses.insert(at, Status::Committed { rows, known, rejected });
         }
     }
 
@@ -161,9 +247,11 @@ impl<'a> Invocation<'a> {
         sizes
     }
 
-    /// The pending objects as a reader takes them.
+    /// The pending objects as a reader takes them, each place once.
     fn to_read(&self, sizes: &HashMap<usize, u64>) -> Vec<Reading> {
+        let mut seen = HashSet::new();
         self.pending()
+            .filter(|at| seen.insert(&self.objects[*at].uri))
             .map(|at| Reading {
                 at,
                 object: self.objects[at].clone(),
@@ -194,15 +282,12 @@ impl<'a> Invocation<'a> {
 
     /// Without a table and without a record to infer one from: what the objects hold instead goes to the quarantine.
     /// No token is needed, since nothing could come twice.
-    async fn reject_all(mut self, sizes: &HashMap<usize, u64>) -> Result<Outcome> {
+    async fn reject_all(&mut self, sizes: &HashMap<usize, u64>) -> Result<Outcome> {
         let readings = self.to_read(sizes);
         let schema = Schema::builder().build()?;
-        match self.read_once(&schema, None, readings, self.options.deadline).await? {
-            Ok(counts) => {
-                for (at, rows, rejected) in counts {
-                    self.statuses.insert(at, Status::Committed { rows, rejected });
-                }
-            }
+        let known = KnownRows::default();
+        match self.read_once(&schema, None, &known, readings, self.options.deadline).await? {
+            Ok(counts) => self.committed(counts),
             Err((at, error)) => {
                 self.statuses.insert(at, Status::Failed(error));
             }
@@ -211,17 +296,22 @@ impl<'a> Invocation<'a> {
     }
 
     /// Writes the files of all pending objects. None if no object is left.
-    async fn write(&mut self, table: &Table, sizes: &HashMap<usize, u64>) -> Result<Option<Written>> {
-        let left = self.options.deadline.saturating_duration_since(Instant::now());
-        let reading_until = self.options.deadline - left / COMMIT_SHARE;
+    async fn write(
+        &mut self,
+        table: &Table,
+        sizes: &HashMap<usize, u64>,
+        known: &KnownRows,
+    ) -> Result<Option<Written>> {
         loop {
+            let left = self.options.deadline.saturating_duration_since(Instant::now());
+            let until = self.options.deadline - left / COMMIT_SHARE;
             let readings = self.to_read(sizes);
             if readings.is_empty() {
                 return Ok(None);
             }
             let schema = table.metadata().current_schema();
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
-            let read = match self.read_once(schema, Some(&mut writer), readings, reading_until).await {
+            let read = match self.read_once(schema, Some(&mut writer), known, readings, until).await {
                 Ok(Ok(counts)) if counts.is_empty() => return Ok(None),
                 Ok(Ok(counts)) => writer.close().await.map(|files| Ok((files, counts))),
                 Ok(Err(failed)) => Ok(Err(failed)),
@@ -242,32 +332,34 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// One pass over `readings`: rows to the writer, rejections to the quarantine. The inner error is an object whose
-    /// storage failed.
+    /// One pass over `readings`: rows that are not `known` to the writer, rejections to the quarantine. The inner error
+    /// is an object whose storage failed.
     async fn read_once(
         &mut self,
         schema: &Schema,
         mut writer: Option<&mut TableWriter>,
+        known: &KnownRows,
         readings: Vec<Reading>,
         until: Instant,
     ) -> Result<std::result::Result<Vec<Count>, (usize, Error)>> {
         let file_io = &self.lake.file_io;
         let mut quarantine =
             Quarantine::new(file_io.clone(), &self.options.errors_uri, &self.options.table.to_string());
-        let mut counts = Vec::new();
+        let mut lacking = known.filter();
+        let mut counts: Vec<Count> = Vec::new();
         let mut undecided = readings.len();
         let decoder = RowDecoder::new(schema, &self.options.processing_time)?;
         let mut steps = read::rows(file_io.clone(), readings, decoder, self.options.limits, until);
         while let Some(step) = steps.recv().await {
             match step {
                 Step::Rows(batch) => match &mut writer {
-                    Some(writer) => writer.write(&batch?).await?,
+                    Some(writer) => writer.write(&lacking.of(batch?)?).await?,
                     None => return Err(Error::new(ErrorKind::Unexpected, "rows without a table: a defect")),
                 },
                 Step::Rejected(at, rejection) => quarantine.add(&self.objects[at], &rejection).await?,
                 Step::Finished { at, rows, rejected } => {
                     quarantine.close().await?;
-                    counts.push((at, rows, rejected));
+                    counts.push(Count { at, rows, known: 0, rejected });
                     undecided -= 1;
                 }
                 Step::Failed(at, error) => return Ok(Err((at, error))),
@@ -281,12 +373,15 @@ impl<'a> Invocation<'a> {
             // The files may hold rows of an object that was not read to its end.
             return Err(Error::new(ErrorKind::Unexpected, "reading ended early: a defect"));
         }
+        for Count { at, rows, known, .. } in &mut counts {
+            *known = lacking.known(&self.objects[*at].uri);
+            *rows -= *known;
+        }
         Ok(Ok(counts))
     }
 
-    fn outcome(mut self, table: Option<&Table>, snapshot_id: Option<i64>, files: &[DataFile]) -> Outcome {
-        let objects = self
-            .objects
+    fn outcome(&mut self, table: Option<&Table>, snapshot_id: Option<i64>, files: &[DataFile]) -> Outcome {
+        let objects = std::mem::take(&mut self.objects)
             .into_iter()
             .enumerate()
             .map(|(at, object)| {

@@ -1,11 +1,13 @@
 //! Data files and tokens -> one snapshot.
 //!
-//! In: files that nothing refers to yet, and the tokens of the objects they were made of. Out: the snapshot that has
-//! both, or the tokens that another writer has committed meanwhile. This is the only door to the table.
+//! In: files that nothing refers to yet, the tokens of the objects they were made of, and the snapshot up to which the
+//! table was looked at when they were made. Out: the snapshot that has both, or that the files no longer fit the table.
+//! This is the only door to the table.
 //!
 //! - The tokens stand in the summary of the snapshot that holds the rows: one atomic change.
-//! - Before EVERY attempt the tokens are looked for on the base of that attempt. The library rebases a transaction
-//!   by itself; [`Pinned`] refuses a base other than the one that was looked at, and lets no error be retried there.
+//! - Before EVERY attempt the tokens are looked for in what the base of that attempt has on top of the snapshot that
+//!   was looked at. The library rebases a transaction by itself; [`Pinned`] refuses a base other than the one that was
+//!   looked at, and lets no error be retried there.
 //! - After ANY error the outcome is unknown: the table is loaded again and the tokens are looked for before another
 //!   attempt. After a success too: the table must really hold the snapshot.
 //! - Nothing is deleted here.
@@ -23,7 +25,7 @@ use iceberg::{
 use uuid::Uuid;
 
 use crate::failpoint::failpoint;
-use crate::token::{self, Seen, Token};
+use crate::token::{self, History, Seen, Token};
 
 /// Where a snapshot's summary names the commit that made it.
 const COMMIT_KEY: &str = "frazil.commit";
@@ -39,26 +41,38 @@ const MAX_FAILURES: u32 = 5;
 pub(crate) enum Committed {
     /// The table as it is with the new snapshot, and the snapshot's id.
     Snapshot(Box<Table>, i64),
-    /// Nothing was committed: another writer's snapshots have these objects already. If `tried`, the files may stand
+    /// Nothing was committed: since the table was looked at, another writer has committed one of the objects or another
+    /// version of it, or the snapshot that was looked at has expired or was rolled back. If `tried`, the files may stand
     /// in metadata that was never current, and are left alone.
-    Known { tokens: Vec<Token>, tried: bool },
+    Outdated { tried: bool },
 }
 
-/// Appends `files` with `tokens` to the table `ident`, until `deadline`. `id` tells this commit from any other.
+/// What to append.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Append<'a> {
+    /// The data files.
+    pub(crate) files: &'a [DataFile],
+    /// The objects they were made of.
+    pub(crate) tokens: &'a [Token],
+    /// The table's current snapshot when it was asked which objects and rows it has; None if it had none.
+    pub(crate) looked_at: Option<i64>,
+    /// Tells this commit from any other.
+    pub(crate) id: Uuid,
+}
+
+/// Commits `append` to the table `ident`, until `deadline`.
 ///
 /// # Errors
 /// The catalog's or the storage's. The tokens are then not in the table as it was last seen.
 pub(crate) async fn commit(
     catalog: &dyn Catalog,
     ident: &TableIdent,
-    files: &[DataFile],
-    tokens: &[Token],
-    id: Uuid,
+    append: Append<'_>,
     deadline: Instant,
 ) -> Result<Committed> {
     let summary = HashMap::from([
-        (token::SUMMARY_KEY.to_owned(), token::listed(tokens)),
-        (COMMIT_KEY.to_owned(), id.to_string()),
+        (token::SUMMARY_KEY.to_owned(), token::listed(append.tokens)),
+        (COMMIT_KEY.to_owned(), append.id.to_string()),
     ]);
     let mut retries = Retries { pause: MIN_PAUSE, failures: 0, deadline };
     let mut tried = false;
@@ -71,17 +85,12 @@ pub(crate) async fn commit(
                 continue;
             }
         };
-        let known = token::find(base.metadata(), tokens);
-        let mut others = Vec::new();
-        for (token, seen) in known {
-            let Seen::This(snapshot) = seen else { continue };
-            if tried && is_ours(&base, snapshot, id) {
-                return Ok(Committed::Snapshot(Box::new(base), snapshot));
-            }
-            others.push(token);
+        let history = token::history(base.metadata(), append.tokens, append.looked_at);
+        if tried && let Some(snapshot) = ours(&base, &history, append.id) {
+            return Ok(Committed::Snapshot(Box::new(base), snapshot));
         }
-        if !others.is_empty() {
-            return Ok(Committed::Known { tokens: others, tried });
+        if !history.complete || !history.seen.is_empty() {
+            return Ok(Committed::Outdated { tried });
         }
         if let Some(error) = lost.take() {
             // Others commit during the pause: the next attempt must not start from a base from before it.
@@ -89,7 +98,7 @@ pub(crate) async fn commit(
             continue;
         }
         tried = true;
-        if let Err(error) = attempt(catalog, &base, files, &summary).await {
+        if let Err(error) = attempt(catalog, &base, append.files, &summary).await {
             tracing::info!(%error, "commit attempt failed");
             lost = Some(error);
         } else {
@@ -98,6 +107,15 @@ pub(crate) async fn commit(
                 Some(Error::new(ErrorKind::Unexpected, "the catalog reported a commit that it did not keep"));
         }
     }
+}
+
+/// The snapshot that the commit `id` has made.
+fn ours(table: &Table, history: &History, id: Uuid) -> Option<i64> {
+    let holding = history.seen.values().filter_map(|seen| match seen {
+        Seen::This(snapshot) => Some(*snapshot),
+        Seen::Other => None,
+    });
+    holding.into_iter().find(|snapshot| is_ours(table, *snapshot, id))
 }
 
 fn is_ours(table: &Table, snapshot: i64, id: Uuid) -> bool {
@@ -136,7 +154,7 @@ impl Retries {
     /// Sleeps before the next attempt, or gives `error` back when there is no time for one.
     async fn wait(&mut self, error: Error) -> Result<()> {
         // A conflict is another writer's success: as long as there is time, it is no reason to give up.
-        if error.kind() != ErrorKind::CatalogCommitConflicts && !is_moved(&error) {
+        if !is_conflict(&error) {
             self.failures += 1;
         }
         // Half is fixed and half is random, so that writers that met do not meet again.
@@ -152,8 +170,10 @@ impl Retries {
 
 const MOVED: &str = "the table has moved on since its tokens were looked at";
 
-fn is_moved(error: &Error) -> bool {
-    error.kind() == ErrorKind::PreconditionFailed && error.message() == MOVED
+/// Whether another writer was faster.
+pub(crate) fn is_conflict(error: &Error) -> bool {
+    error.kind() == ErrorKind::CatalogCommitConflicts
+        || (error.kind() == ErrorKind::PreconditionFailed && error.message() == MOVED)
 }
 
 /// A catalog in which the table cannot change under a transaction: another base is refused, nothing is retried.
@@ -468,14 +488,15 @@ mod tests {
         async fn overtake(&self, tokens: &[Token]) {
             let id = Uuid::from_u128(fastrand::u128(..));
             let catalog = self.lake.catalog.as_ref();
-            let committed = commit(catalog, &ident(), &self.files().await, tokens, id, in_seconds(10)).await;
+            let committed =
+                commit(catalog, &ident(), append(&self.files().await, tokens, id), in_seconds(10)).await;
             assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
         }
 
         /// Commits new files with `tokens` through `catalog`.
         async fn commit(&self, catalog: &Faulty<'_>, tokens: &[Token]) -> Result<Committed> {
             let (id, files) = (Uuid::from_u128(fastrand::u128(..)), self.files().await);
-            commit(catalog, &ident(), &files, tokens, id, in_seconds(10)).await
+            commit(catalog, &ident(), append(&files, tokens, id), in_seconds(10)).await
         }
 
         /// What the table holds. Every file of every snapshot must be there.
@@ -525,6 +546,11 @@ mod tests {
         Instant::now() + Duration::from_secs(seconds)
     }
 
+    /// What is planned on the empty table.
+    fn append<'a>(files: &'a [DataFile], tokens: &'a [Token], id: Uuid) -> Append<'a> {
+        Append { files, tokens, looked_at: None, id }
+    }
+
     fn token(key: &str) -> Token {
         Token::new("raw", key, "1")
     }
@@ -541,14 +567,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn is_known(committed: Result<Committed>, tokens: &[Token], tried: bool) {
+    fn is_outdated(committed: Result<Committed>, tried: bool) {
         match committed {
-            Ok(Committed::Known { tokens: mut found, tried: found_tried }) => {
-                found.sort_unstable();
-                let mut expected = tokens.to_vec();
-                expected.sort_unstable();
-                assert_eq!((found, found_tried), (expected, tried));
-            }
+            Ok(Committed::Outdated { tried: found }) => assert_eq!(found, tried),
             other => panic!("{other:?}"),
         }
     }
@@ -560,8 +581,8 @@ mod tests {
         is_snapshot(bench.commit(&Faulty::new(&bench), &tokens).await);
         bench.holds(1, &tokens).await;
         // The same objects once more, and one of them among others.
-        is_known(bench.commit(&Faulty::new(&bench), &tokens).await, &tokens, false);
-        is_known(bench.commit(&Faulty::new(&bench), &[token("c"), token("b")]).await, &[token("b")], false);
+        is_outdated(bench.commit(&Faulty::new(&bench), &tokens).await, false);
+        is_outdated(bench.commit(&Faulty::new(&bench), &[token("c"), token("b")]).await, false);
         bench.holds(1, &tokens).await;
         is_snapshot(bench.commit(&Faulty::new(&bench), &[token("c")]).await);
         bench.holds(2, &[token("a"), token("b"), token("c")]).await;
@@ -573,7 +594,7 @@ mod tests {
         let tokens = [token("all rows rejected")];
         for _ in 0..2 {
             let id = Uuid::from_u128(fastrand::u128(..));
-            commit(&Faulty::new(&bench), &ident(), &[], &tokens, id, in_seconds(10)).await.unwrap();
+            commit(&Faulty::new(&bench), &ident(), append(&[], &tokens, id), in_seconds(10)).await.unwrap();
             bench.holds_rows(1, 0, &tokens).await;
         }
     }
@@ -583,9 +604,9 @@ mod tests {
         let bench = Bench::new().await;
         let versions = [Token::new("raw", "a", "1"), Token::new("raw", "a", "2")];
         is_snapshot(bench.commit(&Faulty::new(&bench), &versions).await);
-        is_known(bench.commit(&Faulty::new(&bench), &versions).await, &versions, false);
+        is_outdated(bench.commit(&Faulty::new(&bench), &versions).await, false);
         for version in versions {
-            is_known(bench.commit(&Faulty::new(&bench), &[version]).await, &[version], false);
+            is_outdated(bench.commit(&Faulty::new(&bench), &[version]).await, false);
         }
         bench.holds(1, &versions).await;
     }
@@ -695,9 +716,7 @@ mod tests {
     #[tokio::test]
     async fn objects_that_another_writer_commits_meanwhile_are_not_committed_again() {
         let (a, b, c) = (token("a"), token("b"), token("c"));
-        for (theirs, known) in
-            [(vec![a, b], vec![a, b]), (vec![b], vec![b]), (vec![c, b], vec![b]), (vec![b, a, c], vec![a, b])]
-        {
+        for theirs in [vec![a, b], vec![b], vec![c, b], vec![b, a, c]] {
             for at_swap in [false, true] {
                 let bench = Bench::new().await;
                 let other = Act::Overtake(theirs.clone());
@@ -705,12 +724,12 @@ mod tests {
                     false => Faulty::loads(&bench, [Act::Pass, other]),
                     true => Faulty::swaps(&bench, [other]),
                 };
-                is_known(bench.commit(&catalog, &[a, b]).await, &known, true);
+                is_outdated(bench.commit(&catalog, &[a, b]).await, true);
                 bench.holds(1, &theirs).await;
             }
             let bench = Bench::new().await;
             let catalog = Faulty::loads(&bench, [Act::Overtake(theirs.clone())]);
-            is_known(bench.commit(&catalog, &[a, b]).await, &known, false);
+            is_outdated(bench.commit(&catalog, &[a, b]).await, false);
             assert_eq!(catalog.swapped(), 0);
             bench.holds(1, &theirs).await;
         }
@@ -729,8 +748,7 @@ mod tests {
                 match shared_too {
                     Committed::Snapshot(..) => 1,
                     // As append does: without what is known.
-                    Committed::Known { tokens, .. } => {
-                        assert_eq!(tokens, [shared]);
+                    Committed::Outdated { .. } => {
                         is_snapshot(bench.commit(&catalog, &[own]).await);
                         0
                     }
@@ -754,7 +772,7 @@ mod tests {
         let catalog = Faulty { busy, ..Faulty::swaps(&bench, [conflict.clone(), conflict]) };
         let id = Uuid::from_u128(fastrand::u128(..));
         let committed =
-            commit(&catalog, &ident(), &bench.files().await, &[token("a")], id, in_seconds(5)).await;
+            commit(&catalog, &ident(), append(&bench.files().await, &[token("a")], id), in_seconds(5)).await;
         is_snapshot(committed);
     }
 
@@ -767,8 +785,9 @@ mod tests {
         let files = bench.files().await;
         let started = Instant::now();
         let deadline = started + Duration::from_millis(1500);
-        let error =
-            commit(&catalog, &ident(), &files, &[token("a")], Uuid::nil(), deadline).await.unwrap_err();
+        let error = commit(&catalog, &ident(), append(&files, &[token("a")], Uuid::nil()), deadline)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::CatalogCommitConflicts);
         let took = started.elapsed();
         assert!(Instant::now() < deadline, "took {took:?}");
@@ -776,7 +795,13 @@ mod tests {
         bench.holds(0, &[]).await;
         // Nothing was lost: the next delivery commits the same files.
         is_snapshot(
-            commit(&Faulty::new(&bench), &ident(), &files, &[token("a")], Uuid::nil(), in_seconds(10)).await,
+            commit(
+                &Faulty::new(&bench),
+                &ident(),
+                append(&files, &[token("a")], Uuid::nil()),
+                in_seconds(10),
+            )
+            .await,
         );
         bench.holds(1, &[token("a")]).await;
     }

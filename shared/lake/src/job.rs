@@ -32,6 +32,8 @@ pub struct Limits {
     pub decompressed_bytes: u64,
     /// Rows are handed to the writer in batches of about this many bytes.
     pub batch_bytes: usize,
+    /// Most rows of objects that are compared with the rows that the table has of them.
+    pub known_rows: usize,
     /// What the writer holds.
     pub write: WriteLimits,
 }
@@ -46,6 +48,7 @@ impl Limits {
             record_bytes: memory_bytes / 32,
             decompressed_bytes: 8 << 30,
             batch_bytes: memory_bytes / 128,
+            known_rows: memory_bytes / 256,
             write: WriteLimits { buffer_bytes: memory_bytes / 8, open_partitions: memory_bytes >> 23 },
         }
     }
@@ -87,10 +90,12 @@ pub enum Status {
     Committed {
         /// Rows appended.
         rows: u64,
+        /// Rows that the table had before: of another version of the object, or of one whose token has expired.
+        known: u64,
         /// Records in the quarantine, by reason.
         rejected: Rejected,
     },
-    /// It was in the table before.
+    /// Its token was in the table before.
     AlreadyCommitted,
     /// It is written by this pipeline itself and never read as input.
     Ignored,

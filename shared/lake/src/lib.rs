@@ -12,6 +12,7 @@ mod definition;
 mod failpoint;
 mod infer;
 mod job;
+mod known;
 mod quarantine;
 mod read;
 mod source;

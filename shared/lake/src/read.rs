@@ -4,7 +4,7 @@
 //! Fetching, decoding and writing thus go on at the same time, and none of them runs ahead of the others by more than
 //! the channel holds.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use iceberg::io::FileIO;
@@ -26,6 +26,11 @@ use crate::source::{Failure, ObjectReader, content, damage};
 const STEPS_AHEAD: usize = 2;
 /// Rows of a batch at most, however short they are.
 const BATCH_ROWS: usize = 64 * 1024;
+/// Frames between two looks at the clock.
+const FRAMES_PER_LOOK: u64 = 64;
+
+const TOO_LATE: &str = "the time of the invocation is not enough to read the object to its end; give the function a \
+    longer time-out, or more memory, which makes it faster";
 
 /// An object to read.
 pub(crate) struct Reading {
@@ -49,7 +54,8 @@ pub(crate) enum Step {
     NotReached(usize),
 }
 
-/// Reads `readings` into `decoder`'s batches. Objects that are not begun before `until` are not begun at all.
+/// Reads `readings` into `decoder`'s batches, until `until`. Objects for which the time will not be enough, by what it
+/// took to read the ones before, are not begun; one that is not at its end by then has failed.
 pub(crate) fn rows(
     file_io: FileIO,
     readings: Vec<Reading>,
@@ -80,8 +86,17 @@ struct Closed;
 
 impl Reader {
     fn run(mut self, readings: Vec<Reading>) -> std::result::Result<(), Closed> {
+        let started = Instant::now();
+        let mut bytes_read = 0;
         for reading in readings {
-            if Instant::now() >= self.until {
+            let now = Instant::now();
+            let left = self.until.saturating_duration_since(now);
+            // In the time until now `bytes_read` were read.
+            let needed = match bytes_read {
+                0 => Duration::ZERO,
+                bytes => (now - started).mul_f64(reading.size_bytes as f64 / bytes as f64),
+            };
+            if left.is_zero() || needed > left {
                 self.send(Step::NotReached(reading.at))?;
                 continue;
             }
@@ -89,6 +104,7 @@ impl Reader {
             if let Err(error) = self.read(&reading)? {
                 return self.send(Step::Failed(reading.at, error));
             }
+            bytes_read += reading.size_bytes;
         }
         self.flush()
     }
@@ -122,7 +138,12 @@ impl Reader {
         content: &mut Content,
         counts: &mut Counts,
     ) -> std::result::Result<std::result::Result<(), Interrupted>, Closed> {
+        let mut frames: u64 = 0;
         loop {
+            frames += 1;
+            if frames.is_multiple_of(FRAMES_PER_LOOK) && Instant::now() >= self.until {
+                return Ok(Err(Interrupted::Storage(Error::new(ErrorKind::Unexpected, TOO_LATE))));
+            }
             match content.next_frame() {
                 Ok(None) => return Ok(Ok(())),
                 Ok(Some(Frame::Record { offset, text })) => match self.decoder.push(text) {

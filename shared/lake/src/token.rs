@@ -63,29 +63,42 @@ pub(crate) enum Seen {
     Other,
 }
 
-/// Looks for `tokens` in the summaries of the current snapshot and its ancestors.
-pub(crate) fn find(metadata: &TableMetadata, tokens: &[Token]) -> HashMap<Token, Seen> {
+/// What the ancestry of a table's current snapshot tells of some tokens.
+#[derive(Debug)]
+pub(crate) struct History {
+    /// The tokens that it knows something of.
+    pub(crate) seen: HashMap<Token, Seen>,
+    /// Whether the ancestry was followed to its end. If not, snapshots have expired: they may have held any object.
+    pub(crate) complete: bool,
+}
+
+/// Looks for `tokens` in the summaries of the current snapshot and its ancestors: of all of them, or of those that
+/// came after the snapshot `since`, which must then be an ancestor.
+pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<i64>) -> History {
     // Several versions of one object may be among them.
     let mut wanted: HashMap<[u8; 16], Vec<Token>> = HashMap::new();
     for token in tokens {
         wanted.entry(token.key).or_default().push(*token);
     }
-    let mut found = HashMap::new();
-    let mut next = metadata.current_snapshot();
-    while let Some(snapshot) = next {
+    let mut seen = HashMap::new();
+    let mut next = metadata.current_snapshot_id();
+    while next != since {
+        let Some(snapshot) = next.and_then(|id| metadata.snapshot_by_id(id)) else {
+            return History { seen, complete: false };
+        };
         let listed = snapshot.summary().additional_properties.get(SUMMARY_KEY).map_or("", String::as_str);
         for token in listed.split_ascii_whitespace().filter_map(Token::parse) {
             for wanted in wanted.get(&token.key).into_iter().flatten() {
                 if token == *wanted {
-                    found.insert(*wanted, Seen::This(snapshot.snapshot_id()));
+                    seen.insert(*wanted, Seen::This(snapshot.snapshot_id()));
                 } else {
-                    found.entry(*wanted).or_insert(Seen::Other);
+                    seen.entry(*wanted).or_insert(Seen::Other);
                 }
             }
         }
-        next = snapshot.parent_snapshot_id().and_then(|parent| metadata.snapshot_by_id(parent));
+        next = snapshot.parent_snapshot_id();
     }
-    found
+    History { seen, complete: true }
 }
 
 /// The value of [`SUMMARY_KEY`] for `tokens`.

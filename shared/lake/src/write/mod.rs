@@ -105,6 +105,9 @@ impl TableWriter {
 
     /// Writes the rows of `batch`, each to the file of its partition.
     pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
         self.batches += 1;
         for Part { key, value, batch } in self.partitioner.split(batch)? {
             let file = match self.open.remove(&key) {

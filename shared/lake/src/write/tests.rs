@@ -30,7 +30,7 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::catalog::Lake;
-use crate::commit::commit;
+use crate::commit::{Append, commit};
 use crate::decode::RowDecoder;
 use crate::definition::TableDefinition;
 use crate::token::Token;
@@ -102,7 +102,7 @@ impl Bench {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     walk(&path, found);
-                } else if path.extension().is_some_and(|extension| extension == "parquet") {
+                } else if path.extension().is_none_or(|extension| extension != "json") {
                     found.insert(path);
                 }
             }
@@ -367,7 +367,8 @@ async fn what_was_a_partition_once_stays_null() {
     let (lake, ident) = (&bench.lake, bench.table.identifier());
     let (token, deadline) = (Token::new("raw", "a", "1"), Instant::now() + Duration::from_secs(10));
     let entries = [files[0].entry.clone()];
-    commit(lake.catalog(), ident, &entries, &[token], Uuid::nil(), deadline).await.unwrap();
+    let append = Append { files: &entries, tokens: &[token], looked_at: None, id: Uuid::nil() };
+    commit(lake.catalog(), ident, append, deadline).await.unwrap();
     let table = lake.table(ident).await.unwrap().unwrap();
     let batches = table.scan().build().unwrap().to_arrow().await.unwrap();
     let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();
