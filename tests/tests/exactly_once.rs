@@ -275,6 +275,36 @@ async fn what_is_not_reached_in_time_is_handed_back() {
     assert_tokens(&bench, 60).await;
 }
 
+/// Two gigabytes of rows in a small file: no machine reads them in the time of these tests.
+fn put_huge(bench: &Bench) -> Object {
+    bench.put("huge.gz", gzip(lines(0..100_000)).repeat(500))
+}
+
+#[tokio::test]
+async fn an_object_for_which_the_time_is_not_enough_holds_nothing_up() {
+    let bench = Bench::new(Some(plain_table())).await;
+    let [a, b] = [bench.put("a", lines(0..1)), bench.put("b", lines(1..2))];
+    let event = sqs_event(&[&[put_huge(&bench)], &[a], &[b]]);
+    let delivered = bench.handle(&event, Duration::from_secs(4)).await;
+    assert_eq!(
+        (&delivered.objects[0][..], &delivered.objects[1..]),
+        ("failed", &["1 rows".to_owned(), "1 rows".into()][..])
+    );
+    assert_eq!(delivered.failed, [0]);
+    assert_rows(&bench, 0..2).await;
+}
+
+#[tokio::test]
+async fn an_object_that_will_take_too_long_is_not_begun() {
+    let bench = Bench::new(Some(plain_table())).await;
+    let sample = bench.put("sample", lines(0..40_000));
+    let event = sqs_event(&[&[sample], &[put_huge(&bench)], &[bench.put("small", lines(40_000..40_001))]]);
+    let delivered = bench.handle(&event, Duration::from_secs(20)).await;
+    assert_eq!(delivered.objects, ["40000 rows", "not reached", "1 rows"]);
+    assert_eq!(delivered.failed, [1]);
+    assert_rows(&bench, 0..40_001).await;
+}
+
 #[tokio::test]
 async fn the_summary_of_a_snapshot_says_what_it_holds() {
     let bench = Bench::new(Some(plain_table())).await;

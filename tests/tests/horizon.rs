@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
+use std::slice;
 use std::time::{Duration, Instant};
 
 use iceberg::spec::{DataFile, ManifestStatus};
@@ -81,8 +82,8 @@ async fn rejections_of_an_expired_object_are_not_counted_twice() {
     let bench = Bench::new(Some(events_table())).await;
     let mixed = bench.put("mixed", format!("{}nonsense\n{}", events(0..5), events(5..10)));
     let rejected = bench.put("rejected", "nonsense\n".repeat(3));
-    bench.deliver(&[mixed.clone()]).await;
-    bench.deliver(&[rejected.clone()]).await;
+    bench.deliver(slice::from_ref(&mixed)).await;
+    bench.deliver(slice::from_ref(&rejected)).await;
     bench.deliver(&[bench.put("last", events(10..20))]).await;
     expire(&bench).await;
     let before = bench.rejections();
@@ -124,9 +125,9 @@ async fn another_version_of_an_object_adds_the_records_that_the_table_lacks() {
     for (table, content) in [(events_table(), events as fn(_) -> _), (plain_table(), lines)] {
         let bench = Bench::new(Some(table)).await;
         let first = bench.put("events", content(0..100));
-        assert_eq!(bench.deliver(&[first.clone()]).await.objects, ["100 rows"]);
+        assert_eq!(bench.deliver(slice::from_ref(&first)).await.objects, ["100 rows"]);
         let second = bench.put("events", content(0..130));
-        assert_eq!(bench.deliver(&[second.clone()]).await.objects, ["30 rows, 100 known"]);
+        assert_eq!(bench.deliver(slice::from_ref(&second)).await.objects, ["30 rows, 100 known"]);
         assert_eq!(bench.numbers().await, (0..130).collect::<Vec<_>>());
         // Each version has its token now; the first one comes late once more.
         assert_eq!(bench.deliver(&[first.clone(), second.clone()]).await.objects, ["known", "known"]);
@@ -174,7 +175,7 @@ async fn versions_that_two_writers_hold_at_the_same_time() {
         let deliveries = versions.iter().map(|version| async {
             let limits = Limits::for_memory(512 << 20);
             let appender = open(bench.folder.path(), Some(events_table()), limits).await;
-            let event = sqs_event(&[std::slice::from_ref(version)]);
+            let event = sqs_event(&[slice::from_ref(version)]);
             handle(&appender, &event, Instant::now() + Duration::from_secs(60)).await
         });
         let delivered = futures::future::join_all(deliveries).await;

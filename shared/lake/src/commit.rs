@@ -735,6 +735,33 @@ mod tests {
         }
     }
 
+    /// The rows were filtered by what the table had before.
+    #[tokio::test]
+    async fn another_version_that_is_committed_meanwhile_outdates_the_files() {
+        let [first, second] = ["1", "2"].map(|version| Token::new("raw", "a", version));
+        let bench = Bench::new().await;
+        let catalog = Faulty::swaps(&bench, [Act::Overtake(vec![second])]);
+        is_outdated(bench.commit(&catalog, &[first, token("b")]).await, true);
+        bench.holds(1, &[second]).await;
+        // What the table was known to have is no news.
+        let (files, looked_at) = (bench.files().await, bench.table().await.metadata().current_snapshot_id());
+        let tokens = [first, token("b")];
+        let append = Append { looked_at, ..append(&files, &tokens, Uuid::nil()) };
+        is_snapshot(commit(&catalog, &ident(), append, in_seconds(10)).await);
+        bench.holds(2, &[first, second, token("b")]).await;
+    }
+
+    /// Whatever was committed after it may have expired with it.
+    #[tokio::test]
+    async fn a_snapshot_that_is_gone_outdates_the_files() {
+        let bench = Bench::new().await;
+        bench.overtake(&[token("a")]).await;
+        let files = bench.files().await;
+        let append = Append { looked_at: Some(1), ..append(&files, &[token("b")], Uuid::nil()) };
+        is_outdated(commit(&Faulty::new(&bench), &ident(), append, in_seconds(10)).await, false);
+        bench.holds(1, &[token("a")]).await;
+    }
+
     #[tokio::test]
     async fn writers_of_the_same_and_of_other_objects_at_once() {
         let bench = Bench::new().await;

@@ -26,6 +26,8 @@ use crate::source::{Failure, ObjectReader, content, damage};
 const STEPS_AHEAD: usize = 2;
 /// Rows of a batch at most, however short they are.
 const BATCH_ROWS: usize = 64 * 1024;
+/// What must have been read before the time that an object takes can be told from its size.
+const SAMPLE_BYTES: u64 = 1024 * 1024;
 /// Frames between two looks at the clock.
 const FRAMES_PER_LOOK: u64 = 64;
 
@@ -89,12 +91,10 @@ impl Reader {
         let started = Instant::now();
         let mut bytes_read = 0;
         for reading in readings {
-            let now = Instant::now();
-            let left = self.until.saturating_duration_since(now);
-            // In the time until now `bytes_read` were read.
+            let left = self.until.saturating_duration_since(Instant::now());
             let needed = match bytes_read {
-                0 => Duration::ZERO,
-                bytes => (now - started).mul_f64(reading.size_bytes as f64 / bytes as f64),
+                ..SAMPLE_BYTES => Duration::ZERO,
+                bytes => started.elapsed().mul_f64(reading.size_bytes as f64 / bytes as f64),
             };
             if left.is_zero() || needed > left {
                 self.send(Step::NotReached(reading.at))?;
