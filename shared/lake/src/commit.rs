@@ -757,7 +757,8 @@ mod tests {
         let bench = Bench::new().await;
         bench.overtake(&[token("a")]).await;
         let files = bench.files().await;
-        let append = Append { looked_at: Some(1), ..append(&files, &[token("b")], Uuid::nil()) };
+        let tokens = [token("b")];
+        let append = Append { looked_at: Some(1), ..append(&files, &tokens, Uuid::nil()) };
         is_outdated(commit(&Faulty::new(&bench), &ident(), append, in_seconds(10)).await, false);
         bench.holds(1, &[token("a")]).await;
     }
