@@ -54,6 +54,10 @@ impl fmt::Display for Token {
     }
 }
 
+/// The sequence number of a table's first snapshot (Iceberg specification, "Sequence Numbers"). Tables of format version
+/// 1 have none.
+const FIRST_SEQUENCE_NUMBER: i64 = 1;
+
 /// What a table knows of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
@@ -68,7 +72,7 @@ pub(crate) enum Seen {
 pub(crate) struct History {
     /// The tokens that it knows something of.
     pub(crate) seen: HashMap<Token, Seen>,
-    /// Whether the ancestry was followed to its end. If not, snapshots have expired: they may have held any object.
+    /// Whether the ancestry was followed to its end. If not, snapshots may have expired that held any object.
     pub(crate) complete: bool,
 }
 
@@ -82,6 +86,7 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
     }
     let mut seen = HashMap::new();
     let mut next = metadata.current_snapshot_id();
+    let mut oldest = FIRST_SEQUENCE_NUMBER;
     while next != since {
         let Some(snapshot) = next.and_then(|id| metadata.snapshot_by_id(id)) else {
             return History { seen, complete: false };
@@ -96,9 +101,11 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
                 }
             }
         }
+        oldest = snapshot.sequence_number();
         next = snapshot.parent_snapshot_id();
     }
-    History { seen, complete: true }
+    // Some engines expire a snapshot and leave its child without a parent, as if it were the table's first.
+    History { seen, complete: since.is_some() || oldest == FIRST_SEQUENCE_NUMBER }
 }
 
 /// The value of [`SUMMARY_KEY`] for `tokens`.
