@@ -192,6 +192,7 @@ impl<'a> Invocation<'a> {
             return Ok(KnownRows::default());
         }
         let uris = doubtful.iter().map(|at| self.objects[*at].uri.as_str()).collect();
+        let uris = self.lake.name_bounds.admit(table, uris).await?;
         let (known, too_many) = KnownRows::ask(table, uris, self.options.limits.known_rows).await?;
         for at in doubtful {
             if too_many.contains(&self.objects[at].uri) {

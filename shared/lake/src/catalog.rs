@@ -16,6 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::definition::TableDefinition;
+use crate::name_bounds::NameBounds;
 use crate::storage::LocalStorageFactory;
 
 /// The name under which every engine must open the SQLite catalog.
@@ -29,6 +30,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Lake {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) file_io: FileIO,
+    pub(crate) name_bounds: Arc<NameBounds>,
 }
 
 impl Lake {
@@ -47,7 +49,11 @@ impl Lake {
             .with_storage_factory(storage.clone())
             .load(CATALOG_NAME, HashMap::new())
             .await?;
-        Ok(Self { catalog: Arc::new(catalog), file_io: FileIOBuilder::new(storage).build() })
+        Ok(Self {
+            catalog: Arc::new(catalog),
+            file_io: FileIOBuilder::new(storage).build(),
+            name_bounds: Arc::default(),
+        })
     }
 
     /// The catalog, for readers.

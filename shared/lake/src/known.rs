@@ -5,8 +5,8 @@
 //! the rows that the table lacks. Rows are told by `file_name` and `record_id`; those without an id, by their place
 //! among the rows without an id of their object.
 //!
-//! Data files are opened only if the bounds of their column `file_name` admit one of the URIs. Delete files are not
-//! looked at: a row that someone has deleted was in the table, and must not come back with a redelivery.
+//! Only data files are opened whose bounds of the column `file_name` admit one of the URIs. Delete files are not looked
+//! at: a row that someone has deleted was in the table, and must not come back with a redelivery.
 
 use std::collections::{HashMap, HashSet};
 

@@ -13,6 +13,7 @@ mod failpoint;
 mod infer;
 mod job;
 mod known;
+mod name_bounds;
 mod quarantine;
 mod read;
 mod source;
