@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iceberg::spec::{DataFile, ManifestStatus};
 use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use lake::{Limits, SUMMARY_KEY};
-use tests::{Bench, Object, definition, gzip, handle, lines, open, plain_table, sqs_event};
+use tests::{Bench, Object, definition, files, gzip, handle, lines, open, plain_table, sqs_event};
 
 /// A table of enriched events, as far as these tests need it.
 fn events_table() -> lake::TableDefinition {
@@ -141,6 +141,27 @@ async fn another_version_of_an_object_adds_the_records_that_the_table_lacks() {
         expected.sort_unstable();
         assert_eq!(bench.numbers().await, expected);
     }
+}
+
+/// Of rejected records the quarantine has each once, as the table has of rows.
+#[tokio::test]
+async fn another_version_of_an_object_adds_the_rejections_that_the_quarantine_lacks() {
+    let bench = Bench::new(Some(events_table())).await;
+    let content = |rows, bad: &[&str]| format!("{}{}", bad.concat(), events(0..rows));
+    bench.deliver(&[bench.put("events", content(3, &["a\n", "a\n", "b\n"]))]).await;
+    assert_eq!(bench.rejections().len(), 3);
+    for (rows, bad, outcome) in [
+        (4, &["b\n", "a\n", "a\n"][..], "1 rows, 3 known"),
+        (5, &["a\n", "c\n", "b\n", "a\n", "a\n"], "1 rows, 4 known, 2 invalid_json"),
+    ] {
+        let object = bench.put("events", content(rows, bad));
+        assert_eq!(bench.deliver(slice::from_ref(&object)).await.objects, [outcome]);
+    }
+    let mut rejected: Vec<_> = bench.rejections().into_iter().map(|line| line.raw.unwrap()).collect();
+    rejected.sort_unstable();
+    assert_eq!(rejected, [b"a", b"a", b"a", b"b", b"c"]);
+    assert_eq!(bench.numbers().await, [0, 1, 2, 3, 4]);
+    assert_eq!(files(&bench.folder.path().join("errors")).len(), 2);
 }
 
 /// Records in another order, and one that is not the last is new.

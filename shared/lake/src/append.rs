@@ -13,6 +13,7 @@ use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, Schema};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
+use records::rejection::Reason;
 use uuid::Uuid;
 
 use crate::catalog::Lake;
@@ -65,6 +66,14 @@ struct Written {
     writer: TableWriter,
     files: Vec<DataFile>,
     counts: Vec<Count>,
+}
+
+/// What the table has of the objects that are to be read.
+#[derive(Debug, Default)]
+struct Known {
+    rows: KnownRows,
+    /// Other versions of an object.
+    versions: HashMap<Token, Vec<Token>>,
 }
 
 /// What was found in an object that was read to its end.
@@ -168,8 +177,13 @@ impl<'a> Invocation<'a> {
 
     /// Decides the objects that are in the table, and asks it for the rows of those that may be there in part: of another
     /// version of an object; of any object, once snapshots have expired.
-    async fn look(&mut self, table: &Table) -> Result<KnownRows> {
+    async fn look(&mut self, table: &Table) -> Result<Known> {
         let history = self.settle(table);
+        let rows = self.ask(table, &history).await?;
+        Ok(Known { rows, versions: history.versions })
+    }
+
+    async fn ask(&mut self, table: &Table, history: &History) -> Result<KnownRows> {
         let doubtful: Vec<usize> = self
             .pending()
             .filter(|at| !history.complete || history.seen.contains_key(&self.objects[*at].token))
@@ -286,7 +300,7 @@ impl<'a> Invocation<'a> {
     async fn reject_all(&mut self, sizes: &HashMap<usize, u64>) -> Result<Outcome> {
         let readings = self.to_read(sizes);
         let schema = Schema::builder().build()?;
-        let known = KnownRows::default();
+        let known = Known::default();
         match self.read_once(&schema, None, &known, readings, self.options.deadline).await? {
             Ok(counts) => self.committed(counts),
             Err((at, error)) => {
@@ -301,7 +315,7 @@ impl<'a> Invocation<'a> {
         &mut self,
         table: &Table,
         sizes: &HashMap<usize, u64>,
-        known: &KnownRows,
+        known: &Known,
     ) -> Result<Option<Written>> {
         loop {
             let left = self.options.deadline.saturating_duration_since(Instant::now());
@@ -333,20 +347,21 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// One pass over `readings`: rows that are not `known` to the writer, rejections to the quarantine. The inner error
-    /// is an object whose storage failed.
+    /// One pass over `readings`: what is not `known` goes on, rows to the writer, rejections to the quarantine. The inner
+    /// error is an object whose storage failed.
     async fn read_once(
         &mut self,
         schema: &Schema,
         mut writer: Option<&mut TableWriter>,
-        known: &KnownRows,
+        known: &Known,
         readings: Vec<Reading>,
         until: Instant,
     ) -> Result<std::result::Result<Vec<Count>, (usize, Error)>> {
         let file_io = &self.lake.file_io;
         let mut quarantine =
             Quarantine::new(file_io.clone(), &self.options.errors_uri, &self.options.table.to_string());
-        let mut lacking = known.filter();
+        let mut lacking = known.rows.filter();
+        let mut rejected_before: HashMap<(usize, Reason), u64> = HashMap::new();
         let mut counts: Vec<Count> = Vec::new();
         let mut undecided = readings.len();
         let decoder = RowDecoder::new(schema, &self.options.processing_time)?;
@@ -357,9 +372,19 @@ impl<'a> Invocation<'a> {
                     Some(writer) => writer.write(&lacking.of(batch?)?).await?,
                     None => return Err(Error::new(ErrorKind::Unexpected, "rows without a table: a defect")),
                 },
-                Step::Rejected(at, rejection) => quarantine.add(&self.objects[at], &rejection).await?,
-                Step::Finished { at, rows, rejected } => {
+                Step::Rejected(at, rejection) => {
+                    let object = &self.objects[at];
+                    let versions = known.versions.get(&object.token).map_or(&[][..], Vec::as_slice);
+                    if !quarantine.add(object, versions, &rejection).await? {
+                        *rejected_before.entry((at, rejection.refusal.reason)).or_default() += 1;
+                    }
+                }
+                Step::Finished { at, rows, mut rejected } => {
                     quarantine.close().await?;
+                    for (reason, count) in &mut rejected {
+                        *count -= rejected_before.get(&(at, *reason)).copied().unwrap_or(0);
+                    }
+                    rejected.retain(|_, count| *count > 0);
                     counts.push(Count { at, rows, known: 0, rejected });
                     undecided -= 1;
                 }

@@ -45,30 +45,36 @@ impl NameBounds {
         let manifests =
             list.entries().iter().filter(|manifest| manifest.content == ManifestContentType::Data);
         let known = std::mem::take(&mut *self.manifests.lock().unwrap_or_else(PoisonError::into_inner));
-        let manifests: HashMap<String, Arc<[Bounds]>> = stream::iter(manifests)
+        let reads: Vec<_> = manifests
             .map(|manifest| {
                 let known = known.get(&manifest.manifest_path).cloned();
-                async move {
-                    let bounds = match known {
-                        Some(bounds) => bounds,
-                        None => read(manifest, table.file_io(), name_id).await?,
-                    };
-                    Ok::<_, iceberg::Error>((manifest.manifest_path.clone(), bounds))
-                }
+                bounds_of(manifest.clone(), known, table.file_io().clone(), name_id)
             })
-            .buffer_unordered(PARALLEL_REQUESTS)
-            .try_collect()
-            .await?;
+            .collect();
+        let manifests: HashMap<String, Arc<[Bounds]>> =
+            stream::iter(reads).buffer_unordered(PARALLEL_REQUESTS).try_collect().await?;
         uris.retain(|uri| manifests.values().flat_map(|files| files.iter()).any(|file| file.admits(uri)));
         *self.manifests.lock().unwrap_or_else(PoisonError::into_inner) = manifests;
         Ok(uris)
     }
 }
 
-async fn read(manifest: &ManifestFile, file_io: &FileIO, name_id: i32) -> Result<Arc<[Bounds]>> {
-    let manifest = manifest.load_manifest(file_io).await?;
-    let live = manifest.entries().iter().filter(|entry| entry.is_alive());
-    Ok(live.filter_map(|entry| Bounds::of(entry.data_file(), name_id)).collect())
+/// The bounds of the data files of `manifest`, by its path: those that are `known`, or else what it says.
+async fn bounds_of(
+    manifest: ManifestFile,
+    known: Option<Arc<[Bounds]>>,
+    file_io: FileIO,
+    name_id: i32,
+) -> Result<(String, Arc<[Bounds]>)> {
+    let bounds = match known {
+        Some(bounds) => bounds,
+        None => {
+            let content = manifest.load_manifest(&file_io).await?;
+            let live = content.entries().iter().filter(|entry| entry.is_alive());
+            live.filter_map(|entry| Bounds::of(entry.data_file(), name_id)).collect()
+        }
+    };
+    Ok((manifest.manifest_path, bounds))
 }
 
 impl Bounds {

@@ -4,7 +4,11 @@
 //! object a line: `errorCode`, `errorMessage` and `rawData` (base64) as Firehose writes its own failed records (Amazon Data
 //! Firehose Developer Guide, "Handle failure in data transformation"), and `object`, `offset` (bytes into the
 //! decompressed object) and `row` (from 1). A rejection of the object's remainder names a copy of the object
-//! instead of `rawData`. The file's name and content depend on the object alone: a retry overwrites it with the same.
+//! instead of `rawData`. The file's name and content depend on the object and on the versions of it that the table has: a
+//! retry overwrites it with the same.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,11 +16,13 @@ use bytes::Bytes;
 use iceberg::Result;
 use iceberg::io::{FileIO, FileWrite};
 use records::rejection::Refusal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::failpoint::failpoint;
 use crate::job::SourceObject;
+use crate::token::Token;
 
 const BUFFER_BYTES: usize = 1024 * 1024;
 const COPY_BYTES: u64 = 4 * 1024 * 1024;
@@ -51,6 +57,14 @@ struct Line<'a> {
     raw_object: Option<&'a str>,
 }
 
+/// What of a [`Line`] is read again.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawData<'a> {
+    #[serde(borrow)]
+    raw_data: Option<Cow<'a, str>>,
+}
+
 /// Writes the quarantine of one table.
 pub(crate) struct Quarantine {
     file_io: FileIO,
@@ -63,7 +77,10 @@ struct OpenFile {
     object: SourceObject,
     file: Box<dyn FileWrite>,
     buffer: Vec<u8>,
+    is_empty: bool,
     has_copy: bool,
+    /// Records that other versions of the object brought: how many of each are still to be met.
+    known: HashMap<u128, u64>,
 }
 
 impl Quarantine {
@@ -72,17 +89,36 @@ impl Quarantine {
         Self { file_io, errors_uri, table: table.to_owned(), open: None }
     }
 
-    /// Adds a rejection of `object`. The rejections of an object come one after the other, then [`Quarantine::close`].
-    pub(crate) async fn add(&mut self, object: &SourceObject, rejection: &Rejection) -> Result<()> {
-        let copy = self.uri("objects", object, "");
-        let path = self.uri("quarantine", object, ".jsonl");
+    /// Adds a rejection of `object`, unless one of its other `versions` brought the record here before. Says whether it
+    /// was added. The rejections of an object come one after the other, then [`Quarantine::close`].
+    pub(crate) async fn add(
+        &mut self,
+        object: &SourceObject,
+        versions: &[Token],
+        rejection: &Rejection,
+    ) -> Result<bool> {
+        let copy = self.uri("objects", object, object.token, "");
+        let path = self.uri("quarantine", object, object.token, ".jsonl");
+        let others = versions.iter().map(|other| self.uri("quarantine", object, *other, ".jsonl")).collect();
         let open = match &mut self.open {
             Some(open) => open,
-            empty => {
-                let file = self.file_io.new_output(path)?.writer().await?;
-                empty.insert(OpenFile { object: object.clone(), file, buffer: Vec::new(), has_copy: false })
-            }
+            empty => empty.insert(OpenFile {
+                object: object.clone(),
+                file: self.file_io.new_output(path)?.writer().await?,
+                buffer: Vec::new(),
+                is_empty: true,
+                has_copy: false,
+                known: records_of(&self.file_io, others).await?,
+            }),
         };
+        let raw_data = rejection.bytes.as_ref().map(|bytes| STANDARD.encode(bytes));
+        if let Some(known) = raw_data.as_ref().and_then(|data| open.known.get_mut(&digest_of(data)))
+            && *known > 0
+        {
+            *known -= 1;
+            return Ok(false);
+        }
+        open.is_empty = false;
         if rejection.bytes.is_none() && !open.has_copy {
             copy_object(&self.file_io, &object.uri, &copy).await?;
             open.has_copy = true;
@@ -94,7 +130,7 @@ impl Quarantine {
             object: &object.uri,
             offset: rejection.offset,
             row: rejection.row,
-            raw_data: rejection.bytes.as_ref().map(|bytes| STANDARD.encode(bytes)),
+            raw_data,
             raw_object: rejection.bytes.is_none().then_some(copy.as_str()),
         };
         serde_json::to_writer(&mut open.buffer, &line).map_err(|error| {
@@ -105,12 +141,12 @@ impl Quarantine {
         if open.buffer.len() >= BUFFER_BYTES {
             open.file.write(Bytes::from(std::mem::take(&mut open.buffer))).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Ends the file of the current object, if anything of it was rejected.
     pub(crate) async fn close(&mut self) -> Result<()> {
-        if let Some(mut open) = self.open.take() {
+        if let Some(mut open) = self.open.take().filter(|open| !open.is_empty) {
             tracing::debug!(object = open.object.uri, "quarantine written");
             if !open.buffer.is_empty() {
                 open.file.write(Bytes::from(open.buffer)).await?;
@@ -121,11 +157,43 @@ impl Quarantine {
         Ok(())
     }
 
-    fn uri(&self, folder: &str, object: &SourceObject, suffix: &str) -> String {
-        let version = object.token.version_text();
+    fn uri(&self, folder: &str, object: &SourceObject, version: Token, suffix: &str) -> String {
+        let version = version.version_text();
         let (bucket, key) = (safe_path(&object.bucket), safe_path(&object.key));
         format!("{}/{folder}/{}/{bucket}/{key}.{version}{suffix}", self.errors_uri, self.table)
     }
+}
+
+/// How often each record is in the quarantine files at `uris`, of versions of one object, by digest of its base64.
+async fn records_of(file_io: &FileIO, uris: Vec<String>) -> Result<HashMap<u128, u64>> {
+    let mut records = HashMap::new();
+    for uri in uris {
+        let file = file_io.new_input(uri)?;
+        if !file.exists().await? {
+            continue;
+        }
+        let mut of_version: HashMap<u128, u64> = HashMap::new();
+        let (size_bytes, reader) = (file.metadata().await?.size, file.reader().await?);
+        let (mut start, mut text) = (0, Vec::new());
+        while start < size_bytes {
+            let end = size_bytes.min(start + COPY_BYTES);
+            text.extend_from_slice(&reader.read(start..end).await?);
+            start = end;
+            let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            for line in text[..whole_lines].split(|byte| *byte == b'\n') {
+                if let Ok(RawData { raw_data: Some(data) }) = serde_json::from_slice(line) {
+                    *of_version.entry(digest_of(&data)).or_default() += 1;
+                }
+            }
+            text.drain(..whole_lines);
+        }
+        // A version has the records of the one before it, and more.
+        for (record, count) in of_version {
+            let known = records.entry(record).or_insert(0);
+            *known = count.max(*known);
+        }
+    }
+    Ok(records)
 }
 
 /// Whether `uri` is a file that the quarantine wrote: to read it as raw input would never end.
@@ -152,6 +220,12 @@ fn safe_path(key: &str) -> String {
         path if path.len() > MAX_PATH_BYTES => digest(key),
         path => path,
     }
+}
+
+fn digest_of(data: &str) -> u128 {
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&Sha256::digest(data)[..16]);
+    u128::from_be_bytes(digest)
 }
 
 fn digest(name: &str) -> String {

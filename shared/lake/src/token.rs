@@ -63,7 +63,7 @@ const FIRST_SEQUENCE_NUMBER: i64 = 1;
 pub(crate) enum Seen {
     /// The snapshot of this id holds this version of the object.
     This(i64),
-    /// The table holds another version of the object.
+    /// The table holds other versions of the object: [`History::versions`].
     Other,
 }
 
@@ -72,6 +72,8 @@ pub(crate) enum Seen {
 pub(crate) struct History {
     /// The tokens that it knows something of.
     pub(crate) seen: HashMap<Token, Seen>,
+    /// Other versions of the object of a token.
+    pub(crate) versions: HashMap<Token, Vec<Token>>,
     /// Whether the ancestry was followed to its end. If not, snapshots may have expired that held any object.
     pub(crate) complete: bool,
 }
@@ -85,11 +87,12 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
         wanted.entry(token.key).or_default().push(*token);
     }
     let mut seen = HashMap::new();
+    let mut versions: HashMap<Token, Vec<Token>> = HashMap::new();
     let mut next = metadata.current_snapshot_id();
     let mut oldest = FIRST_SEQUENCE_NUMBER;
     while next != since {
         let Some(snapshot) = next.and_then(|id| metadata.snapshot_by_id(id)) else {
-            return History { seen, complete: false };
+            return History { seen, versions, complete: false };
         };
         let listed = snapshot.summary().additional_properties.get(SUMMARY_KEY).map_or("", String::as_str);
         for token in listed.split_ascii_whitespace().filter_map(Token::parse) {
@@ -98,6 +101,7 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
                     seen.insert(*wanted, Seen::This(snapshot.snapshot_id()));
                 } else {
                     seen.entry(*wanted).or_insert(Seen::Other);
+                    versions.entry(*wanted).or_default().push(token);
                 }
             }
         }
@@ -105,7 +109,7 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
         next = snapshot.parent_snapshot_id();
     }
     // Some engines expire a snapshot and leave its child without a parent, as if it were the table's first.
-    History { seen, complete: since.is_some() || oldest == FIRST_SEQUENCE_NUMBER }
+    History { seen, versions, complete: since.is_some() || oldest == FIRST_SEQUENCE_NUMBER }
 }
 
 /// The value of [`SUMMARY_KEY`] for `tokens`.
