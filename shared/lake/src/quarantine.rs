@@ -128,10 +128,12 @@ impl Quarantine {
     }
 }
 
-/// Whether `uri` is a file that the quarantine wrote: to read it as raw input would never end.
+/// Whether `uri` is a file that the quarantine wrote, or keeps when its rows were put back: to read it as raw input would
+/// never end.
 pub(crate) fn is_quarantined(uri: &str, errors_uri: &str) -> bool {
-    uri.strip_prefix(errors_uri.trim_end_matches('/'))
-        .is_some_and(|rest| rest.starts_with("/quarantine/") || rest.starts_with("/objects/"))
+    uri.strip_prefix(errors_uri.trim_end_matches('/')).is_some_and(|rest| {
+        ["/quarantine/", "/objects/", "/redriven/"].iter().any(|own| rest.starts_with(own))
+    })
 }
 
 /// `key` with the segments escaped that a file system would not take as names. Digests stand for what is too long.
@@ -188,6 +190,7 @@ mod tests {
     fn our_own_output_is_known() {
         assert!(is_quarantined("s3://b/errors/quarantine/t/x.jsonl", "s3://b/errors/"));
         assert!(is_quarantined("s3://b/errors/objects/t/x", "s3://b/errors"));
+        assert!(is_quarantined("s3://b/errors/redriven/t/raw/processing-failed/x.jsonl", "s3://b/errors"));
         assert!(!is_quarantined("s3://b/errors/processing-failed/x", "s3://b/errors"));
         assert!(!is_quarantined("s3://b/raw/quarantine/x", "s3://b/errors"));
     }
