@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 
@@ -24,6 +25,13 @@ impl WholeFile {
         let part = path.with_extension(format!("{}.part", std::process::id()));
         let file = BufWriter::new(File::create(&part).with_context(failed)?);
         Ok(Self { path: path.to_owned(), part, file })
+    }
+
+    /// Puts the file in its place, as one that was changed at `modified`.
+    pub(crate) fn finish_dated(mut self, modified: SystemTime) -> anyhow::Result<()> {
+        let dated = self.file.flush().and_then(|()| self.file.get_ref().set_modified(modified));
+        dated.with_context(|| cannot_write(&self.path))?;
+        self.finish()
     }
 
     /// Puts the file in its place.

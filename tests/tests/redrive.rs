@@ -151,8 +151,12 @@ async fn rows_come_in_once_the_table_has_the_column() {
 
     add_column(&bench, "extra", PrimitiveType::String).await;
     let lines_before = lines_of(&bench, "quarantine");
+    let age_of = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let file = files(&bench.path("errors", "quarantine/test.events/raw/a b"))[0].clone();
+    let written = age_of(&file);
     let summary = redrive(&bench);
     assert_eq!(counts(&summary), [2, 4, 3, 1, 1]);
+    assert_eq!(age_of(&file), written, "its age tells whether its object was committed since");
     assert_eq!(summary["rows_quarantined_by_reason"], json!({"type_mismatch": 1}));
     assert_eq!((&summary["quarantine_files"], &summary["objects_already_committed"]), (&json!(2), &json!(0)));
     let rows = bench.rows().await;
@@ -365,6 +369,24 @@ async fn two_redrives_at_once_put_every_row_back_once() {
     }
 }
 
+#[tokio::test]
+async fn a_redrive_that_cannot_append_leaves_the_quarantine_alone() {
+    let bench = Bench::new(Some(plain_table())).await;
+    deliver(&bench, "a", "{\"n\":0}\n{\"n\":1,\"extra\":1}\n").await;
+    add_column(&bench, "extra", PrimitiveType::Int).await;
+    let (data, away) = (bench.path("warehouse", "test/events/data"), bench.path("warehouse", "away"));
+    fs::rename(&data, &away).unwrap();
+    fs::write(&data, "where the folder of data files was").unwrap();
+    let before = content_of(&bench, "errors");
+    let said = complaint(&bench, &[]);
+    assert!(said.contains("cannot append to the table test.events"), "{said}");
+    assert_eq!(content_of(&bench, "errors"), before);
+    fs::remove_file(&data).unwrap();
+    fs::rename(away, data).unwrap();
+    assert_eq!(counts(&redrive(&bench)), [1, 1, 1, 0, 0]);
+    assert_eq!(bench.numbers().await, [0, 1]);
+}
+
 /// As long as an object may come again itself, its rows must not come by another way.
 #[tokio::test]
 async fn rows_of_an_object_that_is_not_in_the_table_stay() {
@@ -555,6 +577,7 @@ async fn the_table_for_what_firehose_could_not_process_must_be_plain() {
     let summary = finish(start(&bench, &["--table", "test.events"]));
     assert_eq!((&summary["error_objects"], &summary["rows"]), (&json!(1), &json!(1)));
     assert_eq!(bench.numbers().await, [0, 1]);
+    assert_eq!(complaint(&bench, &["--table", "test.event"]), unknown);
     // Done is done, for whichever table.
     for arguments in [&[][..], &["--table", "web.clicks.raw"]] {
         let again = finish(start(&bench, arguments));

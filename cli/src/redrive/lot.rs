@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, Write as _};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use iceberg::spec::Schema;
@@ -56,11 +57,7 @@ impl Lot {
         history: &History,
         max_record_bytes: usize,
     ) -> anyhow::Result<Self> {
-        let written = fs::metadata(&file.path).and_then(|metadata| metadata.modified());
-        let written = match written {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::nothing(file)),
-            written => written.with_context(|| file.cannot_read())?,
-        };
+        let Some(written) = written(&file)? else { return Ok(Self::nothing(file)) };
         let place = file.place.strip_suffix(".jsonl").unwrap_or(&file.place);
         let folder = folders.root.join(RAW_BUCKET);
         let mut object = WholeFile::create(&folder.join(format!("{REDRIVEN_PREFIX}{place}.jsonl")))?;
@@ -117,10 +114,8 @@ impl Lot {
     /// A file cannot be read or written, or is another than it was; running the command again does the rest.
     pub(super) fn settle(&self, folders: &Folders) -> anyhow::Result<()> {
         let file = &self.file;
-        if !file.path.exists() {
-            // Another redrive was faster.
-            return Ok(());
-        }
+        // Another redrive may have been faster.
+        let Some(written) = written(file)? else { return Ok(()) };
         let path = folders.root.join("errors/redriven").join(&file.place);
         let (mut redriven, mut quarantine) = (WholeFile::create(&path)?, WholeFile::create(&file.path)?);
         // Lines of an earlier time: the file may have come again after a rollback, or had lines that stayed.
@@ -159,7 +154,7 @@ impl Lot {
         }
         redriven.finish()?;
         if left > 0 {
-            return quarantine.finish();
+            return quarantine.finish_dated(written);
         }
         match fs::remove_file(&file.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -170,13 +165,21 @@ impl Lot {
     }
 }
 
+/// When `file` was written; None if it is gone.
+fn written(file: &QuarantineFile) -> anyhow::Result<Option<SystemTime>> {
+    match fs::metadata(&file.path).and_then(|metadata| metadata.modified()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        written => written.map(Some).with_context(|| file.cannot_read()),
+    }
+}
+
 /// Whether `file` counts, which is about the object at `uri`; if not, why.
 fn counts(
     folders: &Folders,
     history: &History,
     file: &QuarantineFile,
     uri: &str,
-    written: std::time::SystemTime,
+    written: SystemTime,
 ) -> Result<(), String> {
     let place = uri.strip_prefix("file://").and_then(|path| folders.place(path.as_ref()));
     let Some((bucket, key)) = place.as_deref().and_then(|place| place.split_once('/')) else {

@@ -68,10 +68,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let token = Token::new(object.bucket, &object.key, &object.etag);
         targets.values().any(|target| target.history.has(&token))
     });
-    let target_of_failed = match failed.is_empty() {
-        true => None,
-        false => Some(target_of_failed(&targets, arguments.table.as_deref(), failed.len())?),
-    };
+    let target_of_failed = target_of_failed(&targets, arguments.table.as_deref(), failed.len())?;
 
     let mut summary = Summary::new(quarantine.len(), known.len());
     for (table, files) in quarantine::by_table(quarantine) {
@@ -178,23 +175,24 @@ async fn targets(folders: &Folders) -> anyhow::Result<BTreeMap<String, Target>> 
     Ok(targets)
 }
 
-/// The table that takes what Firehose could not process: nothing in its objects tells.
+/// The table that takes what Firehose could not process, in so many objects: nothing in them tells.
 fn target_of_failed<'a>(
     targets: &'a BTreeMap<String, Target>,
     named: Option<&str>,
     objects: usize,
-) -> anyhow::Result<&'a Target> {
+) -> anyhow::Result<Option<&'a Target>> {
     let names = targets.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    match (named, targets.len()) {
-        (_, 0) => bail!(
+    match named {
+        Some(name) => match targets.get(name) {
+            Some(target) => Ok(Some(target)),
+            None => bail!("--table {name}: there is no such table; there are: {names}"),
+        },
+        None if objects == 0 || targets.len() == 1 => Ok(targets.values().next()),
+        None if targets.is_empty() => bail!(
             "errors/processing-failed has {objects} objects, but there is no table for their records; \
              create one first, for instance with a replay"
         ),
-        (Some(name), _) => targets
-            .get(name)
-            .with_context(|| format!("--table {name}: there is no such table; there are: {names}")),
-        (None, 1) => targets.values().next().context("there is no table"),
-        (None, _) => bail!(
+        None => bail!(
             "errors/processing-failed has {objects} objects, and nothing tells which table their records are for; \
              choose one with --table: {names}"
         ),
