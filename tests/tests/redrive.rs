@@ -178,7 +178,6 @@ async fn rows_come_in_once_the_table_has_the_column() {
     assert_eq!(content_of(&bench, "errors"), done);
     assert_eq!(bench.rows().await.len(), 5);
 
-    // What the new object's row lacked comes in by a later run.
     let page = frazil().args(["redrive", "--warehouse"]).arg(bench.folder.path()).output().unwrap();
     let page = String::from_utf8(page.stdout).unwrap();
     assert!(page.contains("left") && page.contains("still refuses it: type_mismatch"), "{page}");

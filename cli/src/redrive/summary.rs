@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::quarantine::QuarantineFile;
 use crate::replay::summary::{grouped, line};
 
-/// Lines of what stays that the page shows.
-const SHOWN_LEFT: usize = 20;
+/// Reasons to stay that the page shows.
+const SHOWN_REASONS: usize = 20;
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Summary {
@@ -106,12 +106,16 @@ impl Summary {
         line("of Firehose", self.error_objects, "objects in errors/processing-failed");
         line("rows", self.rows, &already);
         line("quarantined", self.rows_quarantined, &again);
-        line("left", self.records_left, "");
-        for Left { file, records, why } in self.left.iter().take(SHOWN_LEFT) {
-            println!("    {} in {file}: {why}", grouped(*records));
+        line("left", self.records_left, if self.left.is_empty() { "" } else { "--json names the files" });
+        let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
+        for Left { records, why, .. } in &self.left {
+            *by_reason.entry(why).or_default() += records;
         }
-        if let Some(more) = self.left.len().checked_sub(SHOWN_LEFT).filter(|more| *more > 0) {
-            println!("    and {} more; --json lists all", grouped(more as u64));
+        for (why, records) in by_reason.iter().take(SHOWN_REASONS) {
+            line("", *records, why);
+        }
+        if let Some(more) = by_reason.len().checked_sub(SHOWN_REASONS).filter(|more| *more > 0) {
+            println!("  and {} more reasons", grouped(more as u64));
         }
         self.complain()
     }

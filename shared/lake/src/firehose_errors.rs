@@ -3,9 +3,9 @@
 //! In: an object under Firehose's error prefix, told by its key, and its lines. Out: the record of each line, enriched.
 //! These are the records that transform refused, that did not fit its response, or whose whole invocation failed (Amazon
 //! Data Firehose Developer Guide, "Handle failure in data transformation"). A line has the record in base64 (`rawData`) and
-//! the time of its arrival. It has neither `recordId` nor a position in a stream, whatever the source, so that
-//! [`Origin::ProcessingFailed`] stands for the identity that transform would have seen. Refused: lines without these two
-//! members, wrong base64, and what transform refuses.
+//! the time of its arrival. By the documentation, and in what of it is published, it has neither `recordId` nor a position
+//! in a stream, so that [`Origin::ProcessingFailed`] stands for the identity that transform would have seen. Refused: lines
+//! without these two members, wrong base64, and what transform refuses.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ const ERROR_OUTPUT_TYPE: &str = "processing-failed";
 
 /// Whether an object of this key holds lines of failed records.
 ///
-/// The word begins a part of the key or a value in it, as in all of Firehose's documented prefixes: `processing-failed/...` (the
+/// The word begins a part of the key or a value in it, as in all examples of Firehose's documentation: `processing-failed/...` (the
 /// default), `result=processing-failed/...`, `.../processing-failed<stream>-1-...` (a prefix that does not end in a slash).
 fn holds_failed_records(key: &str) -> bool {
     let value = |part| str::rsplit_once(part, '=').map_or(part, |(_, value)| value);
