@@ -1,6 +1,9 @@
 //! `frazil`: the whole path from events to an Iceberg table, on one machine.
 
+mod redrive;
 mod replay;
+mod warehouse;
+mod whole_file;
 
 use std::process::ExitCode;
 
@@ -17,6 +20,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Redrive(redrive::Arguments),
     Replay(replay::Arguments),
 }
 
@@ -28,6 +32,7 @@ async fn main() -> ExitCode {
     let environment = quiet.into_iter().chain(std::env::vars()).collect::<Environment>();
     let outcome = match lambda::log::init(&environment) {
         Ok(()) => match arguments.command {
+            Command::Redrive(arguments) => redrive::run(arguments).await,
             Command::Replay(arguments) => replay::run(arguments).await,
         },
         Err(error) => Err(error.into()),

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
+mod command;
 mod table;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -24,6 +25,7 @@ use lake::{Limits, Outcome, Status, TableDefinition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub use crate::command::frazil;
 pub use crate::table::{definition, numbers, plain_table, scan};
 
 /// The table of a [`Bench`].

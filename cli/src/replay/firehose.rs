@@ -5,7 +5,7 @@
 //! function of the input alone. Records are handed to transform in events of about 1 MiB (the buffer hint of
 //! template.yaml), and delivered in objects of about 5 MiB (Firehose's default).
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,9 @@ use transform::config::Config;
 use transform::handler::{self, Outcome};
 use uuid::Uuid;
 
-use super::RAW_BUCKET;
 use super::input::Input;
+use crate::warehouse::RAW_BUCKET;
+use crate::whole_file::write_whole;
 
 const STREAM: &str = "frazil";
 const STREAM_ARN: &str = "arn:aws:firehose:us-east-1:000000000000:deliverystream/frazil";
@@ -45,11 +46,12 @@ const EVENT_INTERVAL_MILLIS: i64 = 1_000;
 
 /// An object that was delivered.
 #[derive(Clone, Debug)]
-pub(super) struct DeliveredObject {
-    pub(super) key: String,
-    pub(super) size_bytes: u64,
-    pub(super) etag: String,
-    pub(super) delivered_millis: i64,
+pub(crate) struct DeliveredObject {
+    pub(crate) bucket: &'static str,
+    pub(crate) key: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) etag: String,
+    pub(crate) delivered_millis: i64,
 }
 
 /// What went through transform.
@@ -204,7 +206,10 @@ impl<'a> Firehose<'a> {
         if !outcome.failures.is_empty() {
             let event = Event::parse(event_json)?;
             for failure in &outcome.failures {
-                let data = event.records.get(failure.index).and_then(|record| record.data_base64());
+                let record = event.records.get(failure.index);
+                let data = record.and_then(|record| record.data_base64());
+                let arrival =
+                    record.and_then(|record| record.arrival_micros()).map_or(arrival, |micros| micros / 1000);
                 let message = format!("{}: {}", failure.refusal.reason.code(), failure.refusal.message);
                 self.fail(arrival, "Lambda.ProcessingFailedStatus", &message, data.unwrap_or_default())?;
             }
@@ -238,15 +243,14 @@ impl<'a> Firehose<'a> {
         }
         let key = format!("{}.gz", self.object_name("object", self.objects));
         // Of the content before compression: another version of the encoder makes no other object of it.
-        let etag: String =
-            Sha256::digest(&self.object)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let etag = etag(Sha256::new_with_prefix(&self.object));
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&self.object)?;
         let compressed = encoder.finish()?;
         write_whole(&self.root.join(RAW_BUCKET).join(&key), &compressed)?;
         let size_bytes = compressed.len() as u64;
         let delivered_millis = self.event_arrival();
-        self.delivered.push(DeliveredObject { key, size_bytes, etag, delivered_millis });
+        self.delivered.push(DeliveredObject { bucket: RAW_BUCKET, key, size_bytes, etag, delivered_millis });
         self.objects += 1;
         self.object.clear();
         if self.delivered.len() >= BATCH_OBJECTS { self.announce() } else { Ok(()) }
@@ -326,13 +330,7 @@ fn arrival_before(folder: &Path, uuid: Uuid) -> anyhow::Result<Option<i64>> {
     Ok(None)
 }
 
-/// Writes a file that is there whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let failed = || format!("cannot write {}", path.display());
-    let folder = path.parent().with_context(failed)?;
-    fs::create_dir_all(folder).with_context(failed)?;
-    let part = path.with_extension(format!("{}.part", std::process::id()));
-    let mut file = File::create(&part).with_context(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).with_context(failed)?;
-    fs::rename(&part, path).with_context(failed)
+/// An object's ETag, by a digest of its content.
+pub(crate) fn etag(content: Sha256) -> String {
+    content.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,6 +1,6 @@
 //! What stands in for S3's notifications and SQS: delivered objects -> invocations of append.
 //!
-//! In: objects that were delivered. Out: their outcome, in the summary. Each object is one message that holds an S3
+//! In: objects that were delivered. Out: what append made of them. Each object is one message that holds an S3
 //! event; messages that append hands back are delivered again, as often as the queue of template.yaml would.
 
 use std::collections::HashSet;
@@ -9,32 +9,30 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::bail;
 use append::handler::{Answer, Appender};
 use chrono::{DateTime, SecondsFormat};
-use lake::Status;
+use lake::{Outcome, Status};
 use serde_json::{Value, json};
 
-use super::RAW_BUCKET;
 use super::firehose::DeliveredObject;
-use super::summary::Summary;
 
 /// `maxReceiveCount` of the queue.
 const MAX_RECEIVES: u32 = 5;
 /// Lambda's longest time-out.
 const TIMEOUT: Duration = Duration::from_secs(900);
 
-pub(super) struct Queue<'a> {
+pub(crate) struct Queue<'a> {
     appender: &'a Appender,
 }
 
 impl<'a> Queue<'a> {
-    pub(super) fn new(appender: &'a Appender) -> Self {
+    pub(crate) fn new(appender: &'a Appender) -> Self {
         Self { appender }
     }
 
-    /// Delivers `objects` until append has taken all of them.
-    pub(super) async fn deliver(
+    /// Delivers `objects` until append has taken all of them, and passes on what it says each time.
+    pub(crate) async fn deliver(
         &mut self,
         objects: &[DeliveredObject],
-        summary: &mut Summary,
+        mut on_outcome: impl FnMut(&Outcome),
     ) -> anyhow::Result<()> {
         let mut waiting: Vec<&DeliveredObject> = objects.iter().collect();
         for receive in 1..=MAX_RECEIVES {
@@ -50,7 +48,7 @@ impl<'a> Queue<'a> {
                 Err(_) => continue,
             };
             if let Some(outcome) = &handled.outcome {
-                summary.add_appended(outcome);
+                on_outcome(outcome);
             }
             let Answer::Batch(failures) = handled.answer else {
                 bail!("append took an SQS event for another")
@@ -80,10 +78,10 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// An SQS message around an S3 event (Amazon S3 User Guide, "Event message structure"). Keys of this replay need no
-/// URL encoding.
+/// An SQS message around an S3 event (Amazon S3 User Guide, "Event message structure").
 fn message(object: &DeliveredObject) -> Value {
     let time = DateTime::from_timestamp_millis(object.delivered_millis).unwrap_or_default();
+    let bucket = object.bucket;
     let event = json!({"Records": [{
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -92,9 +90,19 @@ fn message(object: &DeliveredObject) -> Value {
         "eventName": "ObjectCreated:Put",
         "s3": {
             "s3SchemaVersion": "1.0",
-            "bucket": {"name": RAW_BUCKET, "arn": format!("arn:aws:s3:::{RAW_BUCKET}")},
-            "object": {"key": object.key, "size": object.size_bytes, "eTag": object.etag},
+            "bucket": {"name": bucket, "arn": format!("arn:aws:s3:::{bucket}")},
+            "object": {"key": url_encoded(&object.key), "size": object.size_bytes, "eTag": object.etag},
         },
     }]});
     json!({"messageId": object.key, "body": event.to_string(), "eventSource": "aws:sqs"})
+}
+
+/// As S3 writes keys in its events.
+fn url_encoded(key: &str) -> String {
+    let encoded = key.bytes().map(|byte| match byte {
+        b' ' => "+".to_owned(),
+        _ if byte.is_ascii_alphanumeric() || b"-._*/".contains(&byte) => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }

@@ -156,12 +156,12 @@ impl Summary {
 }
 
 #[expect(clippy::print_stdout, reason = "this is the command's output")]
-fn line(name: &str, count: u64, remark: &str) {
+pub(crate) fn line(name: &str, count: u64, remark: &str) {
     println!("{}", format!("  {name:<12}{:>12}  {remark}", grouped(count)).trim_end());
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -2,7 +2,7 @@
 //!
 //! In: URIs of objects with their tokens. Out: an [`Outcome`]: what became of each object, and the snapshot. The data
 //! goes one way: object -> bytes -> record frames -> rows and rejections -> batches -> data files and quarantine ->
-//! snapshot. No event types of AWS are known here.
+//! snapshot. No event types of AWS are known here, only the lines of Firehose's error objects.
 
 mod append;
 mod catalog;
@@ -10,6 +10,7 @@ mod commit;
 mod decode;
 mod definition;
 mod failpoint;
+mod firehose_errors;
 mod infer;
 mod job;
 mod known;
@@ -26,6 +27,7 @@ pub use catalog::{CATALOG_NAME, Lake};
 pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
 pub use definition::TableDefinition;
 pub use failpoint::failpoint;
+pub use firehose_errors::REDRIVEN_PREFIX;
 pub use infer::Inference;
 pub use job::{AppendOptions, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
 pub use source::content;

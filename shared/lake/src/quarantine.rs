@@ -99,7 +99,10 @@ impl Quarantine {
     ) -> Result<bool> {
         let copy = self.uri("objects", object, object.token, "");
         let path = self.uri("quarantine", object, object.token, ".jsonl");
-        let others = versions.iter().map(|other| self.uri("quarantine", object, *other, ".jsonl")).collect();
+        let others = versions
+            .iter()
+            .flat_map(|other| ["quarantine", "redriven"].map(|kind| self.uri(kind, object, *other, ".jsonl")))
+            .collect();
         let open = match &mut self.open {
             Some(open) => open,
             empty => empty.insert(OpenFile {
@@ -164,15 +167,14 @@ impl Quarantine {
     }
 }
 
-/// How often each record is in the quarantine files at `uris`, of versions of one object, by digest of its base64.
+/// How often each record is in the files at `uris`, of versions of one object, by digest of its base64.
 async fn records_of(file_io: &FileIO, uris: Vec<String>) -> Result<HashMap<u128, u64>> {
-    let mut records = HashMap::new();
+    let mut records: HashMap<u128, u64> = HashMap::new();
     for uri in uris {
         let file = file_io.new_input(uri)?;
         if !file.exists().await? {
             continue;
         }
-        let mut of_version: HashMap<u128, u64> = HashMap::new();
         let (size_bytes, reader) = (file.metadata().await?.size, file.reader().await?);
         let (mut start, mut text) = (0, Vec::new());
         while start < size_bytes {
@@ -182,24 +184,21 @@ async fn records_of(file_io: &FileIO, uris: Vec<String>) -> Result<HashMap<u128,
             let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             for line in text[..whole_lines].split(|byte| *byte == b'\n') {
                 if let Ok(RawData { raw_data: Some(data) }) = serde_json::from_slice(line) {
-                    *of_version.entry(digest_of(&data)).or_default() += 1;
+                    *records.entry(digest_of(&data)).or_default() += 1;
                 }
             }
             text.drain(..whole_lines);
-        }
-        // A version has the records of the one before it, and more.
-        for (record, count) in of_version {
-            let known = records.entry(record).or_insert(0);
-            *known = count.max(*known);
         }
     }
     Ok(records)
 }
 
-/// Whether `uri` is a file that the quarantine wrote: to read it as raw input would never end.
+/// Whether `uri` is a file that the quarantine wrote, or keeps when its rows were put back: to read it as raw input would
+/// never end.
 pub(crate) fn is_quarantined(uri: &str, errors_uri: &str) -> bool {
-    uri.strip_prefix(errors_uri.trim_end_matches('/'))
-        .is_some_and(|rest| rest.starts_with("/quarantine/") || rest.starts_with("/objects/"))
+    uri.strip_prefix(errors_uri.trim_end_matches('/')).is_some_and(|rest| {
+        ["/quarantine/", "/objects/", "/redriven/"].iter().any(|own| rest.starts_with(own))
+    })
 }
 
 /// `key` with the segments escaped that a file system would not take as names. Digests stand for what is too long.
@@ -262,6 +261,7 @@ mod tests {
     fn our_own_output_is_known() {
         assert!(is_quarantined("s3://b/errors/quarantine/t/x.jsonl", "s3://b/errors/"));
         assert!(is_quarantined("s3://b/errors/objects/t/x", "s3://b/errors"));
+        assert!(is_quarantined("s3://b/errors/redriven/t/raw/processing-failed/x.jsonl", "s3://b/errors"));
         assert!(!is_quarantined("s3://b/errors/processing-failed/x", "s3://b/errors"));
         assert!(!is_quarantined("s3://b/raw/quarantine/x", "s3://b/errors"));
     }

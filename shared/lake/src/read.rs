@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::decode::RowDecoder;
 use crate::failpoint::failpoint;
+use crate::firehose_errors::ErrorLines;
 use crate::infer::Inference;
 use crate::job::{Limits, Rejected, SourceObject};
 use crate::quarantine::Rejection;
@@ -116,7 +117,7 @@ impl Reader {
         let content = Content::open(&self.file_io, reading, self.limits)
             .and_then(|content| failpoint("after get").map(|()| content).map_err(Interrupted::Storage));
         let damage = match content {
-            Ok(mut content) => match self.read_frames(at, &mut content, &mut counts)? {
+            Ok(mut content) => match self.read_frames(reading, &mut content, &mut counts)? {
                 Ok(()) => None,
                 Err(Interrupted::Storage(error)) => return Ok(Err(error)),
                 Err(Interrupted::Damage(refusal)) => Some((refusal, content.framer.bytes_read())),
@@ -134,10 +135,12 @@ impl Reader {
     /// The records of one object, as far as it can be read.
     fn read_frames(
         &mut self,
-        at: usize,
+        reading: &Reading,
         content: &mut Content,
         counts: &mut Counts,
     ) -> std::result::Result<std::result::Result<(), Interrupted>, Closed> {
+        let at = reading.at;
+        let mut error_lines = ErrorLines::of(&reading.object);
         let mut frames: u64 = 0;
         loop {
             frames += 1;
@@ -146,15 +149,23 @@ impl Reader {
             }
             match content.next_frame() {
                 Ok(None) => return Ok(Ok(())),
-                Ok(Some(Frame::Record { offset, text })) => match self.decoder.push(text) {
-                    Ok(()) => {
-                        counts.rows += 1;
-                        if let Err(error) = failpoint("mid decode") {
-                            return Ok(Err(Interrupted::Storage(error)));
+                Ok(Some(Frame::Record { offset, text })) => {
+                    let record = match &mut error_lines {
+                        None => Ok(text),
+                        Some(lines) => lines.record(text, counts.next_row()),
+                    };
+                    let pushed = record
+                        .and_then(|record| self.decoder.push(record).map_err(|refusal| (refusal, record)));
+                    match pushed {
+                        Ok(()) => {
+                            counts.rows += 1;
+                            if let Err(error) = failpoint("mid decode") {
+                                return Ok(Err(Interrupted::Storage(error)));
+                            }
                         }
+                        Err((refusal, bytes)) => self.reject(at, counts, refusal, offset, Some(bytes))?,
                     }
-                    Err(refusal) => self.reject(at, counts, refusal, offset, Some(text))?,
-                },
+                }
                 Ok(Some(Frame::Broken { offset, text, fault })) => {
                     let refusal = match fault {
                         Fault::Incomplete => {
@@ -192,7 +203,7 @@ impl Reader {
         offset: u64,
         bytes: Option<&[u8]>,
     ) -> std::result::Result<(), Closed> {
-        let row = counts.rows + counts.rejected.values().sum::<u64>() + 1;
+        let row = counts.next_row();
         *counts.rejected.entry(refusal.reason).or_default() += 1;
         self.send(Step::Rejected(at, Rejection { refusal, offset, row, bytes: bytes.map(<[u8]>::to_vec) }))
     }
@@ -215,6 +226,13 @@ impl Reader {
 struct Counts {
     rows: u64,
     rejected: Rejected,
+}
+
+impl Counts {
+    /// Which record of the object comes next, from 1.
+    fn next_row(&self) -> u64 {
+        self.rows + self.rejected.values().sum::<u64>() + 1
+    }
 }
 
 /// The schema of all `readings`, if they hold any record, and the objects whose storage failed.
@@ -250,9 +268,14 @@ fn observe(
     inference: &mut Inference,
 ) -> std::result::Result<(), Interrupted> {
     let mut content = Content::open(file_io, reading, limits)?;
+    let mut error_lines = ErrorLines::of(&reading.object);
     while let Some(frame) = content.next_frame()? {
         if let Frame::Record { text, .. } = frame {
-            inference.observe(text);
+            match &mut error_lines {
+                None => inference.observe(text),
+                // Neither the id nor what is refused makes a column.
+                Some(lines) => lines.record(text, 0).map_or((), |record| inference.observe(record)),
+            }
         }
     }
     Ok(())

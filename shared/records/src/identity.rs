@@ -45,11 +45,24 @@ pub enum Origin<'a> {
         /// `offset`.
         offset: &'a str,
     },
+    /// A record that Firehose gave up and wrote under its error prefix, in a line that tells nothing of the above.
+    /// Its place stands for it: whoever delivers that object again, or writes it again under the same key with
+    /// the same lines at its start, gives the same ids; other contents of the line's fields make no difference.
+    /// The id is not the one that transform would have given. Where Firehose writes a record into two
+    /// error objects, it gets two ids.
+    ProcessingFailed {
+        /// Bucket of the error object.
+        bucket: &'a str,
+        /// Key of the error object, not encoded.
+        key: &'a str,
+        /// Which line of it, from 1. Blank lines do not count.
+        line: u64,
+    },
 }
 
 impl Origin<'_> {
     /// The record's id: UUIDv5 of the kind and the fields in the order of their declaration, separated by
-    /// NUL, which no ARN, id or number contains.
+    /// NUL, which no ARN, id, bucket or number contains.
     pub fn record_id(&self) -> Uuid {
         let name = match *self {
             Self::DirectPut { delivery_stream, record_id } => {
@@ -60,6 +73,9 @@ impl Origin<'_> {
             }
             Self::Msk { cluster, delivery_stream, partition, offset } => {
                 ["msk", cluster, delivery_stream, partition, offset].join("\0")
+            }
+            Self::ProcessingFailed { bucket, key, line } => {
+                ["processing-failed", bucket, key, &line.to_string()].join("\0")
             }
         };
         Uuid::new_v5(&NAMESPACE, name.as_bytes())
@@ -84,6 +100,12 @@ mod tests {
         assert_eq!(id.record_id().to_string(), "b541661f-294c-5ba2-af9f-cdb5635e7225");
         let id = Origin::Msk { cluster: "arn:c", delivery_stream: "arn:d", partition: "3", offset: "42" };
         assert_eq!(id.record_id().to_string(), "52beb049-7b9b-5639-9797-e0544b35ed33");
+        let id = Origin::ProcessingFailed {
+            bucket: "raw",
+            key: "errors/processing-failed/2026/01/02/03/s-1-2026-01-02-03-04-05-u",
+            line: 7,
+        };
+        assert_eq!(id.record_id().to_string(), "9f0c863d-cb7e-5742-a728-cb92a9ad2a76");
     }
 
     #[test]

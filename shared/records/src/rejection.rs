@@ -43,11 +43,13 @@ pub enum Reason {
     UnknownCompression,
     /// The object decompresses to more than the configured ceiling.
     DecompressionLimit,
+    /// A line of an error object of Firehose lacks the record or the time of its arrival.
+    InvalidErrorLine,
 }
 
 impl Reason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidBase64,
         Self::Empty,
         Self::NotUtf8,
@@ -65,6 +67,7 @@ impl Reason {
         Self::CorruptCompression,
         Self::UnknownCompression,
         Self::DecompressionLimit,
+        Self::InvalidErrorLine,
     ];
 
     /// The stable code, in snake_case: what metrics, logs and the quarantine carry.
@@ -87,6 +90,7 @@ impl Reason {
             Self::CorruptCompression => "corrupt_compression",
             Self::UnknownCompression => "unknown_compression",
             Self::DecompressionLimit => "decompression_limit",
+            Self::InvalidErrorLine => "invalid_error_line",
         }
     }
 
@@ -123,6 +127,9 @@ impl Reason {
             Self::DecompressionLimit => {
                 "Raise the configured ceiling if the object is genuine; \
                  otherwise find out who wrote it."
+            }
+            Self::InvalidErrorLine => {
+                "Keep keys with processing-failed for what Firehose writes there, and deliver other data elsewhere."
             }
         }
     }

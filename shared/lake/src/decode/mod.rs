@@ -23,7 +23,7 @@ use records::rejection::{Reason, Refusal};
 
 use self::column::Members;
 use self::fill::Source;
-pub(crate) use self::number::double;
+pub(crate) use self::number::{double, scaled};
 use self::scalar::Scalar;
 pub(crate) use self::time::instant;
 

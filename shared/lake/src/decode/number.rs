@@ -17,7 +17,7 @@ pub(crate) enum Misfit {
 }
 
 /// `text` times 10^`scale` as an integer: with scale 0 the whole number that `text` spells (`42`, `1.0`, `1e3`).
-pub(super) fn scaled(text: &str, scale: u32) -> Result<i128, Misfit> {
+pub(crate) fn scaled(text: &str, scale: u32) -> Result<i128, Misfit> {
     let bytes = text.as_bytes();
     let (negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),
