@@ -2,17 +2,17 @@
 //!
 //! In: URIs of objects of which the table may have rows though no token says so: another version of the object is there,
 //! or the snapshot that would hold the token has expired. Out: [`KnownRows`], and from that a filter that lets through
-//! the rows that the table lacks. Rows are told by `file_name` and `record_id`; those without an id, by their place
-//! among the rows without an id of their object.
+//! the rows that the table lacks. Rows are told by `file_name` and `record_id`; those without an id, by all that they hold.
 //!
 //! Only data files are opened whose bounds of the column `file_name` admit one of the URIs. Delete files are not looked
 //! at: a row that someone has deleted was in the table, and must not come back with a redelivery.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow_schema::DataType;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::ArrowError;
 use arrow_select::filter::filter_record_batch;
 use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::expr::{Bind as _, Predicate, Reference};
@@ -23,7 +23,7 @@ use iceberg::{Error, ErrorKind, Result};
 use records::enrich::RECORD_ID;
 use sha2::{Digest as _, Sha256};
 
-use crate::decode::FILE_NAME;
+use crate::decode::{FILE_NAME, PROCESSING_TIME};
 
 /// Objects that are asked for at once.
 const URIS_PER_SCAN: usize = 100;
@@ -39,8 +39,21 @@ pub(crate) struct KnownRows {
 struct Known {
     /// Digests of their ids.
     ids: HashSet<u128>,
-    /// How many have none.
-    without_id: u64,
+    /// Of those that have none: how often there is which content, by digest.
+    contents: HashMap<u128, u64>,
+}
+
+impl Known {
+    fn len(&self) -> usize {
+        self.ids.len() + self.contents.len()
+    }
+}
+
+/// By what a row is told from others of its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Id(u128),
+    Content(u128),
 }
 
 /// Whether a table can tell from which object a row is.
@@ -51,37 +64,47 @@ pub(crate) fn can_tell(table: &Table) -> Result<bool> {
 
 impl KnownRows {
     /// Asks the current snapshot of `table`, which [`can_tell`], for the rows of the objects at `uris`. The second part of
-    /// the answer are objects whose ids would be more than `max_ids` together with those before them.
+    /// the answer are objects with more rows than fit into `max_rows` together with those of the others.
     ///
     /// # Errors
     /// The storage's.
     pub(crate) async fn ask(
         table: &Table,
         mut uris: Vec<&str>,
-        max_ids: usize,
+        max_rows: usize,
     ) -> Result<(Self, Vec<String>)> {
         uris.sort_unstable();
         uris.dedup();
-        let mut known = Self::default();
-        let mut too_many = Vec::new();
+        let (mut known, mut too_many) = (Self::default(), Vec::new());
         for uris in uris.chunks(URIS_PER_SCAN) {
-            known.scan(table, uris, max_ids, &mut too_many).await?;
+            // Ids are enough for rows that have them, which are nearly all there are.
+            let ids = |name: &str| [FILE_NAME, RECORD_ID].contains(&name);
+            if !known.scan(table, uris, ids, max_rows, &mut too_many).await? {
+                known.by_uri.retain(|uri, _| !uris.contains(&uri.as_str()));
+                known.scan(table, uris, |name| name != PROCESSING_TIME, max_rows, &mut too_many).await?;
+            }
         }
+        too_many.sort_unstable();
+        too_many.dedup();
+        known.by_uri.retain(|uri, _| too_many.binary_search(uri).is_err());
         Ok((known, too_many))
     }
 
+    /// Reads the columns `wanted` of the rows of the objects at `uris`. False if there are rows that these cannot tell.
     async fn scan(
         &mut self,
         table: &Table,
         uris: &[&str],
-        max_ids: usize,
+        wanted: impl Fn(&str) -> bool,
+        max_rows: usize,
         too_many: &mut Vec<String>,
-    ) -> Result<()> {
-        let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(()) };
+    ) -> Result<bool> {
+        let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(true) };
         // In the order of the schema: the library gives columns in another order the wrong names.
         let schema = snapshot.schema(table.metadata())?;
         let fields = schema.as_struct().fields().iter().map(|field| field.name.as_str());
-        let columns = fields.filter(|name| [FILE_NAME, RECORD_ID].contains(name));
+        let columns: Vec<&str> = fields.filter(|name| wanted(name)).collect();
+        let has_contents = wanted("");
         // One by one: of a list, the library compares only the ends with a file's bounds.
         let name = || Reference::new(FILE_NAME);
         let any = uris.iter().map(|uri| name().equal_to(Datum::string(*uri))).reduce(Predicate::or);
@@ -104,34 +127,32 @@ impl KnownRows {
         let mut batches = reader.read(futures::stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
         while let Some(batch) = batches.try_next().await? {
             self.add(&batch)?;
-            while self.by_uri.values().map(|known| known.ids.len()).sum::<usize>() > max_ids {
-                let largest = self.by_uri.iter().max_by_key(|(_, known)| known.ids.len());
+            if !has_contents && self.by_uri.values().any(|known| !known.contents.is_empty()) {
+                return Ok(false);
+            }
+            while self.by_uri.values().map(Known::len).sum::<usize>() > max_rows {
+                let largest = self.by_uri.iter().max_by_key(|(_, known)| known.len());
                 let Some(uri) = largest.map(|(uri, _)| uri.clone()) else { break };
                 self.by_uri.remove(&uri);
                 too_many.push(uri);
             }
         }
-        too_many.sort_unstable();
-        too_many.dedup();
-        for uri in too_many {
-            self.by_uri.remove(uri);
-        }
-        Ok(())
+        Ok(true)
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let mut ids = ids(batch)?;
+        let keys = Keys::of(batch)?;
         for (row, uri) in file_names(batch)?.into_iter().enumerate() {
             let Some(uri) = uri else { continue };
             if !self.by_uri.contains_key(uri) {
                 self.by_uri.insert(uri.to_owned(), Known::default());
             }
             let Some(known) = self.by_uri.get_mut(uri) else { continue };
-            match ids.get_mut(row).and_then(Option::take) {
-                Some(id) => {
+            match keys.of_row(row)? {
+                Key::Id(id) => {
                     known.ids.insert(id);
                 }
-                None => known.without_id += 1,
+                Key::Content(content) => *known.contents.entry(content).or_default() += 1,
             }
         }
         Ok(())
@@ -147,12 +168,18 @@ impl KnownRows {
 #[derive(Debug)]
 pub(crate) struct Lacking<'a> {
     known: &'a KnownRows,
-    /// Rows of the objects so far that the table has, by URI: all of them, and those without an id.
-    met: HashMap<&'a str, (u64, u64)>,
+    met: HashMap<&'a str, Met>,
+}
+
+/// Rows of an object so far that the table has.
+#[derive(Debug, Default)]
+struct Met {
+    rows: u64,
+    contents: HashMap<u128, u64>,
 }
 
 impl Lacking<'_> {
-    /// The rows of `batch` that the table lacks. The rows of an object come in its order.
+    /// The rows of `batch` that the table lacks.
     ///
     /// # Errors
     /// Arrow's: a defect.
@@ -160,22 +187,23 @@ impl Lacking<'_> {
         if self.known.by_uri.is_empty() {
             return Ok(batch);
         }
-        let ids = ids(&batch)?;
+        let keys = Keys::of(&batch)?;
         let mut lacking = Vec::with_capacity(batch.num_rows());
         for (row, uri) in file_names(&batch)?.into_iter().enumerate() {
             let Some((uri, known)) = uri.and_then(|uri| self.known.by_uri.get_key_value(uri)) else {
                 lacking.push(true);
                 continue;
             };
-            let (all, without_id) = self.met.entry(uri).or_default();
-            let has = match ids.get(row).copied().flatten() {
-                Some(id) => known.ids.contains(&id),
-                None => {
-                    *without_id += 1;
-                    *without_id <= known.without_id
+            let met = self.met.entry(uri).or_default();
+            let has = match keys.of_row(row)? {
+                Key::Id(id) => known.ids.contains(&id),
+                Key::Content(content) => {
+                    let so_far = met.contents.entry(content).or_default();
+                    *so_far += 1;
+                    known.contents.get(&content).is_some_and(|count| *so_far <= *count)
                 }
             };
-            *all += u64::from(has);
+            met.rows += u64::from(has);
             lacking.push(!has);
         }
         filter_record_batch(&batch, &BooleanArray::from(lacking))
@@ -184,8 +212,66 @@ impl Lacking<'_> {
 
     /// How many rows of the object at `uri` the table had.
     pub(crate) fn known(&self, uri: &str) -> u64 {
-        self.met.get(uri).map_or(0, |(all, _)| *all)
+        self.met.get(uri).map_or(0, |met| met.rows)
     }
+}
+
+/// The keys of the rows of a batch.
+struct Keys<'a> {
+    id: Option<ArrayFormatter<'a>>,
+    ids: Option<&'a ArrayRef>,
+    /// All other columns of records, by name.
+    columns: BTreeMap<&'a str, (&'a ArrayRef, ArrayFormatter<'a>)>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self> {
+        let (mut id, mut ids, mut columns) = (None, None, BTreeMap::new());
+        for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            let formatter = ArrayFormatter::try_new(column, &FORMAT).map_err(incomparable)?;
+            match field.name().as_str() {
+                FILE_NAME | PROCESSING_TIME => {}
+                RECORD_ID => (id, ids) = (Some(formatter), Some(column)),
+                name => {
+                    columns.insert(name, (column, formatter));
+                }
+            }
+        }
+        Ok(Self { id, ids, columns })
+    }
+
+    fn of_row(&self, row: usize) -> Result<Key> {
+        let mut digest = Sha256::new();
+        if let (Some(id), Some(ids)) = (&self.id, self.ids)
+            && ids.is_valid(row)
+        {
+            digest.update(id.value(row).try_to_string().map_err(incomparable)?);
+            return Ok(Key::Id(first_half(digest)));
+        }
+        // Columns that came after the row was written are null in it.
+        for (name, (_, formatter)) in self.columns.iter().filter(|(_, (column, _))| column.is_valid(row)) {
+            let value = formatter.value(row).try_to_string().map_err(incomparable)?;
+            for part in [name.as_bytes(), value.as_bytes()] {
+                digest.update((part.len() as u64).to_le_bytes());
+                digest.update(part);
+            }
+        }
+        Ok(Key::Content(first_half(digest)))
+    }
+}
+
+/// Values of any type as text that differs where the values differ.
+const FORMAT: FormatOptions<'static> = FormatOptions::new().with_display_error(false);
+
+fn first_half(digest: Sha256) -> u128 {
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest.finalize()[..16]);
+    u128::from_be_bytes(half)
+}
+
+fn incomparable(error: ArrowError) -> Error {
+    Error::new(ErrorKind::DataInvalid, "rows of the object cannot be compared with those of the table")
+        .with_source(error)
 }
 
 fn file_names(batch: &RecordBatch) -> Result<Vec<Option<&str>>> {
@@ -196,32 +282,11 @@ fn file_names(batch: &RecordBatch) -> Result<Vec<Option<&str>>> {
     Ok(names.iter().collect())
 }
 
-/// A digest of each row's id.
-fn ids(batch: &RecordBatch) -> Result<Vec<Option<u128>>> {
-    let Some(column) = batch.column_by_name(RECORD_ID) else { return Ok(vec![None; batch.num_rows()]) };
-    let digest = |bytes: &[u8]| {
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&Sha256::digest(bytes)[..16]);
-        u128::from_be_bytes(digest)
-    };
-    let texts: ArrayRef = match column.data_type() {
-        DataType::FixedSizeBinary(_) => {
-            return Ok(column.as_fixed_size_binary().iter().map(|id| id.map(digest)).collect());
-        }
-        DataType::Utf8 => column.clone(),
-        _ => arrow_cast::cast(column, &DataType::Utf8).map_err(|error| {
-            Error::new(ErrorKind::DataInvalid, format!("values of {RECORD_ID} cannot be compared"))
-                .with_source(error)
-        })?,
-    };
-    Ok(texts.as_string::<i32>().iter().map(|id| id.map(|id| digest(id.as_bytes()))).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{FixedSizeBinaryArray, Int64Array, StringArray};
+    use arrow_array::{Int64Array, StringArray};
 
     use super::*;
 
@@ -239,28 +304,46 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_told_by_object_and_id_and_else_by_their_place() {
+    fn rows_are_told_by_object_and_id() {
         let mut known = KnownRows::default();
-        known.add(&batch(&[("a", Some("1")), ("a", Some("2")), ("a", None), ("b", None)])).unwrap();
-        known.add(&batch(&[("a", None)])).unwrap();
+        known.add(&batch(&[("a", Some("1")), ("a", Some("2")), ("b", Some("3"))])).unwrap();
         let mut filter = known.filter();
-        let rows = [("a", Some("3")), ("a", Some("1")), ("a", None), ("b", Some("1")), ("c", Some("1"))];
+        let rows = [("a", Some("3")), ("a", Some("1")), ("b", Some("1")), ("c", Some("1")), ("a", Some("1"))];
         assert_eq!(lacking(&mut filter, &rows), ["a 3", "b 1", "c 1"]);
-        let rows = [("a", None), ("a", None), ("b", None), ("b", None), ("a", Some("2")), ("c", None)];
-        assert_eq!(lacking(&mut filter, &rows), ["a -", "b -", "c -"]);
-        assert_eq!((filter.known("a"), filter.known("b"), filter.known("c")), (4, 1, 0));
-        // Every pass begins anew.
-        assert_eq!(lacking(&mut known.filter(), &[("b", None), ("b", None)]), ["b -"]);
+        assert_eq!((filter.known("a"), filter.known("b"), filter.known("c")), (2, 0, 0));
     }
 
     #[test]
-    fn ids_of_all_types_are_compared() {
-        let of = |column: ArrayRef| ids(&RecordBatch::try_from_iter([(RECORD_ID, column)]).unwrap()).unwrap();
-        let numbers = of(Arc::new(Int64Array::from(vec![Some(1), Some(1), Some(2), None])));
-        assert!(numbers[0].is_some() && numbers[0] == numbers[1] && numbers[0] != numbers[2]);
-        assert_eq!(numbers[3], None);
-        let uuids = [[1_u8; 16], [1; 16], [2; 16]];
-        let uuids = of(Arc::new(FixedSizeBinaryArray::try_from_iter(uuids.iter()).unwrap()));
-        assert!(uuids[0].is_some() && uuids[0] == uuids[1] && uuids[0] != uuids[2]);
+    fn rows_without_an_id_are_told_by_what_they_hold() {
+        let rows = |contents: &[(Option<&str>, Option<i64>)]| {
+            let names = StringArray::from_iter_values(contents.iter().map(|_| "a"));
+            let ids = contents.iter().map(|_| None::<&str>).collect::<StringArray>();
+            let texts = contents.iter().map(|(text, _)| *text).collect::<StringArray>();
+            let numbers = contents.iter().map(|(_, number)| *number).collect::<Int64Array>();
+            let columns: [(_, ArrayRef); 4] = [
+                (FILE_NAME, Arc::new(names)),
+                ("text", Arc::new(texts)),
+                (RECORD_ID, Arc::new(ids)),
+                ("number", Arc::new(numbers)),
+            ];
+            RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+                .unwrap()
+        };
+        let mut known = KnownRows::default();
+        let all =
+            rows(&[(Some("x"), None), (Some("x"), None), (Some("1"), None), (None, Some(1)), (None, None)]);
+        known.add(&all).unwrap();
+        // Each as often as the table has it, in any order; what is not the same is another row.
+        let more = [(None, Some(1)), (None, None), (Some("1"), None), (Some("x"), None), (Some("x"), None)];
+        let others = [(Some("x"), None), (Some(""), None), (Some("1"), Some(1)), (None, Some(2))];
+        let mut filter = known.filter();
+        assert_eq!(filter.of(rows(&more)).unwrap().num_rows(), 0);
+        assert_eq!(filter.of(rows(&others)).unwrap(), rows(&others));
+        assert_eq!(filter.known("a"), 5);
+        // A column that is not there yet is null.
+        let names: ArrayRef = Arc::new(StringArray::from_iter_values(["a", "a"]));
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values(["x", "y"]));
+        let batch = RecordBatch::try_from_iter([(FILE_NAME, names), ("text", texts)]).unwrap();
+        assert_eq!(known.filter().of(batch).unwrap().num_rows(), 1);
     }
 }
