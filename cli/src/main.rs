@@ -1,6 +1,11 @@
 //! `frazil`: the whole path from events to an Iceberg table, on one machine.
 
+mod audit;
+mod inventory;
+mod page;
 mod replay;
+mod sweep;
+mod warehouse;
 
 use std::process::ExitCode;
 
@@ -18,6 +23,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Replay(replay::Arguments),
+    Audit(audit::Arguments),
+    Sweep(sweep::Arguments),
 }
 
 #[tokio::main]
@@ -28,12 +35,14 @@ async fn main() -> ExitCode {
     let environment = quiet.into_iter().chain(std::env::vars()).collect::<Environment>();
     let outcome = match lambda::log::init(&environment) {
         Ok(()) => match arguments.command {
-            Command::Replay(arguments) => replay::run(arguments).await,
+            Command::Replay(arguments) => replay::run(arguments).await.map(|()| ExitCode::SUCCESS),
+            Command::Audit(arguments) => audit::run(arguments).await,
+            Command::Sweep(arguments) => sweep::run(arguments).await,
         },
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE

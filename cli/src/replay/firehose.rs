@@ -23,8 +23,8 @@ use transform::config::Config;
 use transform::handler::{self, Outcome};
 use uuid::Uuid;
 
-use super::RAW_BUCKET;
 use super::input::Input;
+use crate::warehouse::RAW_BUCKET;
 
 const STREAM: &str = "frazil";
 const STREAM_ARN: &str = "arn:aws:firehose:us-east-1:000000000000:deliverystream/frazil";

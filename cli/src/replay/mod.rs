@@ -12,7 +12,7 @@ mod summary;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use append::config::{CatalogConfig, Config, table_ident};
 use append::handler::Appender;
 use iceberg::TableIdent;
@@ -24,13 +24,11 @@ use self::firehose::{DeliveredObject, Firehose};
 use self::input::Input;
 use self::queue::Queue;
 use self::summary::Summary;
+use crate::warehouse::{Folders, MEMORY_BYTES};
 
 const NAMESPACE: &str = "streaming_analytics";
 const INFERRED_TABLE: &str = "events";
 const SAMPLE_TABLE: &[u8] = include_bytes!("../../../tables/user_events.json");
-/// The folder that stands for the bucket of raw objects.
-const RAW_BUCKET: &str = "raw";
-const MEMORY_BYTES: usize = 512 << 20;
 
 /// Replay events into a table: transform, deliver, append.
 #[derive(Debug, clap::Args)]
@@ -50,41 +48,11 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// The folders of a replay.
-#[derive(Debug)]
-struct Folders {
-    root: PathBuf,
-    root_uri: String,
-}
-
-impl Folders {
-    fn new(warehouse: &Path) -> anyhow::Result<Self> {
-        let root = std::path::absolute(warehouse)?;
-        let text = root.to_str().with_context(|| format!("{} is not UTF-8", root.display()))?;
-        // Engines read the locations in the metadata as URIs, whatever is written there.
-        if text.contains(['#', '?']) {
-            bail!(
-                "{text}: a warehouse whose path has '#' or '?' cannot be opened by other engines; choose another"
-            );
-        }
-        let root_uri = format!("file://{}", text.trim_end_matches('/'));
-        for folder in ["warehouse", RAW_BUCKET, "errors"] {
-            let folder = root.join(folder);
-            std::fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
-        }
-        Ok(Self { root, root_uri })
-    }
-
-    fn catalog(&self) -> PathBuf {
-        self.root.join("catalog.db")
-    }
-}
-
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let started = Instant::now();
     let folders = Folders::new(&arguments.warehouse)?;
+    folders.create()?;
     let inputs = if arguments.inputs.is_empty() {
         vec![Input::sample()]
     } else {

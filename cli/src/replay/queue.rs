@@ -12,9 +12,9 @@ use chrono::{DateTime, SecondsFormat};
 use lake::Status;
 use serde_json::{Value, json};
 
-use super::RAW_BUCKET;
 use super::firehose::DeliveredObject;
 use super::summary::Summary;
+use crate::warehouse::RAW_BUCKET;
 
 /// `maxReceiveCount` of the queue.
 const MAX_RECEIVES: u32 = 5;

@@ -25,6 +25,7 @@ pub use definition::TableDefinition;
 pub use failpoint::failpoint;
 pub use infer::Inference;
 pub use job::{AppendOptions, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
+pub use read::count_records;
 pub use source::content;
-pub use token::{SUMMARY_KEY, Token};
+pub use token::{SUMMARY_KEY, Token, committed};
 pub use write::WriteLimits;

@@ -34,6 +34,11 @@ impl Token {
         token
     }
 
+    /// The digest of bucket and key alone: the same for all versions of an object.
+    pub fn key(&self) -> [u8; 16] {
+        self.key
+    }
+
     /// The digest of the version alone: part of the names of files about this object.
     pub(crate) fn version_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.version)
@@ -86,6 +91,24 @@ pub(crate) fn find(metadata: &TableMetadata, tokens: &[Token]) -> HashMap<Token,
         next = snapshot.parent_snapshot_id().and_then(|parent| metadata.snapshot_by_id(parent));
     }
     found
+}
+
+/// Every token in the ancestry of the current snapshot, with its snapshot's id, newest first, and whether that ancestry
+/// reaches back to the table's first snapshot: where it does not, snapshots have expired, and their tokens with them.
+pub fn committed(metadata: &TableMetadata) -> (Vec<(Token, i64)>, bool) {
+    let mut tokens = Vec::new();
+    let mut next = metadata.current_snapshot();
+    let mut reaches_back = true;
+    // No ancestry is longer than this, unless it is damaged and leads back into itself.
+    for _ in 0..metadata.snapshots().len() {
+        let Some(snapshot) = next else { break };
+        let listed = snapshot.summary().additional_properties.get(SUMMARY_KEY).map_or("", String::as_str);
+        let of_snapshot = listed.split_ascii_whitespace().filter_map(Token::parse);
+        tokens.extend(of_snapshot.map(|token| (token, snapshot.snapshot_id())));
+        next = snapshot.parent_snapshot_id().and_then(|parent| metadata.snapshot_by_id(parent));
+        reaches_back = next.is_some() || snapshot.parent_snapshot_id().is_none();
+    }
+    (tokens, reaches_back)
 }
 
 /// The value of [`SUMMARY_KEY`] for `tokens`.
