@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
+pub mod command;
 mod table;
+pub mod writer;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
