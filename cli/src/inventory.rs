@@ -56,10 +56,7 @@ impl Inventory {
     /// # Errors
     /// The metadata file itself cannot be read: nothing is known of the table.
     pub(crate) async fn read(file_io: &FileIO, location: &str) -> Result<Self, Unreadable> {
-        let metadata = {
-            let (file_io, path) = (file_io.clone(), location.to_owned());
-            guarded(location, async move { TableMetadata::read_from(&file_io, path).await }).await?
-        };
+        let metadata = read_metadata(file_io, location).await?;
         let log = metadata.metadata_log().iter().map(|entry| entry.metadata_file.clone());
         let statistics = metadata.statistics_iter().map(|file| file.statistics_path.clone());
         let partitions = metadata.partition_statistics_iter().map(|file| file.statistics_path.clone());
@@ -123,6 +120,12 @@ impl Inventory {
     pub(crate) fn current_files(&self) -> impl Iterator<Item = &ContentFile> {
         self.current_manifests.iter().filter_map(|path| self.manifests.get(path)).flatten()
     }
+}
+
+/// Reads the metadata file at `location`.
+pub(crate) async fn read_metadata(file_io: &FileIO, location: &str) -> Result<TableMetadata, Unreadable> {
+    let (file_io, path) = (file_io.clone(), location.to_owned());
+    guarded(location, async move { TableMetadata::read_from(&file_io, &path).await }).await
 }
 
 async fn read_list(file_io: &FileIO, path: &str, version: FormatVersion) -> Result<ManifestList, Unreadable> {

@@ -195,6 +195,31 @@ async fn a_table_in_doubt_is_left_alone() {
     assert_eq!(orphans(&sweep(&place, &["--delete"]).0), BTreeSet::from([in_doubt]));
 }
 
+/// A catalog that was restored from a backup, or that lost its last commit: that commit's files are all there is of it.
+#[tokio::test]
+async fn a_catalog_that_is_behind_deletes_nothing() {
+    let place = place();
+    let (lake, table) = (place.lake().await, place.table(TABLE).await);
+    let (latest, ident) = (table.metadata_location().unwrap().to_owned(), table.identifier().clone());
+    let earlier = table.metadata().metadata_log().last().unwrap().metadata_file.clone();
+    lake.catalog().drop_table(&ident).await.unwrap();
+    lake.catalog().register_table(&ident, earlier).await.unwrap();
+    let before = all(&place);
+    let (report, is_done) = sweep(&place, &["--delete"]);
+    assert!(!is_done && orphans(&report).is_empty(), "{report}");
+    assert_eq!(report["not_swept"][0]["table"], TABLE);
+    let name = local(&latest).file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(report["not_swept"][0]["reason"].as_str().unwrap().contains(&name), "{report}");
+    assert_eq!(all(&place), before);
+    // Once the table has gone on, it is known that nobody wants it back.
+    place.replay(&[place.folder.path().join("two.json")]);
+    let (report, is_done) = sweep(&place, &["--delete"]);
+    assert!(is_done && orphans(&report).contains(&local(&latest)), "{report}");
+    assert_eq!(orphans(&report).len(), 4, "data, manifest, list and metadata: {report}");
+    audited(&place);
+    assert_eq!(place.numbers(TABLE).await, [1, 2]);
+}
+
 /// Tables that were registered twice share their files; what one cannot tell, the other must not delete.
 #[tokio::test]
 async fn tables_that_share_a_folder_protect_each_other() {

@@ -286,10 +286,8 @@ impl Found<'_> {
         }
         if found > self.records {
             let more = grouped(found - self.records);
-            return (
-                Kind::RowsSurplus,
-                format!("{equation}: {more} too many; delete what was appended twice"),
-            );
+            let remedy = "delete what was appended twice, or restore the object if it was damaged since";
+            return (Kind::RowsSurplus, format!("{equation}: {more} too many; {remedy}"));
         }
         let few = grouped(self.records - found);
         let remedy = match (facts.incomplete, self.account) {

@@ -10,6 +10,7 @@
 mod needs;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,10 +18,10 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use iceberg::io::{FileIOBuilder, LocalFsStorageFactory};
-use iceberg::spec::TableMetadata;
 use serde::Serialize;
 
 use self::needs::Needs;
+use crate::inventory;
 use crate::page::{age, counted, size};
 use crate::warehouse::{
     self, Folders, ListedTable, Listing, RAW_BUCKET, canonical, files, is_unfinished, local_path,
@@ -68,41 +69,33 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let file_io = FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).build();
     let now = SystemTime::now();
 
-    let listed = listing(&catalog).await?;
+    let old_files = |folder: &Path| OldFile::list(folder, now, arguments.older_than);
     let mut sites = Vec::new();
-    for table in &listed {
-        if let Ok(metadata) = TableMetadata::read_from(&file_io, &table.metadata_location).await
-            && let Some(folder) = local_path(metadata.location())
-        {
+    for table in listing(&catalog).await? {
+        // What cannot be read is said below.
+        let metadata = inventory::read_metadata(&file_io, &table.metadata_location).await.ok();
+        if let Some(folder) = metadata.and_then(|metadata| local_path(metadata.location())) {
             let folder = canonical(&folder);
-            sites.push(Site { table: table.name.clone(), files: files(&folder)?, folder });
+            sites.push(Site { table: table.name, files: old_files(&folder)?, folder });
         }
     }
     let others = [RAW_BUCKET, "errors"].map(|name| canonical(&folders.root.join(name)));
-    let mut unfinished = Vec::new();
+    let mut candidates = Vec::new();
     for folder in &others {
-        unfinished.extend(files(folder)?.into_iter().filter(|path| is_unfinished(path)));
+        candidates.extend(old_files(folder)?.into_iter().filter(|file| is_unfinished(&file.path)));
     }
 
     // Only from here on: see above.
-    let needs = Needs::read(&folders, &file_io, &listing(&catalog).await?).await;
-    let mut swept = Swept::default();
+    let needs = Needs::read(&folders, &file_io, &listing(&catalog).await?, &sites).await;
     let mut stops = others.to_vec();
-    let mut candidates = unfinished;
     for site in sites {
         // One that is no longer in the catalog, or has moved, belongs to no table by now.
-        if needs.may_sweep(&site.table, &site.folder) {
-            candidates.extend(site.files);
+        if needs.may_sweep(&site) {
+            candidates.extend(site.files.into_iter().filter(|file| !needs.files.contains(&file.path)));
             stops.push(site.folder);
         }
     }
-    candidates.sort();
-    candidates.dedup();
-    for path in candidates {
-        if !needs.files.contains(&path) {
-            swept.judge(path, now, arguments.older_than)?;
-        }
-    }
+    let mut swept = Swept::of(candidates);
     swept.folders_of_no_table = needs.folders_of_no_table(&folders)?;
     let in_doubt = needs.tables.into_iter();
     swept.not_swept =
@@ -127,19 +120,47 @@ async fn listing(catalog: &Path) -> anyhow::Result<Vec<ListedTable>> {
     Ok(tables)
 }
 
-/// A table's folder, and what lay in it before its metadata was read.
+/// A table's folder, and the old files that lay in it before the table's metadata was read.
 struct Site {
     table: String,
     folder: PathBuf,
-    files: Vec<PathBuf>,
+    files: Vec<OldFile>,
 }
 
-/// A file that nothing needs.
-#[derive(Debug, Serialize)]
-struct Orphan {
+/// A file that is older than the safety age. An orphan is one that nothing needs.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct OldFile {
     path: PathBuf,
     size_bytes: u64,
     age_seconds: u64,
+    /// Whether its name is one that writers of tables give.
+    #[serde(skip)]
+    is_known: bool,
+}
+
+impl OldFile {
+    fn list(folder: &Path, now: SystemTime, older_than: Duration) -> anyhow::Result<Vec<Self>> {
+        let mut found = Vec::new();
+        for path in files(folder)? {
+            let metadata = match fs::symlink_metadata(&path) {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot look at {}", path.display()));
+                }
+            };
+            let modified = metadata.modified().with_context(|| format!("{} has no age", path.display()))?;
+            let age = now.duration_since(modified).unwrap_or_default();
+            if age < older_than {
+                continue;
+            }
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_named = is_unfinished(&path) || KINDS.iter().any(|kind| name.ends_with(kind));
+            let is_known = is_named && metadata.is_file();
+            found.push(Self { path, size_bytes: metadata.len(), age_seconds: age.as_secs(), is_known });
+        }
+        Ok(found)
+    }
 }
 
 /// A table that was left alone.
@@ -152,7 +173,7 @@ struct NotSwept {
 /// What a sweep found and did.
 #[derive(Debug, Default, Serialize)]
 struct Swept {
-    orphans: Vec<Orphan>,
+    orphans: Vec<OldFile>,
     orphan_bytes: u64,
     /// How many of them were deleted.
     deleted: u64,
@@ -165,32 +186,18 @@ struct Swept {
 }
 
 impl Swept {
-    /// Takes up `path`, which nothing needs, if it is old enough and of a kind that is known.
-    fn judge(&mut self, path: PathBuf, now: SystemTime, older_than: Duration) -> anyhow::Result<()> {
-        let metadata = match fs::symlink_metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error).with_context(|| format!("cannot look at {}", path.display())),
-        };
-        let modified = metadata.modified().with_context(|| format!("{} has no age", path.display()))?;
-        let age = now.duration_since(modified).unwrap_or_default();
-        if age < older_than {
-            return Ok(());
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_known = is_unfinished(&path) || KINDS.iter().any(|kind| name.ends_with(kind));
-        if !is_known || !metadata.is_file() {
-            self.unknown_files += 1;
-            return Ok(());
-        }
-        self.orphan_bytes += metadata.len();
-        self.orphans.push(Orphan { path, size_bytes: metadata.len(), age_seconds: age.as_secs() });
-        Ok(())
+    fn of(mut unneeded: Vec<OldFile>) -> Self {
+        // Tables may share a folder.
+        unneeded.sort();
+        unneeded.dedup();
+        let (orphans, unknown): (Vec<_>, Vec<_>) = unneeded.into_iter().partition(|file| file.is_known);
+        let orphan_bytes = orphans.iter().map(|orphan| orphan.size_bytes).sum();
+        Self { orphans, orphan_bytes, unknown_files: unknown.len() as u64, ..Self::default() }
     }
 
     /// Deletes the orphans, and the folders that become empty, below those in `stops`.
     fn delete(&mut self, stops: &[PathBuf]) {
-        for Orphan { path, .. } in &self.orphans {
+        for OldFile { path, .. } in &self.orphans {
             match fs::remove_file(path) {
                 Ok(()) => self.deleted += 1,
                 Err(error) => {
@@ -216,7 +223,7 @@ impl Swept {
 
     #[expect(clippy::print_stdout, reason = "this is the command's output")]
     fn print(&self, delete: bool) {
-        for Orphan { path, size_bytes, age_seconds } in &self.orphans {
+        for OldFile { path, size_bytes, age_seconds, .. } in &self.orphans {
             let age = age(Duration::from_secs(*age_seconds));
             println!("  {age:>6}  {:>10}  {}", size(*size_bytes), path.display());
         }

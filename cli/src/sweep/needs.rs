@@ -1,8 +1,12 @@
 //! What the tables of a warehouse need, and which of them may be swept.
 //!
 //! In: the tables of the catalog. Out: [`Needs`]: the files that they refer to, by canonical path, and for each table
-//! where it lies and why it is left alone, if it is. A table is in doubt if anything of its metadata cannot be read, or
-//! if a file that it refers to is not there: then its references mean something else than what is understood here.
+//! where it lies and why it is left alone, if it is. A table is in doubt if
+//!
+//! - anything of its metadata cannot be read;
+//! - a file that it refers to is not there: its references may mean something else than what is understood here;
+//! - there is newer metadata of it than the catalog knows: a catalog that was restored, or whose last pages were lost,
+//!   would have the files of the latest commits deleted, which are all that is left of them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,8 +15,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use iceberg::io::FileIO;
+use iceberg::spec::TableMetadata;
+use uuid::Uuid;
 
-use crate::inventory::Inventory;
+use super::Site;
+use crate::inventory::{Inventory, read_metadata};
 use crate::warehouse::{Folders, ListedTable, canonical, files, local_path};
 
 /// What all tables need.
@@ -27,43 +34,104 @@ pub(super) struct Need {
     pub(super) table: String,
     /// Where its files lie, as far as is known.
     folder: Option<PathBuf>,
+    /// Which table it is and how far it has come, if its metadata can be read.
+    state: Option<State>,
     /// Why it is left alone.
     pub(super) doubt: Option<String>,
 }
 
+#[derive(Clone, Copy)]
+struct State {
+    uuid: Uuid,
+    sequence_number: i64,
+}
+
+impl Need {
+    fn is_at(&self, site: &Site) -> bool {
+        self.table == site.table && self.folder.as_ref() == Some(&site.folder)
+    }
+}
+
+impl State {
+    fn of(metadata: &TableMetadata) -> Self {
+        Self { uuid: metadata.uuid(), sequence_number: metadata.last_sequence_number() }
+    }
+}
+
 impl Needs {
-    pub(super) async fn read(folders: &Folders, file_io: &FileIO, tables: &[ListedTable]) -> Self {
+    /// Reads what `tables` need, and holds it against the files that lie in their folders.
+    pub(super) async fn read(
+        folders: &Folders,
+        file_io: &FileIO,
+        tables: &[ListedTable],
+        sites: &[Site],
+    ) -> Self {
         let mut needs = Self { files: HashSet::new(), tables: Vec::new() };
         for ListedTable { name, metadata_location } in tables {
-            let (folder, doubt) = match Inventory::read(file_io, metadata_location).await {
+            let need = match Inventory::read(file_io, metadata_location).await {
                 Ok(inventory) => {
                     let folder = local_path(inventory.metadata.location()).map(|folder| canonical(&folder));
                     let doubt = needs.add(&inventory).or_else(|| outside(folders, folder.as_deref()));
-                    (folder, doubt)
+                    let state = Some(State::of(&inventory.metadata));
+                    Need { table: name.clone(), folder, state, doubt }
                 }
                 Err(unreadable) => {
                     // Metadata lies in `<table>/metadata/` unless somebody has put it elsewhere.
                     let path = local_path(metadata_location).map(|path| canonical(&path));
                     let folder = path.and_then(|path| path.ancestors().nth(2).map(Path::to_owned));
-                    (folder, Some(format!("{} {}", unreadable.path, unreadable.what)))
+                    let doubt = Some(format!("{} {}", unreadable.path, unreadable.what));
+                    Need { table: name.clone(), folder, state: None, doubt }
                 }
             };
-            needs.tables.push(Need { table: name.clone(), folder, doubt });
+            needs.tables.push(need);
         }
-        // Tables that share a folder may need each other's files.
-        let in_doubt: Vec<(String, PathBuf)> = needs
+        for site in sites.iter().filter(|site| needs.may_sweep(site)).collect::<Vec<_>>() {
+            let doubt = needs.newer_metadata(file_io, site).await;
+            needs
+                .tables
+                .iter_mut()
+                .filter(|need| need.is_at(site))
+                .for_each(|need| need.doubt = doubt.clone());
+        }
+        needs.doubt_neighbours();
+        needs
+    }
+
+    /// Metadata of the table that nothing refers to, and that is ahead of the catalog.
+    async fn newer_metadata(&self, file_io: &FileIO, site: &Site) -> Option<String> {
+        let current = self.tables.iter().find(|need| need.is_at(site)).and_then(|need| need.state)?;
+        for file in site.files.iter().filter(|file| !self.files.contains(&file.path)) {
+            let path = file.path.to_string_lossy();
+            if !path.ends_with(".metadata.json") {
+                continue;
+            }
+            // One that cannot be read was never current.
+            let Ok(metadata) = read_metadata(file_io, &path).await else { continue };
+            let found = State::of(&metadata);
+            if found.uuid == current.uuid && found.sequence_number > current.sequence_number {
+                return Some(format!(
+                    "{path} is newer than the metadata in the catalog; if the catalog has lost it, register it, \
+                     else append to the table, and sweep again"
+                ));
+            }
+        }
+        None
+    }
+
+    /// Tables that share a folder may need each other's files.
+    fn doubt_neighbours(&mut self) {
+        let in_doubt: Vec<(String, PathBuf)> = self
             .tables
             .iter()
             .filter(|need| need.doubt.is_some())
             .filter_map(|need| Some((need.table.clone(), need.folder.clone()?)))
             .collect();
-        for need in needs.tables.iter_mut().filter(|need| need.doubt.is_none()) {
+        for need in self.tables.iter_mut().filter(|need| need.doubt.is_none()) {
             let overlapping = in_doubt.iter().find(|(_, folder)| {
                 need.folder.as_ref().is_some_and(|own| own.starts_with(folder) || folder.starts_with(own))
             });
             need.doubt = overlapping.map(|(other, _)| format!("it shares its folder with {other}"));
         }
-        needs
     }
 
     /// Adds what a table needs. What keeps it from being known is given back.
@@ -85,10 +153,9 @@ impl Needs {
         unreadable.map(|unreadable| format!("{} {}", unreadable.path, unreadable.what)).or(missing)
     }
 
-    /// Whether the table of this name may be swept, and still lies in `folder`.
-    pub(super) fn may_sweep(&self, table: &str, folder: &Path) -> bool {
-        let is_this = |need: &&Need| need.table == table && need.folder.as_deref() == Some(folder);
-        self.tables.iter().filter(is_this).any(|need| need.doubt.is_none())
+    /// Whether the table of `site` may be swept, and still lies there.
+    pub(super) fn may_sweep(&self, site: &Site) -> bool {
+        self.tables.iter().any(|need| need.is_at(site) && need.doubt.is_none())
     }
 
     /// Folders of tables that were dropped, say. Nobody knows what is in them.
