@@ -319,12 +319,12 @@ async fn rows_of_other_writers_and_deletes_are_understood() {
     let files = current_files(&table).await.into_iter().map(|(file, number)| (file, Some(number)));
     let (first, second) = (lot.data_file(0).await.0, lot.data_file(1).await.0);
     let n = table.metadata().current_schema().field_id_by_name("n").unwrap();
-    let by_value = |name: &str| equality_deletes(&first, name, &read_rows(&first).slice(5, 1), "n", n);
+    let by_value = |name: &str, row| equality_deletes(&first, name, &read_rows(&first).slice(row, 1), "n", n);
     let deletes = [
         (position_deletes(&second, "positions.parquet", &[0, 7]), None),
         (position_deletes(&second, "older.parquet", &[1, 2, 3]), Some(1)),
-        (by_value("values.parquet"), None),
-        (by_value("older-values.parquet"), Some(1)),
+        (by_value("values.parquet", 5), None),
+        (by_value("older-values.parquet", 6), Some(1)),
     ];
     overwrite(&lake, &table, files.chain(deletes).collect()).await;
     let found = lot.findings();
@@ -356,6 +356,12 @@ async fn a_data_file_that_is_gone() {
     let files = files.into_iter().map(|(file, number)| (file, Some(number))).chain([(rows, None)]);
     overwrite(&lot.place.lake().await, &lot.place.table(TABLE).await, files.collect()).await;
     assert_eq!(clean(&lot.warehouse())["data_files_checked"], 3);
+    let whole = fs::read(path_of(&file)).unwrap();
+    let cut = [&whole[..whole.len() - 40], &[0xFF; 40]].concat();
+    fs::write(path_of(&file), cut).unwrap();
+    let found = lot.findings();
+    assert_eq!(kinds(&found), ["damaged_data_file"]);
+    assert!(detail(&found, "damaged_data_file", file.file_path()).contains("footer"), "{found:?}");
     fs::remove_file(path_of(&file)).unwrap();
     let found = lot.findings();
     assert_eq!(

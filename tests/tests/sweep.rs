@@ -256,15 +256,34 @@ async fn files_are_known_by_every_spelling_of_their_paths() {
     expire(&place.lake().await, &place.table(TABLE).await).await;
     age(&place);
     let audit = audited(&place);
-    let link = place.folder.path().join("link");
-    std::os::unix::fs::symlink(place.warehouse(), &link).unwrap();
-    for warehouse in [&link, &place.warehouse()] {
-        let (report, is_done) = checked("sweep", warehouse, &["--delete"]);
-        assert!(is_done, "{report}");
-        let data = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "parquet");
-        assert!(!orphans(&report).iter().any(data), "{report}");
-    }
+    let (report, is_done) = sweep(&place, &["--delete"]);
+    assert!(is_done && !orphans(&report).iter().any(|path| is_data(path)), "{report}");
     assert_eq!((audited(&place), place.numbers(TABLE).await), (audit, vec![1, 2]));
+}
+
+fn is_data(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "parquet")
+}
+
+#[tokio::test]
+async fn a_warehouse_behind_a_link_is_the_same_warehouse() {
+    let place = Place::new();
+    let link = place.folder.path().join("link");
+    fs::create_dir(place.warehouse()).unwrap();
+    std::os::unix::fs::symlink(place.warehouse(), &link).unwrap();
+    // The metadata names its files by the link.
+    let mut replay = frazil();
+    replay.args(["replay", "--json", "--warehouse"]).arg(&link).arg(place.write("one.json", "{\"n\":1}"));
+    assert!(replay.output().unwrap().status.success());
+    age(&place);
+    let (audit, before) = (audited(&place), all(&place));
+    for warehouse in [&place.warehouse(), &link] {
+        let (report, is_done) = checked("sweep", warehouse, &["--delete"]);
+        assert!(is_done && orphans(&report).is_empty(), "{report}");
+        assert_eq!((audited(&place), all(&place)), (audit.clone(), before.clone()));
+    }
+    let orphan = plant(&place, "warehouse/streaming_analytics/events/data/old.parquet", 4);
+    assert_eq!(orphans(&checked("sweep", &link, &["--delete"]).0), BTreeSet::from([orphan]));
 }
 
 #[tokio::test]
