@@ -1,7 +1,11 @@
 //! `frazil`: the whole path from events to an Iceberg table, on one machine.
 
+mod audit;
+mod inventory;
+mod page;
 mod redrive;
 mod replay;
+mod sweep;
 mod warehouse;
 mod whole_file;
 
@@ -20,8 +24,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Redrive(redrive::Arguments),
     Replay(replay::Arguments),
+    Audit(audit::Arguments),
+    Redrive(redrive::Arguments),
+    Sweep(sweep::Arguments),
 }
 
 #[tokio::main]
@@ -32,13 +38,15 @@ async fn main() -> ExitCode {
     let environment = quiet.into_iter().chain(std::env::vars()).collect::<Environment>();
     let outcome = match lambda::log::init(&environment) {
         Ok(()) => match arguments.command {
-            Command::Redrive(arguments) => redrive::run(arguments).await,
-            Command::Replay(arguments) => replay::run(arguments).await,
+            Command::Replay(arguments) => replay::run(arguments).await.map(|()| ExitCode::SUCCESS),
+            Command::Audit(arguments) => audit::run(arguments).await,
+            Command::Redrive(arguments) => redrive::run(arguments).await.map(|()| ExitCode::SUCCESS),
+            Command::Sweep(arguments) => sweep::run(arguments).await,
         },
         Err(error) => Err(error.into()),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE

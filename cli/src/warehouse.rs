@@ -1,25 +1,32 @@
 //! The folder of a lake on this machine: what is where in it, and which tables its catalog lists.
 //!
-//! In: the path that the user gave. Out: [`Folders`] and a [`Listing`]. Nothing is created unless [`Folders::create`] is called.
+//! In: the path that the user gave. Out: [`Folders`], and a [`Listing`] of the SQLite catalog that is read without
+//! changing it. Nothing is created unless [`Folders::create`] is called.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 
 /// The folder that stands for the bucket of raw objects.
 pub(crate) const RAW_BUCKET: &str = "raw";
-/// The function whose limits count here.
+/// The function whose limits count here: what an append takes for a record follows from them.
 pub(crate) const MEMORY_BYTES: usize = 512 << 20;
+
+/// Beyond so many, a catalog that changes while it is read is left to its writers.
+const LISTING_ATTEMPTS: u32 = 10;
 
 /// The folders of a lake.
 #[derive(Debug)]
 pub(crate) struct Folders {
     pub(crate) root: PathBuf,
     pub(crate) root_uri: String,
+    /// `root` without links: another user of the lake may have come by another path.
+    canonical_root: PathBuf,
 }
 
 impl Folders {
@@ -33,7 +40,8 @@ impl Folders {
             );
         }
         let root_uri = format!("file://{}", text.trim_end_matches('/'));
-        Ok(Self { root, root_uri })
+        let canonical_root = canonical(&root);
+        Ok(Self { root, root_uri, canonical_root })
     }
 
     /// Creates the folders that are missing.
@@ -61,13 +69,36 @@ impl Folders {
         Ok(catalog)
     }
 
-    /// Where `path` lies below the root: `<bucket>/<key>` for an object. None if it does not.
+    /// Where `path` lies below the root, by whatever path to it: `<bucket>/<key>` for an object. None if it does not.
     pub(crate) fn place(&self, path: &Path) -> Option<String> {
-        path.strip_prefix(&self.root).ok()?.to_str().map(str::to_owned)
+        let below = match path.strip_prefix(&self.root) {
+            Ok(below) => below.to_owned(),
+            Err(_) => canonical(path).strip_prefix(&self.canonical_root).ok()?.to_owned(),
+        };
+        below.into_os_string().into_string().ok().filter(|place| !place.is_empty())
     }
 }
 
-/// All files below `folder`, in order; none if there is no such folder.
+/// The path of a file that metadata names: engines write `file:///a`, `file:/a` or `/a`.
+pub(crate) fn local_path(uri: &str) -> Option<PathBuf> {
+    let path = match uri.strip_prefix("file:") {
+        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+        None => uri,
+    };
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+/// `path` without links, as far as it exists.
+pub(crate) fn canonical(path: &Path) -> PathBuf {
+    match (fs::canonicalize(path), path.parent(), path.file_name()) {
+        (Ok(canonical), ..) => canonical,
+        (Err(_), Some(parent), Some(name)) => canonical(parent).join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// All files below `folder`, in order; none if there is no such folder. Links to folders are not followed: what lies
+/// behind them belongs to somebody else.
 pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -79,9 +110,10 @@ pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         };
         for entry in entries {
             let entry = entry.with_context(failed)?;
-            if entry.file_type().with_context(failed)?.is_dir() {
+            let kind = entry.file_type().with_context(failed)?;
+            if kind.is_dir() {
                 folders.push(entry.path());
-            } else {
+            } else if kind.is_file() || entry.path().is_file() {
                 found.push(entry.path());
             }
         }
@@ -99,7 +131,7 @@ pub(crate) fn is_unfinished(path: &Path) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) tables: Vec<ListedTable>,
-    /// What is wrong with the database itself.
+    /// What is wrong with the database itself. The tables are then those that could be read.
     pub(crate) damage: Vec<String>,
 }
 
@@ -108,19 +140,125 @@ pub(crate) struct Listing {
 pub(crate) struct ListedTable {
     /// `NAMESPACE.NAME`.
     pub(crate) name: String,
+    pub(crate) metadata_location: String,
 }
 
-/// The tables in the catalog's file, by name. The catalog itself does not list what is in a namespace whose parent was never
-/// created.
+/// Reads the catalog in the file `database` and changes nothing in it.
+///
+/// A reader of a database in write-ahead mode leaves files of its own beside it. Only where there is no log of a writer
+/// may it be opened as one that cannot change; if it did meanwhile, what was read is not trusted.
 pub(crate) async fn list_tables(database: &Path) -> anyhow::Result<Listing> {
-    let mut connection = SqliteConnectOptions::new().filename(database).connect().await?;
-    let rows = "SELECT table_namespace, table_name FROM iceberg_tables ORDER BY 1, 2";
-    let rows = sqlx::query(rows).fetch_all(&mut connection).await?;
-    connection.close().await?;
-    let mut listing = Listing::default();
-    for row in rows {
-        let (namespace, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        listing.tables.push(ListedTable { name: format!("{namespace}.{name}") });
+    for _ in 0..LISTING_ATTEMPTS {
+        let before = state(database)?;
+        let immutable = before.log_bytes == 0;
+        let mut listing = Listing::default();
+        if let Err(error) = read_listing(database, immutable, &mut listing).await {
+            listing.damage.push(error.to_string());
+        }
+        if !immutable || state(database)? == before {
+            return Ok(listing);
+        }
     }
-    Ok(listing)
+    bail!("{} is written to all the time; try again later", database.display())
+}
+
+#[derive(PartialEq, Eq)]
+struct State {
+    modified: SystemTime,
+    bytes: u64,
+    log_bytes: u64,
+}
+
+fn state(database: &Path) -> anyhow::Result<State> {
+    let failed = || format!("cannot read {}", database.display());
+    let metadata = fs::metadata(database).with_context(failed)?;
+    let log_bytes = |extension| fs::metadata(database.with_extension(extension)).map_or(0, |log| log.len());
+    Ok(State {
+        modified: metadata.modified().with_context(failed)?,
+        bytes: metadata.len(),
+        log_bytes: log_bytes("db-wal") + log_bytes("db-journal"),
+    })
+}
+
+async fn read_listing(database: &Path, immutable: bool, listing: &mut Listing) -> sqlx::Result<()> {
+    let mut connection = SqliteConnectOptions::new()
+        .filename(database)
+        .read_only(true)
+        .immutable(immutable)
+        .busy_timeout(Duration::from_secs(10))
+        .connect()
+        .await?;
+    let read = read_tables(&mut connection, listing).await;
+    let checked = check(&mut connection, listing).await;
+    connection.close().await?;
+    read.and(checked)
+}
+
+async fn read_tables(connection: &mut SqliteConnection, listing: &mut Listing) -> sqlx::Result<()> {
+    // A writer that was killed early may have left an empty database.
+    let tables = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'iceberg_tables'";
+    if sqlx::query(tables).fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(());
+    }
+    // Whatever the name under which an engine opens the catalog: the tables in the file are the lake's.
+    let rows = sqlx::query("SELECT * FROM iceberg_tables ORDER BY table_namespace, table_name");
+    for row in rows.fetch_all(connection).await? {
+        // Catalogs of old have no such column, and hold tables only.
+        let kind: Option<String> = row.try_get("iceberg_type").unwrap_or_default();
+        let metadata_location: Option<String> = row.try_get("metadata_location")?;
+        let (namespace, name): (String, String) =
+            (row.try_get("table_namespace")?, row.try_get("table_name")?);
+        let name = format!("{namespace}.{name}");
+        match (kind.as_deref(), metadata_location) {
+            (None | Some("TABLE"), Some(metadata_location)) => {
+                let table = ListedTable { name, metadata_location };
+                if !listing.tables.contains(&table) {
+                    listing.tables.push(table);
+                }
+            }
+            (None | Some("TABLE"), None) => listing.damage.push(format!("the table {name} has no metadata")),
+            (Some(_), _) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn check(connection: &mut SqliteConnection, listing: &mut Listing) -> sqlx::Result<()> {
+    for row in sqlx::query("PRAGMA integrity_check").fetch_all(connection).await? {
+        let what: String = row.try_get(0)?;
+        if what != "ok" {
+            listing.damage.push(what);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_file_by_any_name() {
+        for uri in ["file:///a/b c.parquet", "file:/a/b c.parquet", "/a/b c.parquet"] {
+            assert_eq!(local_path(uri), Some("/a/b c.parquet".into()), "{uri}");
+        }
+        for uri in ["s3://a/b", "a/b", "file://host/a", ""] {
+            assert_eq!(local_path(uri), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_found_through_links_and_after_the_file_is_gone() {
+        let folder = std::env::temp_dir().join(format!("frazil-place-{}", std::process::id()));
+        fs::create_dir_all(folder.join("real/raw")).unwrap();
+        std::os::unix::fs::symlink(folder.join("real"), folder.join("link")).unwrap();
+        let folders = Folders::new(&folder.join("link")).unwrap();
+        for root in ["real", "link"] {
+            let object = folder.join(root).join("raw/2026/gone.gz");
+            assert_eq!(folders.place(&object).as_deref(), Some("raw/2026/gone.gz"), "{root}");
+        }
+        assert_eq!(folders.place(&folder.join("raw/x")), None);
+        assert_eq!(folders.place(Path::new("/nowhere/x")), None);
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

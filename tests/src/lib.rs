@@ -5,8 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
-mod command;
+pub mod command;
 mod table;
+pub mod writer;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
@@ -25,7 +26,6 @@ use lake::{Limits, Outcome, Status, TableDefinition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use crate::command::frazil;
 pub use crate::table::{definition, numbers, plain_table, scan};
 
 /// The table of a [`Bench`].

@@ -15,7 +15,8 @@ use iceberg::MetadataLocation;
 use iceberg::spec::{MAIN_BRANCH, PrimitiveType, SnapshotReference, SnapshotRetention, Type};
 use iceberg::transaction::{AddColumn, ApplyTransactionAction as _, Transaction};
 use serde_json::{Value, json};
-use tests::{Bench, Object, definition, files, frazil, gzip, lines, plain_table};
+use tests::command::frazil;
+use tests::{Bench, Object, definition, files, gzip, lines, plain_table};
 
 /// Starts `frazil redrive --json` on the lake of `bench`.
 fn start(bench: &Bench, arguments: &[&str]) -> Child {

@@ -3,83 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use iceberg::TableIdent;
-use iceberg::expr::Predicate;
-use lake::Lake;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tests::{files, frazil, gzip, numbers, scan};
-
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-
-/// A folder for inputs and a warehouse.
-struct Place {
-    folder: TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.folder.path().join(name);
-        fs::write(&path, content).unwrap();
-        path
-    }
-
-    fn warehouse(&self) -> PathBuf {
-        self.folder.path().join("warehouse folder")
-    }
-
-    /// `frazil replay --json --warehouse ... arguments`.
-    fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
-        let mut command = frazil();
-        command.args(["replay", "--json", "--warehouse"]).arg(self.warehouse()).args(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    /// The summary of a replay that succeeds.
-    fn replay<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Value {
-        finish(self.command(arguments).spawn().unwrap())
-    }
-
-    /// What a replay complains about that fails.
-    fn complaint<A: AsRef<OsStr>>(&self, arguments: &[A]) -> String {
-        let output = self.command(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    /// The column `n` of a table.
-    async fn numbers(&self, table: &str) -> Vec<i64> {
-        numbers(&self.rows(table, &["n"]).await)
-    }
-
-    async fn rows(&self, table: &str, columns: &[&str]) -> Vec<Value> {
-        let warehouse = self.warehouse();
-        let uri = format!("file://{}/warehouse", warehouse.display());
-        let lake = Lake::open_sqlite(&warehouse.join("catalog.db"), &uri).await.unwrap();
-        let ident = TableIdent::from_strs(table.split('.')).unwrap();
-        scan(&lake.table(&ident).await.unwrap().unwrap(), columns, Predicate::AlwaysTrue).await
-    }
-}
-
-/// Waits for a replay to succeed with one JSON object and no complaint.
-fn finish(replay: Child) -> Value {
-    let output = replay.wait_with_output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaint.is_empty(), "{}: {complaint}", output.status);
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use tests::command::{Place, ROOT, finish, frazil};
+use tests::{files, gzip};
 
 fn event(name: &str) -> PathBuf {
     Path::new(ROOT).join("events").join(name)

@@ -10,7 +10,7 @@ use lake::{Outcome, Status};
 use serde::Serialize;
 
 use super::quarantine::QuarantineFile;
-use crate::replay::summary::{grouped, line};
+use crate::page::{grouped, line};
 
 /// Reasons to stay that the page shows.
 const SHOWN_REASONS: usize = 20;

@@ -15,6 +15,7 @@ use lake::{Outcome, Status};
 use serde::Serialize;
 
 use super::firehose::Counts;
+use crate::page::{grouped, line};
 
 /// Rows, columns and characters of a value that the page shows of the table.
 const SHOWN_ROWS: usize = 4;
@@ -155,24 +156,6 @@ impl Summary {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's output")]
-pub(crate) fn line(name: &str, count: u64, remark: &str) {
-    println!("{}", format!("  {name:<12}{:>12}  {remark}", grouped(count)).trim_end());
-}
-
-/// `1234567` as `1,234,567`.
-pub(crate) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 /// The first rows of the table, read back through Iceberg, as a small table of text.
 async fn first_rows(table: &Table) -> anyhow::Result<Vec<String>> {
     let fields = table.metadata().current_schema().as_struct().fields();
@@ -218,10 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_grouped_and_values_shortened() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_234_567), "1,234,567");
+    fn values_are_shortened() {
         assert_eq!(shortened(&"ü".repeat(40)).chars().count(), SHOWN_CHARACTERS);
         assert_eq!(shortened("a\nb"), "a b");
     }

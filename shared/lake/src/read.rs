@@ -281,6 +281,44 @@ fn observe(
     Ok(())
 }
 
+/// How many records `object` has, as an append finds them: those that become rows and those that it rejects.
+///
+/// # Errors
+/// The storage's. Damage is no error: it is one rejection, as it is to an append.
+pub async fn count_records(file_io: &FileIO, object: &SourceObject, limits: Limits) -> Result<u64> {
+    let size_bytes = file_io.new_input(&object.uri)?.metadata().await?.size;
+    let (file_io, reading) = (file_io.clone(), Reading { at: 0, object: object.clone(), size_bytes });
+    let runtime = tokio::runtime::Handle::current();
+    let task = tokio::task::spawn_blocking(move || {
+        let _within = runtime.enter();
+        count(&file_io, &reading, limits)
+    });
+    task.await
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "counting ended early").with_source(error))?
+}
+
+/// Counts what [`Reader::read`] would send, step by step.
+fn count(file_io: &FileIO, reading: &Reading, limits: Limits) -> Result<u64> {
+    let mut records = 0;
+    let mut content = match Content::open(file_io, reading, limits) {
+        Ok(content) => content,
+        Err(Interrupted::Storage(error)) => return Err(error),
+        Err(Interrupted::Damage(_)) => return Ok(1),
+    };
+    loop {
+        match content.next_frame() {
+            Ok(None) => return Ok(records),
+            Ok(Some(_)) => records += 1,
+            Err(Interrupted::Storage(error)) => return Err(error),
+            Err(Interrupted::Damage(_)) => {
+                // The record that is cut off, if there is one, and what cannot be read behind it.
+                let (_, rest) = content.framer.remainder();
+                return Ok(records + u64::from(!rest.trim_ascii().is_empty()) + 1);
+            }
+        }
+    }
+}
+
 /// The frames of one object.
 struct Content {
     framer: Framer<Box<dyn std::io::Read + Send>>,

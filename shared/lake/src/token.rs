@@ -9,7 +9,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use iceberg::spec::TableMetadata;
+use iceberg::spec::{SnapshotRef, TableMetadata};
 use sha2::{Digest as _, Sha256};
 
 /// Where a snapshot's summary lists its objects: `<key digest>.<version digest>`, parted by spaces.
@@ -32,6 +32,11 @@ impl Token {
         token.key.copy_from_slice(&key[..16]);
         token.version.copy_from_slice(&version[..8]);
         token
+    }
+
+    /// The digest of bucket and key alone: the same for all versions of an object.
+    pub fn key(&self) -> [u8; 16] {
+        self.key
     }
 
     /// The digest of the version alone: part of the names of files about this object.
@@ -88,12 +93,12 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
     }
     let mut seen = HashMap::new();
     let mut versions: HashMap<Token, Vec<Token>> = HashMap::new();
-    let mut next = metadata.current_snapshot_id();
-    let mut oldest = FIRST_SEQUENCE_NUMBER;
-    while next != since {
-        let Some(snapshot) = next.and_then(|id| metadata.snapshot_by_id(id)) else {
-            return History { seen, versions, complete: false };
-        };
+    let mut complete = metadata.current_snapshot_id() == since;
+    for snapshot in ancestry(metadata) {
+        if Some(snapshot.snapshot_id()) == since {
+            complete = true;
+            break;
+        }
         let listed = snapshot.summary().additional_properties.get(SUMMARY_KEY).map_or("", String::as_str);
         for token in listed.split_ascii_whitespace().filter_map(Token::parse) {
             for wanted in wanted.get(&token.key).into_iter().flatten() {
@@ -105,11 +110,31 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
                 }
             }
         }
-        oldest = snapshot.sequence_number();
-        next = snapshot.parent_snapshot_id();
+        // Some engines expire a snapshot and leave its child without a parent, as if it were the table's first.
+        complete = since.is_none() && snapshot.sequence_number() == FIRST_SEQUENCE_NUMBER;
     }
-    // Some engines expire a snapshot and leave its child without a parent, as if it were the table's first.
-    History { seen, versions, complete: since.is_some() || oldest == FIRST_SEQUENCE_NUMBER }
+    History { seen, versions, complete }
+}
+
+/// Every token in the ancestry of the current snapshot, with its snapshot's id, newest first, and whether that ancestry
+/// reaches back to the table's first snapshot: where it does not, snapshots have expired, and their tokens with them.
+pub fn committed(metadata: &TableMetadata) -> (Vec<(Token, i64)>, bool) {
+    let mut tokens = Vec::new();
+    let mut oldest = FIRST_SEQUENCE_NUMBER;
+    for snapshot in ancestry(metadata) {
+        let listed = snapshot.summary().additional_properties.get(SUMMARY_KEY).map_or("", String::as_str);
+        let of_snapshot = listed.split_ascii_whitespace().filter_map(Token::parse);
+        tokens.extend(of_snapshot.map(|token| (token, snapshot.snapshot_id())));
+        oldest = snapshot.sequence_number();
+    }
+    (tokens, oldest == FIRST_SEQUENCE_NUMBER)
+}
+
+/// The current snapshot of a table and its ancestors, as far as they have not expired.
+fn ancestry(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
+    let parent = |snapshot: &&SnapshotRef| metadata.snapshot_by_id(snapshot.parent_snapshot_id()?);
+    // None is longer than this, unless it is damaged and leads back into itself.
+    std::iter::successors(metadata.current_snapshot(), parent).take(metadata.snapshots().len())
 }
 
 /// The value of [`SUMMARY_KEY`] for `tokens`.

@@ -1,0 +1,323 @@
+//! The books against each other: objects, tables, quarantine.
+//!
+//! In: the records of every object, the rows and tokens of every table, and what was rejected. Out: counts, and a
+//! finding for every object where they disagree. For each object that a table has,
+//! records = rows + quarantined + redriven.
+//!
+//! A table has an object if a snapshot lists its token, if rows name it, or if all of its records were rejected: tokens
+//! go with their snapshots, rows and rejections stay.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use lake::Token;
+
+use super::objects::{Object, Objects};
+use super::quarantine::{Account, Accounts, check_copy};
+use super::report::{Counts, Kind, Report, TableCounts};
+use super::table::Facts;
+use crate::page::grouped;
+use crate::warehouse::{Folders, local_path};
+
+/// What a table has, by the places of objects.
+pub(super) struct Holdings {
+    facts: Facts,
+    rows: BTreeMap<String, u64>,
+    /// Rows that name no object of this warehouse.
+    other_rows: u64,
+}
+
+impl Holdings {
+    pub(super) fn new(folders: &Folders, objects: &mut Objects, facts: Facts) -> Self {
+        let (mut rows, mut other_rows) = (BTreeMap::new(), 0);
+        for (name, count) in &facts.rows.by_file_name {
+            match name.as_ref().and_then(|name| objects.place_of(folders, name)) {
+                // The same object may have been named in two ways.
+                Some(place) => *rows.entry(place).or_default() += count,
+                None => other_rows += count,
+            }
+        }
+        Self { facts, rows, other_rows }
+    }
+}
+
+/// What is to be reconciled.
+pub(super) struct Books<'a> {
+    pub(super) folders: &'a Folders,
+    pub(super) objects: &'a Objects,
+    pub(super) accounts: &'a Accounts,
+    /// Tables that are in the catalog, but whose metadata cannot be read.
+    pub(super) unreadable_tables: &'a [String],
+}
+
+/// What is known of the objects once all tables were asked.
+#[derive(Default)]
+struct Known<'a> {
+    committed: HashSet<&'a str>,
+    /// Objects that a table has rejected records of and nothing else: an append did not come to its end.
+    begun: BTreeMap<&'a str, Vec<&'a str>>,
+}
+
+impl<'a> Books<'a> {
+    pub(super) fn reconcile(&self, tables: &'a [Holdings], report: &mut Report) {
+        let mut known = Known::default();
+        for table in tables {
+            self.reconcile_table(table, &mut known, report);
+        }
+        self.reconcile_rejected(tables, &mut known, report);
+        self.check_copies(tables, report);
+        for (place, object) in &self.objects.by_place {
+            self.conclude(place, object, &known, report);
+        }
+    }
+
+    fn reconcile_table(&self, table: &'a Holdings, known: &mut Known<'a>, report: &mut Report) {
+        let facts = &table.facts;
+        let tokens = self.reconcile_tokens(table, report);
+        let (mut held, mut counts) = (0, Counts::default());
+        for (place, object) in &self.objects.by_place {
+            let rows = table.rows.get(place).copied().unwrap_or_default();
+            let account = self.account(&facts.name, place);
+            let rejected = account.map_or(0, |account| account.quarantined + account.redriven);
+            let is_all_rejected = object.records.as_ref().is_ok_and(|all| *all > 0 && rejected >= *all);
+            if !tokens.contains(place.as_str()) && rows == 0 && !is_all_rejected {
+                if rejected > 0 {
+                    known.begun.entry(place).or_default().push(&facts.name);
+                }
+                continue;
+            }
+            known.committed.insert(place);
+            held += 1;
+            counts.rows_in_tables += rows;
+            counts.rows_quarantined += account.map_or(0, |account| account.quarantined);
+            counts.rows_redriven += account.map_or(0, |account| account.redriven);
+            let Ok(records) = object.records else { continue };
+            counts.rows_in_objects += records;
+            if facts.rows.have_file_name && records != rows + rejected {
+                let found = Found { records, rows, account };
+                let (kind, detail) = found.disagreement(facts);
+                report.find(kind, object.source.uri.clone(), detail);
+            }
+        }
+        for (place, rows) in &table.rows {
+            if !self.objects.by_place.contains_key(place) {
+                counts.rows_in_tables += rows;
+                let detail = format!(
+                    "{}: {} rows name it, but the object is gone; restore it, or take the table for its only copy",
+                    facts.name,
+                    grouped(*rows)
+                );
+                report.find(Kind::MissingObject, self.uri(place), detail);
+            }
+        }
+        counts.rows_of_other_origin = table.other_rows;
+        if !facts.rows.have_file_name {
+            reconcile_total(facts, &mut counts, report);
+        }
+        counts.record_ids_twice = facts.rows.twice.len() as u64;
+        counts.data_files_checked = facts.files_checked;
+        counts.snapshots = facts.snapshots;
+        report.add_table(TableCounts { table: facts.name.clone(), objects: held, counts });
+    }
+
+    /// The places of the objects whose tokens the table has.
+    fn reconcile_tokens(&self, table: &'a Holdings, report: &mut Report) -> HashSet<&'a str> {
+        let facts = &table.facts;
+        let mut by_token: BTreeMap<Token, Vec<i64>> = BTreeMap::new();
+        for (token, snapshot) in &facts.tokens {
+            by_token.entry(*token).or_default().push(*snapshot);
+        }
+        let (mut places, mut missing) = (HashSet::new(), HashSet::new());
+        for (token, snapshots) in by_token {
+            let place = self.objects.place_of_token(&token);
+            let name = place.map_or_else(|| format!("token {token}"), |place| self.uri(place));
+            if let [first, second, ..] = &snapshots[..] {
+                let detail = format!(
+                    "{}: committed by the snapshots {first} and {second}; roll back the later one, or delete its rows",
+                    facts.name
+                );
+                report.find(Kind::TokenTwice, name.clone(), detail);
+            }
+            match place {
+                Some(place) if self.objects.by_place.contains_key(place) => {
+                    places.insert(place.as_str());
+                }
+                // Its rows say so already.
+                Some(place) if table.rows.contains_key(place) => {}
+                _ if !missing.insert(token.key()) => {}
+                _ => {
+                    let snapshots: Vec<String> = snapshots.iter().map(i64::to_string).collect();
+                    let detail = format!(
+                        "{}: snapshot {} lists it, but the object is gone and no row names it; restore it",
+                        facts.name,
+                        snapshots.join(", ")
+                    );
+                    report.find(Kind::MissingObject, name, detail);
+                }
+            }
+        }
+        places
+    }
+
+    /// Objects of which nothing was fit for a table: there may be no such table at all.
+    fn reconcile_rejected(&self, tables: &[Holdings], known: &mut Known<'a>, report: &mut Report) {
+        let listed: HashSet<&str> = tables.iter().map(|table| table.facts.name.as_str()).collect();
+        let mut unlisted: BTreeMap<&str, TableCounts> = BTreeMap::new();
+        for ((table, place), account) in self.accounts {
+            let Some((place, object)) = self.objects.by_place.get_key_value(place) else { continue };
+            let rejected = account.quarantined + account.redriven;
+            let is_all = object.records.as_ref().is_ok_and(|all| *all > 0 && rejected >= *all);
+            if listed.contains(table.as_str()) || !is_all {
+                continue;
+            }
+            known.committed.insert(place);
+            let counts = unlisted.entry(table).or_insert_with(|| TableCounts {
+                table: table.clone(),
+                objects: 0,
+                counts: Counts::default(),
+            });
+            counts.objects += 1;
+            counts.counts.rows_in_objects += object.records.as_ref().copied().unwrap_or_default();
+            counts.counts.rows_quarantined += account.quarantined;
+            counts.counts.rows_redriven += account.redriven;
+        }
+        unlisted.into_values().for_each(|counts| report.add_table(counts));
+    }
+
+    fn check_copies(&self, tables: &[Holdings], report: &mut Report) {
+        let mut versions: HashMap<[u8; 16], HashSet<Token>> = HashMap::new();
+        for (token, _) in tables.iter().flat_map(|table| &table.facts.tokens) {
+            versions.entry(token.key()).or_default().insert(*token);
+        }
+        for ((_, place), account) in self.accounts {
+            let object = self.objects.by_place.get(place);
+            // The copy is of the version that was rejected, and the object may be another by now.
+            let is_only_version = |object: &&Object| {
+                account.files.len() == 1
+                    && versions.get(&object.source.token.key()).is_none_or(|versions| versions.len() == 1)
+            };
+            let original = object.filter(is_only_version).and_then(|object| local_path(&object.source.uri));
+            for (copy, file) in &account.copies {
+                if let Some(what) = check_copy(copy, original.as_deref()) {
+                    report.find(Kind::DamagedQuarantine, file.clone(), what);
+                }
+            }
+        }
+    }
+
+    /// Whether an object is in, after all tables were asked.
+    fn conclude(&self, place: &str, object: &Object, known: &Known<'_>, report: &mut Report) {
+        let records = match &object.records {
+            Ok(records) => *records,
+            Err(error) => {
+                let detail = format!("cannot be read: {error}; make it readable and audit again");
+                report.find(Kind::MissingObject, object.source.uri.clone(), detail);
+                0
+            }
+        };
+        // Of an object without records nothing can be lost.
+        let is_committed =
+            known.committed.contains(place) || object.records.as_ref().is_ok_and(|all| *all == 0);
+        if object.processing_failed && !known.committed.contains(place) {
+            report.processing_failed_objects += 1;
+            report.processing_failed_records += records;
+            return;
+        }
+        report.objects += 1;
+        let begun = known.begun.get(place).filter(|_| !object.processing_failed);
+        if is_committed && begun.is_none() {
+            report.objects_committed += 1;
+            return;
+        }
+        report.objects_pending += 1;
+        if !is_committed {
+            report.rows_pending += records;
+            report.counts.rows_in_objects += records;
+        }
+        let records = grouped(records);
+        let what = match begun {
+            Some(tables) => format!(
+                "rejected records of it are in the quarantine of {}, but its rows were never committed there",
+                tables.join(", ")
+            ),
+            None if self.unreadable_tables.is_empty() => format!("its {records} records are in no table"),
+            None => format!(
+                "its {records} records are in no table that can be read; {} cannot be",
+                self.unreadable_tables.join(", ")
+            ),
+        };
+        let detail = format!("{what}; deliver it again: replay its input, or send its message once more");
+        report.find(Kind::PendingObject, object.source.uri.clone(), detail);
+    }
+
+    fn account(&self, table: &str, place: &str) -> Option<&'a Account> {
+        self.accounts.get(&(table.to_owned(), place.to_owned()))
+    }
+
+    fn uri(&self, place: &str) -> String {
+        format!("{}/{place}", self.folders.root_uri)
+    }
+}
+
+/// What was found of an object in one table.
+struct Found<'a> {
+    records: u64,
+    rows: u64,
+    account: Option<&'a Account>,
+}
+
+impl Found<'_> {
+    /// The finding about it, where the numbers differ.
+    fn disagreement(&self, facts: &Facts) -> (Kind, String) {
+        let (quarantined, redriven) =
+            self.account.map_or((0, 0), |account| (account.quarantined, account.redriven));
+        let found = self.rows + quarantined + redriven;
+        let mut equation = format!(
+            "{}: {} records, but {} rows + {} quarantined",
+            facts.name,
+            grouped(self.records),
+            grouped(self.rows),
+            grouped(quarantined)
+        );
+        if redriven > 0 {
+            equation.push_str(&format!(" + {} redriven", grouped(redriven)));
+        }
+        if let Some(account) = self.account {
+            equation.push_str(&format!(" (in {})", account.files.join(", ")));
+        }
+        if found > self.records {
+            let more = grouped(found - self.records);
+            let remedy = "delete what was appended twice, or restore the object if it was damaged since";
+            return (Kind::RowsSurplus, format!("{equation}: {more} too many; {remedy}"));
+        }
+        let few = grouped(self.records - found);
+        let remedy = match (facts.incomplete, self.account) {
+            (true, _) => "files of the table cannot be read; restore them",
+            (false, None) => "roll the table back to the snapshot before they went, or put them in again",
+            (false, Some(_)) => {
+                "if no rows were deleted, that file was cut; restore it, or roll back and deliver the object again"
+            }
+        };
+        (Kind::RowsMissing, format!("{equation}: {few} missing; {remedy}"))
+    }
+}
+
+/// Of a table whose rows do not name their objects only the sum can be told.
+fn reconcile_total(facts: &Facts, counts: &mut Counts, report: &mut Report) {
+    let rejected = counts.rows_quarantined + counts.rows_redriven;
+    let (expected, total) = (counts.rows_in_objects.saturating_sub(rejected), facts.rows.total);
+    (counts.rows_in_tables, counts.rows_of_other_origin) = (total, 0);
+    if total > expected && !facts.ours_alone {
+        // They may be of other writers, or of objects whose tokens have expired.
+        (counts.rows_in_tables, counts.rows_of_other_origin) = (expected, total - expected);
+        return;
+    }
+    let (kind, remedy) = match total.cmp(&expected) {
+        std::cmp::Ordering::Equal => return,
+        std::cmp::Ordering::Less => (Kind::RowsMissing, "roll back to the snapshot before they went"),
+        std::cmp::Ordering::Greater => (Kind::RowsSurplus, "delete what was appended twice"),
+    };
+    let (expected, total) = (grouped(expected), grouped(total));
+    let detail =
+        format!("the table has {total} rows, its objects have {expected} that were not rejected; {remedy}");
+    report.find(kind, facts.name.clone(), detail);
+}

@@ -1,0 +1,166 @@
+//! One table: what it refers to, whether that is there, and what its rows are.
+//!
+//! In: a table of the catalog. Out: its [`Facts`], and findings about its files. Data and delete files of every snapshot
+//! are compared with their manifests; rows are read of the current snapshot.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::path::PathBuf;
+
+use futures::{StreamExt as _, stream};
+use iceberg::io::FileIO;
+use iceberg::spec::DataFileFormat;
+use lake::Token;
+use parquet::file::metadata::ParquetMetaDataReader;
+
+use super::report::{Kind, Report};
+use super::rows::{self, Rows};
+use crate::inventory::{ContentFile, Inventory};
+use crate::warehouse::{ListedTable, local_path};
+
+/// Files that are looked at at the same time.
+const PARALLEL_FILES: usize = 2;
+
+/// What is known of a table.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) name: String,
+    pub(super) rows: Rows,
+    /// The tokens in the ancestry of the current snapshot, with the snapshot of each.
+    pub(super) tokens: Vec<(Token, i64)>,
+    /// No snapshot of that ancestry has expired, and each was made by append.
+    pub(super) ours_alone: bool,
+    /// Rows may be missing because files are, which are findings of their own.
+    pub(super) incomplete: bool,
+    pub(super) files_checked: u64,
+    pub(super) snapshots: u64,
+}
+
+/// Looks at `table`. None if its metadata cannot be read.
+pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut Report) -> Option<Facts> {
+    let name = &table.name;
+    let inventory = match Inventory::read(file_io, &table.metadata_location).await {
+        Ok(inventory) => inventory,
+        Err(unreadable) => {
+            let remedy = "restore it, or register an earlier metadata file of the table";
+            let detail = format!("{name}: the table's metadata {}; {remedy}", unreadable.what);
+            report.find(Kind::UnreadableMetadata, unreadable.path, detail);
+            return None;
+        }
+    };
+    for unreadable in &inventory.unreadable {
+        let remedy = "restore it, or expire the snapshots that need it";
+        let detail = format!("{name}: {}; {remedy}", unreadable.what);
+        report.find(Kind::UnreadableMetadata, unreadable.path.clone(), detail);
+    }
+    let (unusable, files_checked) = check_files(&inventory, name, report).await;
+    let rows = rows::read(file_io, &inventory, &unusable).await;
+    for (path, what) in &rows.unread {
+        let detail = format!("{name}: its rows cannot be read: {what}; restore it from a backup");
+        report.find(Kind::DamagedDataFile, path.clone(), detail);
+    }
+    for (id, twice) in &rows.twice {
+        let origins: Vec<&str> = twice.origins.iter().map(String::as_str).collect();
+        let (rows, origins) = (twice.rows, origins.join(", "));
+        let detail = format!("{name}: {rows} rows have it, from {origins}; delete all but one of them");
+        report.find(Kind::RecordIdTwice, id.clone(), detail);
+    }
+    let metadata = &inventory.metadata;
+    let (tokens, reaches_back) = lake::committed(metadata);
+    let is_ours = |properties: &std::collections::HashMap<_, _>| properties.contains_key(lake::SUMMARY_KEY);
+    Some(Facts {
+        name: name.clone(),
+        tokens,
+        ours_alone: reaches_back
+            && metadata.snapshots().all(|snapshot| is_ours(&snapshot.summary().additional_properties)),
+        incomplete: !unusable.is_empty() || !inventory.unreadable.is_empty() || !rows.unread.is_empty(),
+        files_checked,
+        snapshots: metadata.snapshots().len() as u64,
+        rows,
+    })
+}
+
+/// Compares every data and delete file with its manifests. Gives back those that cannot be used, and how many there are.
+async fn check_files(inventory: &Inventory, table: &str, report: &mut Report) -> (HashSet<String>, u64) {
+    let by_path: BTreeMap<&str, &ContentFile> =
+        inventory.content_files().map(|file| (file.path.as_str(), file)).collect();
+    let current: HashSet<&str> = inventory.current_files().map(|file| file.path.as_str()).collect();
+    let checked = by_path.len() as u64;
+    let mut faults = stream::iter(by_path.into_values())
+        .map(|file| async move {
+            let own = file.clone();
+            // A task of its own, so that a library that panics over damaged bytes ends only that.
+            let fault = tokio::task::spawn_blocking(move || fault(&own)).await;
+            (file, fault.unwrap_or_else(|error| Some(Fault::Unusable(error.to_string()))))
+        })
+        .buffered(PARALLEL_FILES);
+    let mut unusable = HashSet::new();
+    while let Some((file, fault)) = faults.next().await {
+        let (kind, what, is_usable) = match fault {
+            None => continue,
+            Some(Fault::Missing(what)) => (Kind::MissingDataFile, what, false),
+            Some(Fault::Unusable(what)) => (Kind::DamagedDataFile, what, false),
+            Some(Fault::Differs(what)) => (Kind::DamagedDataFile, what, true),
+        };
+        if !is_usable {
+            unusable.insert(file.path.clone());
+        }
+        let snapshot = match current.contains(file.path.as_str()) {
+            true => "of the current snapshot".to_owned(),
+            false => format!("of snapshot {}", file.snapshot_id),
+        };
+        let rows = file.rows;
+        let detail =
+            format!("{table}: the file {snapshot}, of {rows} rows, {what}; restore it from a backup");
+        report.find(kind, file.path.clone(), detail);
+    }
+    (unusable, checked)
+}
+
+/// What is wrong with a file.
+enum Fault {
+    Missing(String),
+    /// It cannot be read.
+    Unusable(String),
+    /// It can be read, but is not the file that the manifest describes.
+    Differs(String),
+}
+
+fn fault(file: &ContentFile) -> Option<Fault> {
+    let Some(path) = local_path(&file.path) else {
+        return Some(Fault::Missing("is not on this machine".to_owned()));
+    };
+    let size_bytes = match path.metadata() {
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        Ok(_) => return Some(Fault::Missing("is no file".to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Some(Fault::Missing("is gone".to_owned()));
+        }
+        Err(error) => return Some(Fault::Unusable(format!("cannot be read: {error}"))),
+    };
+    let rows = match file.format {
+        DataFileFormat::Parquet => rows_of(path),
+        // Only Parquet tells its row count.
+        _ => Ok(file.rows),
+    };
+    let sizes = format!("has {size_bytes} bytes where its manifest says {}", file.size_bytes);
+    let is_same_size = size_bytes == file.size_bytes;
+    match rows {
+        Err(what) if is_same_size => Some(Fault::Unusable(what)),
+        Err(what) => Some(Fault::Unusable(format!("{what} and {sizes}"))),
+        Ok(_) if !is_same_size => Some(Fault::Differs(sizes)),
+        Ok(rows) if rows != file.rows => {
+            Some(Fault::Differs(format!("has {rows} rows where its manifest says {}", file.rows)))
+        }
+        Ok(_) => None,
+    }
+}
+
+/// How many rows the footer of a Parquet file promises.
+fn rows_of(path: PathBuf) -> Result<u64, String> {
+    let file = File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let footer = ParquetMetaDataReader::new()
+        .parse_and_finish(&file)
+        .map_err(|error| format!("has a footer that cannot be read: {error}"))?;
+    Ok(footer.row_groups().iter().map(|group| group.num_rows().max(0) as u64).sum())
+}

@@ -1,0 +1,189 @@
+//! What the metadata of a table refers to.
+//!
+//! In: the location of a metadata file. Out: an [`Inventory`]: every file of every snapshot that the metadata has, and
+//! what of the metadata cannot be read. Nothing here ends at the first damage: the rest is still worth knowing.
+
+use std::collections::BTreeMap;
+
+use iceberg::io::FileIO;
+use iceberg::spec::{
+    DataContentType, DataFileFormat, FormatVersion, ManifestFile, ManifestList, Struct, TableMetadata,
+};
+
+use crate::warehouse::local_path;
+
+/// A file that holds rows or deletes.
+#[derive(Clone, Debug)]
+pub(crate) struct ContentFile {
+    pub(crate) path: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) rows: u64,
+    pub(crate) format: DataFileFormat,
+    pub(crate) content: DataContentType,
+    pub(crate) sequence_number: Option<i64>,
+    pub(crate) partition_spec_id: i32,
+    pub(crate) partition: Struct,
+    pub(crate) equality_ids: Option<Vec<i32>>,
+    /// A snapshot that has the file.
+    pub(crate) snapshot_id: i64,
+}
+
+/// A metadata file that is gone or cannot be read, and what is wrong with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) path: String,
+    pub(crate) what: String,
+}
+
+/// What a table refers to.
+#[derive(Debug)]
+pub(crate) struct Inventory {
+    pub(crate) metadata: TableMetadata,
+    /// The current metadata file, those before it that the table still knows, and statistics. All but the first may be
+    /// gone without harm.
+    pub(crate) other_files: Vec<String>,
+    pub(crate) manifest_lists: Vec<String>,
+    /// The files that are live in each manifest, by the manifest's path.
+    pub(crate) manifests: BTreeMap<String, Vec<ContentFile>>,
+    /// The manifests of the current snapshot that could be read, as often as it lists them.
+    pub(crate) current_manifests: Vec<String>,
+    pub(crate) unreadable: Vec<Unreadable>,
+}
+
+impl Inventory {
+    /// Reads the metadata at `location`, and the manifests of all its snapshots, each once.
+    ///
+    /// # Errors
+    /// The metadata file itself cannot be read: nothing is known of the table.
+    pub(crate) async fn read(file_io: &FileIO, location: &str) -> Result<Self, Unreadable> {
+        let metadata = read_metadata(file_io, location).await?;
+        let log = metadata.metadata_log().iter().map(|entry| entry.metadata_file.clone());
+        let statistics = metadata.statistics_iter().map(|file| file.statistics_path.clone());
+        let partitions = metadata.partition_statistics_iter().map(|file| file.statistics_path.clone());
+        let other_files =
+            [location.to_owned()].into_iter().chain(log).chain(statistics).chain(partitions).collect();
+        let mut snapshots: Vec<_> = metadata.snapshots().cloned().collect();
+        snapshots.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
+        let mut inventory = Self {
+            other_files,
+            manifest_lists: snapshots.iter().map(|snapshot| snapshot.manifest_list().to_owned()).collect(),
+            manifests: BTreeMap::new(),
+            current_manifests: Vec::new(),
+            unreadable: Vec::new(),
+            metadata,
+        };
+        let version = inventory.metadata.format_version();
+        for snapshot in snapshots {
+            let list = match read_list(file_io, snapshot.manifest_list(), version).await {
+                Ok(list) => list,
+                Err(unreadable) => {
+                    inventory.unreadable.push(unreadable);
+                    continue;
+                }
+            };
+            let is_current = inventory.metadata.current_snapshot_id() == Some(snapshot.snapshot_id());
+            for manifest in list.entries() {
+                inventory.add(file_io, manifest, snapshot.snapshot_id()).await;
+                if is_current && inventory.manifests.contains_key(&manifest.manifest_path) {
+                    inventory.current_manifests.push(manifest.manifest_path.clone());
+                }
+            }
+        }
+        Ok(inventory)
+    }
+
+    async fn add(&mut self, file_io: &FileIO, manifest: &ManifestFile, snapshot_id: i64) {
+        let path = &manifest.manifest_path;
+        if self.manifests.contains_key(path) || self.unreadable.iter().any(|known| known.path == *path) {
+            return;
+        }
+        match read_manifest(file_io, manifest, snapshot_id).await {
+            Ok(files) => {
+                self.manifests.insert(path.clone(), files);
+            }
+            Err(unreadable) => self.unreadable.push(unreadable),
+        }
+    }
+
+    /// Every data and delete file of every snapshot; one that several manifests have comes several times.
+    pub(crate) fn content_files(&self) -> impl Iterator<Item = &ContentFile> {
+        self.manifests.values().flatten()
+    }
+
+    /// Every file that the table needs, by path.
+    pub(crate) fn needed(&self) -> impl Iterator<Item = &String> {
+        let manifests = self.manifests.keys();
+        self.manifest_lists.iter().chain(manifests).chain(self.content_files().map(|file| &file.path))
+    }
+
+    /// The data and delete files of the current snapshot, as often as it lists them.
+    pub(crate) fn current_files(&self) -> impl Iterator<Item = &ContentFile> {
+        self.current_manifests.iter().filter_map(|path| self.manifests.get(path)).flatten()
+    }
+}
+
+/// Reads the metadata file at `location`.
+pub(crate) async fn read_metadata(file_io: &FileIO, location: &str) -> Result<TableMetadata, Unreadable> {
+    let (file_io, path) = (file_io.clone(), location.to_owned());
+    guarded(location, async move { TableMetadata::read_from(&file_io, &path).await }).await
+}
+
+async fn read_list(file_io: &FileIO, path: &str, version: FormatVersion) -> Result<ManifestList, Unreadable> {
+    let (file_io, own_path) = (file_io.clone(), path.to_owned());
+    guarded(path, async move {
+        let bytes = file_io.new_input(own_path)?.read().await?;
+        ManifestList::parse_with_version(&bytes, version)
+    })
+    .await
+}
+
+async fn read_manifest(
+    file_io: &FileIO,
+    manifest: &ManifestFile,
+    snapshot_id: i64,
+) -> Result<Vec<ContentFile>, Unreadable> {
+    let path = &manifest.manifest_path;
+    // A manifest that was cut between two of its blocks is read without complaint, and files would be missing.
+    if let Some(metadata) = local_path(path).and_then(|path| path.metadata().ok())
+        && metadata.len() != manifest.manifest_length as u64
+    {
+        let what =
+            format!("is {} bytes long, its manifest list says {}", metadata.len(), manifest.manifest_length);
+        return Err(Unreadable { path: path.clone(), what });
+    }
+    let spec_id = manifest.partition_spec_id;
+    let (file_io, own_manifest) = (file_io.clone(), manifest.clone());
+    let read = guarded(path, async move { own_manifest.load_manifest(&file_io).await }).await?;
+    let live = read.entries().iter().filter(|entry| entry.is_alive());
+    Ok(live
+        .map(|entry| ContentFile {
+            path: entry.file_path().to_owned(),
+            size_bytes: entry.file_size_in_bytes(),
+            rows: entry.record_count(),
+            format: entry.file_format(),
+            content: entry.content_type(),
+            sequence_number: entry.sequence_number(),
+            partition_spec_id: spec_id,
+            partition: entry.data_file().partition().clone(),
+            equality_ids: entry.data_file().equality_ids(),
+            snapshot_id,
+        })
+        .collect())
+}
+
+/// Reads the file at `path` in a task of its own, so that a library that panics over damaged bytes ends only that.
+async fn guarded<T: Send + 'static>(
+    path: &str,
+    read: impl Future<Output = iceberg::Result<T>> + Send + 'static,
+) -> Result<T, Unreadable> {
+    let what = match tokio::spawn(read).await {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let what = match local_path(path) {
+        Some(local) if !local.exists() => "is gone".to_owned(),
+        _ => format!("cannot be read: {what}"),
+    };
+    Err(Unreadable { path: path.to_owned(), what })
+}
