@@ -42,6 +42,8 @@ pub(super) type Accounts = BTreeMap<(String, String), Account>;
 struct Line {
     error_code: String,
     object: String,
+    #[serde(default)]
+    offset: u64,
     raw_data: Option<String>,
     raw_object: Option<String>,
 }
@@ -156,7 +158,7 @@ fn read_file(path: &Path, mut take: impl FnMut(Line, [u8; 16])) -> Result<(), St
     wrong.map_or(Ok(()), |what| Err(format!("{what}; {remedy}")))
 }
 
-/// A line that is sound, and a digest of what it keeps.
+/// A line that is sound, and a digest of what it keeps and of where that was.
 fn check(line: &[u8]) -> Result<(Line, [u8; 16]), String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let kept = match (&line.raw_data, &line.raw_object) {
@@ -167,7 +169,8 @@ fn check(line: &[u8]) -> Result<(Line, [u8; 16]), String> {
         (None, None) => return Err("it has neither rawData nor rawObject".to_owned()),
     };
     let mut digest = [0; 16];
-    digest.copy_from_slice(&Sha256::digest(kept)[..16]);
+    let place = line.offset.to_be_bytes();
+    digest.copy_from_slice(&Sha256::new().chain_update(place).chain_update(kept).finalize()[..16]);
     Ok((line, digest))
 }
 
