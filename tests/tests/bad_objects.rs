@@ -242,8 +242,8 @@ async fn scalars_at_top_level_are_rejections() {
 
 #[tokio::test]
 async fn a_record_of_50_megabytes_is_passed_over() {
-    let large = format!("{{\"n\":2,\"text\":\"{}\"}}\n", "x".repeat(50_000_000));
-    let content = ["{\"n\":1}\n", &large, "{\"n\":3}\n"].concat();
+    let large = format!("{{\"n\":2,\"text\":\"{}\"}}", "x".repeat(50_000_000));
+    let content = ["{\"n\":1}\n", &large, "\n{\"n\":3}\n"].concat();
     let (bench, delivered) = between_good_ones(content.as_bytes()).await;
     assert_eq!(delivered.objects[1], "2 rows, 1 record_too_large");
     assert_eq!(numbers(&bench).await, [1, 3]);
