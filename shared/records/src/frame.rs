@@ -345,9 +345,11 @@ fn is_partial_mark(text: &[u8]) -> bool {
     text.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(text)
 }
 
-/// `range` without the white space at its end.
+/// `range` without the separators at its end.
 fn trim_line_end(buffer: &[u8], range: Range<usize>) -> Range<usize> {
-    range.start..range.start + buffer[range].trim_ascii_end().len()
+    let is_content = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    range.start
+        ..buffer[range.clone()].iter().rposition(is_content).map_or(range.start, |at| range.start + at + 1)
 }
 
 #[cfg(test)]
@@ -531,6 +533,14 @@ mod tests {
         assert!(matches!(framer.next_frame(), Ok(Some(Frame::TooLarge { offset: 8, length: 10 }))));
         assert!(framer.next_frame().is_err());
         assert_eq!(framer.remainder(), (18, &b""[..]));
+    }
+
+    #[test]
+    fn white_space_that_json_does_not_have_is_no_separator() {
+        assert_eq!(
+            frames("\u{c}\n{}\nno\u{c} \r\n{}\u{c}"),
+            ["b:\u{c}", "r:{}", "b:no\u{c}", "r:{}", "b:\u{c}"]
+        );
     }
 
     #[test]
