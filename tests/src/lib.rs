@@ -209,7 +209,7 @@ pub fn sqs_event(messages: &[&[Object]]) -> Value {
 }
 
 /// As S3 encodes keys in its events.
-fn url_encoded(key: &str) -> String {
+pub fn url_encoded(key: &str) -> String {
     let encoded = key.bytes().map(|byte| match byte {
         b' ' => "+".to_owned(),
         _ if byte.is_ascii_alphanumeric() || b"-._*/".contains(&byte) => char::from(byte).to_string(),

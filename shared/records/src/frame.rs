@@ -4,12 +4,18 @@
 //! chunks the reader gives. Out: one [`Frame`] per record, in order, borrowed from the buffer. White space and
 //! byte order marks between records are separators. What is no JSON value comes out as a frame of its own,
 //! with its bytes, and framing resumes behind it, so that one bad record never harms its neighbours. Memory is
-//! bounded by `max_record_bytes`, not by the size of the object. Where the chunks are cut makes no difference.
+//! bounded by `max_record_bytes`, not by the size of the object. Where the chunks are cut makes no difference: what is
+//! said of a record depends on its first `max_record_bytes` and one byte more, however much has been read.
 //!
 //! How far a bad record reaches (the first of these behind the place where it is wrong):
 //! - a `}{`: a valid value never holds one outside strings, so a record starts there;
 //! - the end of the line, where the record is wrong on its first line (newline-delimited input);
 //! - else the next line that starts with `{`: a value that spans lines may hold lines that look like records.
+//!
+//! How far a record over `max_record_bytes` reaches, of which nothing is kept:
+//! - as far as its brackets are open, if nothing is wrong with it that far;
+//! - to the end of the line, where `max_record_bytes` of it are on one line;
+//! - else to the end of the object.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -37,7 +43,7 @@ pub enum Frame<'a> {
         /// What is wrong, and where within `text`.
         fault: Fault,
     },
-    /// A record over `max_record_bytes`; its bytes were passed over.
+    /// A record over `max_record_bytes`, or bytes that may be one; they were passed over.
     TooLarge {
         /// Where it starts in the decompressed object, in bytes.
         offset: u64,
@@ -70,6 +76,41 @@ enum Cut {
     Record(Range<usize>),
     Broken(Range<usize>, Fault),
     TooLarge { offset: u64, length: u64 },
+}
+
+/// The part of the buffer that the next frame is told from.
+#[derive(Clone, Copy)]
+struct View {
+    end: usize,
+    /// Nothing of the object is behind it.
+    is_last: bool,
+}
+
+/// The brackets that are open in a value which is too long to be held.
+#[derive(Default)]
+struct Brackets {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Brackets {
+    /// Whether the value ends with `byte`. Never, once it is found to be broken: a string does not go over a line's end.
+    fn close_with(&mut self, byte: u8) -> bool {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\n' if self.in_string => self.depth = usize::MAX / 2,
+            b'\\' if self.in_string => self.escaped = true,
+            b'"' => self.in_string = !self.in_string,
+            b'{' | b'[' if !self.in_string => self.depth += 1,
+            b'}' | b']' if !self.in_string => {
+                self.depth = self.depth.saturating_sub(1);
+                return self.depth == 0;
+            }
+            _ => {}
+        }
+        false
+    }
 }
 
 impl<R: Read> Framer<R> {
@@ -125,69 +166,73 @@ impl<R: Read> Framer<R> {
                 }
                 return Ok(None);
             }
-            let text = &self.buffer[..self.end];
-            if !self.at_end && is_partial_mark(&text[self.start..]) {
+            if !self.at_end && is_partial_mark(&self.buffer[self.start..self.end]) {
                 self.fill()?;
                 continue;
             }
-            match scan::value_end(text, self.start) {
-                Ok(end) => match self.line_goes_on(end) {
-                    Some(None) if end - self.start > self.max_record_bytes => {
-                        let range = self.take(end);
-                        let offset = self.buffer_offset + range.start as u64;
-                        return Ok(Some(Cut::TooLarge { offset, length: range.len() as u64 }));
-                    }
+            let view = self.view();
+            let scanned = scan::value_end(&self.buffer[..view.end], self.start);
+            match scanned {
+                Ok(end) if end - self.start > self.max_record_bytes => {}
+                Ok(end) => match self.line_goes_on(end, view) {
                     Some(None) => return Ok(Some(Cut::Record(self.take(end)))),
                     Some(Some(at)) => {
-                        if let Some(cut) =
-                            self.cut_broken(Fault::Invalid { at, expected: "the end of the line" })
-                        {
+                        let fault = Fault::Invalid { at, expected: "the end of the line" };
+                        if let Some(cut) = self.cut_broken(fault, view) {
                             return Ok(Some(cut));
                         }
                     }
                     None => {}
                 },
-                Err(Fault::Incomplete) if !self.at_end => {}
+                Err(Fault::Incomplete) if !view.is_last => {}
                 Err(fault) => {
-                    if let Some(cut) = self.cut_broken(fault) {
+                    if let Some(cut) = self.cut_broken(fault, view) {
                         return Ok(Some(cut));
                     }
                 }
             }
             if self.end - self.start > self.max_record_bytes {
-                return self.pass_over().map(Some);
+                let is_sound = !matches!(scanned, Err(Fault::Invalid { .. }));
+                return Ok(Some(self.pass_over(view, is_sound)));
             }
             self.fill()?;
         }
     }
 
+    /// What may be looked at to tell what the next frame is. More than that is there by chance.
+    fn view(&self) -> View {
+        let end = self.end.min(self.start.saturating_add(self.max_record_bytes).saturating_add(1));
+        // Whether an end is known already is chance too, where one byte more than is allowed has been read.
+        View { end, is_last: self.at_end && self.end - self.start <= self.max_record_bytes }
+    }
+
     /// Whether a line that starts with a scalar goes on behind it, at which place: a line of a log starts with a
     /// number often enough. Objects and arrays may follow each other. None if more bytes must be read to tell.
-    fn line_goes_on(&self, end: usize) -> Option<Option<usize>> {
+    fn line_goes_on(&self, end: usize, view: View) -> Option<Option<usize>> {
         if matches!(self.buffer[self.start], b'{' | b'[') {
             return Some(None);
         }
-        let rest = &self.buffer[end..self.end];
+        let rest = &self.buffer[end..view.end];
         match rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
             Some(at) if rest[at] == b'\n' => Some(None),
             Some(at) => Some(Some(end + at)),
-            None => self.at_end.then_some(None),
+            None => view.is_last.then_some(None),
         }
     }
 
-    fn cut_broken(&mut self, fault: Fault) -> Option<Cut> {
-        let end = self.broken_end(&fault)?;
+    fn cut_broken(&mut self, fault: Fault, view: View) -> Option<Cut> {
+        let end = self.broken_end(&fault, view)?;
         let range = self.take(end);
         let fault = fault.relative_to(range.start);
         Some(Cut::Broken(trim_line_end(&self.buffer, range), fault))
     }
 
     /// Where the broken record that starts at `self.start` ends, or `None` if more bytes must be read to tell.
-    fn broken_end(&self, fault: &Fault) -> Option<usize> {
-        let text = &self.buffer[..self.end];
+    fn broken_end(&self, fault: &Fault, view: View) -> Option<usize> {
+        let text = &self.buffer[..view.end];
         let wrong_at = match fault {
             Fault::Invalid { at, .. } => *at,
-            Fault::Incomplete => self.end,
+            Fault::Incomplete => view.end,
         };
         let mut on_first_line = true;
         for at in memchr::memchr2_iter(b'\n', b'}', &text[self.start..]) {
@@ -196,7 +241,7 @@ impl<R: Read> Framer<R> {
                 return Some(at + 1);
             }
             let next = text.get(at + 1);
-            if next.is_none() && !self.at_end {
+            if next.is_none() && !view.is_last {
                 return None;
             }
             let resumes =
@@ -206,26 +251,33 @@ impl<R: Read> Framer<R> {
             }
             on_first_line &= text[at] != b'\n';
         }
-        self.at_end.then_some(self.end)
+        view.is_last.then_some(view.end)
     }
 
-    /// Gives up the record at `self.start`, which is longer than allowed.
+    /// Gives up the record at `self.start`, which is longer than allowed. `is_sound`: nothing in `view` is wrong.
     ///
-    /// One line longer than allowed ends with its line. A value of several lines gives no safe place to go on
-    /// before the end of the object: its lines may look like records.
-    fn pass_over(&mut self) -> io::Result<Cut> {
+    /// Where brackets do not tell its end, a line does if it is longer than allowed itself. A broken value of several
+    /// lines gives no safe place to go on before the end of the object: its lines may look like records.
+    fn pass_over(&mut self, view: View, is_sound: bool) -> Cut {
         let offset = self.buffer_offset + self.start as u64;
-        let spans_lines = memchr(b'\n', &self.buffer[self.start..self.end]).is_some();
+        let on_one_line = memchr(b'\n', &self.buffer[self.start..view.end]).is_none();
+        let has_brackets = matches!(self.buffer[self.start], b'{' | b'[');
+        let mut brackets = (is_sound && has_brackets).then(Brackets::default);
         loop {
-            let line_end = if spans_lines {
-                None
-            } else {
-                memchr(b'\n', &self.buffer[self.start..self.end]).map(|at| self.start + at + 1)
-            };
-            self.start = line_end.unwrap_or(self.end);
-            if line_end.is_some() || !self.fill()? {
+            let mut rest = self.buffer[self.start..self.end].iter();
+            let last = rest.position(|byte| {
+                (on_one_line && *byte == b'\n') || brackets.as_mut().is_some_and(|it| it.close_with(*byte))
+            });
+            self.start = last.map_or(self.end, |at| self.start + at + 1);
+            let goes_on = last.is_none()
+                && self.fill().unwrap_or_else(|error| {
+                    // What was passed over before it is told first.
+                    self.failure = Some(error);
+                    false
+                });
+            if !goes_on {
                 let length = self.buffer_offset + self.start as u64 - offset;
-                return Ok(Cut::TooLarge { offset, length });
+                return Cut::TooLarge { offset, length };
             }
         }
     }
@@ -293,9 +345,11 @@ fn is_partial_mark(text: &[u8]) -> bool {
     text.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(text)
 }
 
-/// `range` without the white space at its end.
+/// `range` without the separators at its end.
 fn trim_line_end(buffer: &[u8], range: Range<usize>) -> Range<usize> {
-    range.start..range.start + buffer[range].trim_ascii_end().len()
+    let is_content = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    range.start
+        ..buffer[range.clone()].iter().rposition(is_content).map_or(range.start, |at| range.start + at + 1)
 }
 
 #[cfg(test)]
@@ -414,8 +468,7 @@ mod tests {
     fn a_record_over_the_limit_is_passed_over_and_its_neighbours_stand() {
         let large = format!("{{\"a\":\"{}\"}}", "x".repeat(3_000_000));
         let text = format!("{{\"a\":1}}\n{large}\n{{\"a\":2}}\n");
-        let expected =
-            ["r:{\"a\":1}".to_owned(), format!("l:8+{}", large.len() + 1), "r:{\"a\":2}".to_owned()];
+        let expected = ["r:{\"a\":1}".to_owned(), format!("l:8+{}", large.len()), "r:{\"a\":2}".to_owned()];
         assert_eq!(frames(&text), expected);
         assert_eq!(frames_in(&text, 1000, 1 << 20), expected);
     }
@@ -436,19 +489,62 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_a_failure_comes_first() {
-        struct Failing<'a>(&'a [u8]);
-        impl Read for Failing<'_> {
-            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-                if self.0.is_empty() {
-                    return Err(io::Error::other("torn"));
-                }
-                let count = self.0.len().min(out.len());
-                out[..count].copy_from_slice(&self.0[..count]);
-                self.0 = &self.0[count..];
-                Ok(count)
+    fn chunk_boundaries_make_no_difference_where_records_are_too_large() {
+        for (text, expected) in [
+            ("{\"a\":\"xxxx\"}{\"b\":1}", vec!["l:0+12", "r:{\"b\":1}"]),
+            ("{\"a\":\n\"xxx\"\n}\n{\"b\":1}", vec!["l:0+13", "r:{\"b\":1}"]),
+            ("{\"a\":\"x}\\\"]\"}\n{\"b\":1}", vec!["l:0+13", "r:{\"b\":1}"]),
+            ("{\"a\":[[],xxx}\n{\"b\":1}", vec!["l:0+14", "r:{\"b\":1}"]),
+            ("{\"a\":[1,2,3\n{\"b\":1}", vec!["l:0+12", "r:{\"b\":1}"]),
+            ("{\"a\":\n\"xxx\n}\n{\"b\":1}", vec!["l:0+20"]),
+            ("{\"a\":\n\"xx\n\",{},[],\n{}\n", vec!["l:0+22"]),
+            ("xxxxxxxx{\"a\":1}{\"b\":1}", vec!["l:0+22"]),
+            ("12345678   \n{\"b\":1}", vec!["l:0+12", "r:{\"b\":1}"]),
+            ("{\"a\":123}", vec!["l:0+9"]),
+            ("{\"a\":12}", vec!["r:{\"a\":12}"]),
+            ("{\"a\":123", vec!["b:{\"a\":123"]),
+            ("{\"a\":1234", vec!["l:0+9"]),
+        ] {
+            for piece in 1..=text.len() {
+                assert_eq!(frames_in(text, piece, 8), expected, "{text:?} in pieces of {piece}");
             }
         }
+    }
+
+    /// Gives its bytes and then fails.
+    struct Failing<'a>(&'a [u8]);
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Err(io::Error::other("torn"));
+            }
+            let count = self.0.len().min(out.len());
+            out[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn what_was_passed_over_before_a_failure_comes_first() {
+        let mut framer = Framer::new(Failing(b"{\"a\":1}\n{\"a\":\"xxxx"), 8);
+        assert!(matches!(framer.next_frame(), Ok(Some(Frame::Record { offset: 0, .. }))));
+        assert!(matches!(framer.next_frame(), Ok(Some(Frame::TooLarge { offset: 8, length: 10 }))));
+        assert!(framer.next_frame().is_err());
+        assert_eq!(framer.remainder(), (18, &b""[..]));
+    }
+
+    #[test]
+    fn white_space_that_json_does_not_have_is_no_separator() {
+        assert_eq!(
+            frames("\u{c}\n{}\nno\u{c} \r\n{}\u{c}"),
+            ["b:\u{c}", "r:{}", "b:no\u{c}", "r:{}", "b:\u{c}"]
+        );
+    }
+
+    #[test]
+    fn what_was_read_before_a_failure_comes_first() {
         let mut framer = Framer::new(Failing(b"{\"a\":1}\n{\"a\":"), 1 << 20);
         assert!(matches!(framer.next_frame(), Ok(Some(Frame::Record { offset: 0, .. }))));
         assert!(framer.next_frame().is_err());

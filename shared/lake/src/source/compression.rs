@@ -13,6 +13,8 @@ use records::rejection::{Reason, Refusal};
 use super::zip::ZipReader;
 
 const BUFFER_BYTES: usize = 64 * 1024;
+/// The longest mark of a format.
+const HEAD_BYTES: u64 = 10;
 
 /// Marks of formats that hold no JSON text.
 const FOREIGN: [(&[u8], &str); 8] = [
@@ -43,15 +45,17 @@ pub(crate) fn damage(error: &io::Error) -> Refusal {
 /// # Errors
 /// A [`Refusal`] within the error for a format that is not read, else `raw`'s error.
 pub fn content(
-    raw: impl Read + Send + 'static,
+    mut raw: impl Read + Send + 'static,
     name: &str,
     max_bytes: u64,
 ) -> io::Result<Box<dyn Read + Send>> {
-    let mut raw = BufReader::with_capacity(BUFFER_BYTES, raw);
-    let head = raw.fill_buf()?;
+    // A reader may give its first bytes one by one.
+    let mut head = Vec::new();
+    raw.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    let raw = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(head.clone()).chain(raw));
     let name = name.to_ascii_lowercase();
     let named_snappy = name.ends_with(".snappy") || name.ends_with(".hsnappy");
-    let content: Box<dyn Read + Send> = match head {
+    let content: Box<dyn Read + Send> = match &head[..] {
         [0x1F, 0x8B, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
         // A frame, or a skippable frame before it (RFC 8878 section 3.1).
         [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => {
@@ -216,6 +220,38 @@ mod tests {
             }
         }
         assert_eq!(text_of(Vec::new(), "x.gz").unwrap(), "");
+    }
+
+    /// Gives one byte at a time, and is interrupted before each.
+    struct Bytewise(io::Cursor<Vec<u8>>, bool);
+
+    impl Read for Bytewise {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            let count = out.len().min(1);
+            match self.1 {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => self.0.read(&mut out[..count]),
+            }
+        }
+    }
+
+    #[test]
+    fn a_format_is_told_however_its_first_bytes_come() {
+        let mut framed = snap::write::FrameEncoder::new(Vec::new());
+        framed.write_all(TEXT.as_bytes()).unwrap();
+        for raw in [
+            TEXT.as_bytes().to_vec(),
+            gzip(TEXT),
+            zstd::encode_all(TEXT.as_bytes(), 1).unwrap(),
+            framed.into_inner().unwrap(),
+            hadoop_snappy(&[&[TEXT]]),
+        ] {
+            let mut text = String::new();
+            let raw = Bytewise(io::Cursor::new(raw), false);
+            content(raw, "x.snappy", 1 << 20).unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, TEXT);
+        }
     }
 
     #[test]

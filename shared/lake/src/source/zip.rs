@@ -5,7 +5,7 @@
 //! streaming writers do. The central directory is not needed and not read. Refused: encryption, other methods, and a
 //! stored entry that does not tell its size beforehand.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use flate2::bufread::DeflateDecoder;
 
@@ -19,9 +19,16 @@ pub(super) struct ZipReader<R> {
 }
 
 enum State<R> {
-    Between(BufReader<R>),
-    Stored { raw: io::Take<BufReader<R>>, entry: Entry },
-    Deflated { content: DeflateDecoder<BufReader<R>>, entry: Entry },
+    /// The signature of what follows, if it was read already.
+    Between(BufReader<R>, Option<[u8; 4]>),
+    Stored {
+        raw: io::Take<BufReader<R>>,
+        entry: Entry,
+    },
+    Deflated {
+        content: DeflateDecoder<BufReader<R>>,
+        entry: Entry,
+    },
     End,
 }
 
@@ -36,7 +43,7 @@ struct Entry {
 
 impl<R: Read> ZipReader<R> {
     pub(super) fn new(raw: BufReader<R>) -> Self {
-        Self { state: State::Between(raw) }
+        Self { state: State::Between(raw, None) }
     }
 }
 
@@ -45,7 +52,7 @@ impl<R: Read> Read for ZipReader<R> {
         loop {
             match &mut self.state {
                 State::End => return Ok(0),
-                State::Between(_) => {}
+                State::Between(..) => {}
                 State::Stored { raw, entry } => {
                     let count = raw.read(out)?;
                     if count > 0 || out.is_empty() {
@@ -67,17 +74,19 @@ impl<R: Read> Read for ZipReader<R> {
             }
             self.state = match std::mem::replace(&mut self.state, State::End) {
                 State::End => State::End,
-                State::Between(raw) => next_entry(raw)?,
-                State::Stored { raw, entry } => State::Between(entry.finish(raw.into_inner())?),
-                State::Deflated { content, entry } => State::Between(entry.finish(content.into_inner())?),
+                State::Between(raw, signature) => next_entry(raw, signature)?,
+                State::Stored { raw, entry } => entry.finish(raw.into_inner())?,
+                State::Deflated { content, entry } => entry.finish(content.into_inner())?,
             };
         }
     }
 }
 
-fn next_entry<R: Read>(mut raw: BufReader<R>) -> io::Result<State<R>> {
-    let mut signature = [0; 4];
-    raw.read_exact(&mut signature)?;
+fn next_entry<R: Read>(mut raw: BufReader<R>, signature: Option<[u8; 4]>) -> io::Result<State<R>> {
+    let signature = match signature {
+        Some(signature) => signature,
+        None => word(&mut raw)?,
+    };
     if signature != LOCAL_FILE_HEADER {
         // The central directory, or the end of an archive without entries. Fetched to its end all the same.
         io::copy(&mut raw, &mut io::sink())?;
@@ -109,31 +118,39 @@ fn next_entry<R: Read>(mut raw: BufReader<R>) -> io::Result<State<R>> {
 
 impl Entry {
     /// Reads what follows the entry's data and checks the data against it.
-    fn finish<R: Read>(self, mut raw: BufReader<R>) -> io::Result<BufReader<R>> {
+    fn finish<R: Read>(self, mut raw: BufReader<R>) -> io::Result<State<R>> {
         let mut expected = self.crc_expected;
+        let mut next = None;
         if self.has_descriptor {
-            let mut word = [0; 4];
-            raw.read_exact(&mut word)?;
+            let mut crc = word(&mut raw)?;
             // The signature is optional.
-            if word == DATA_DESCRIPTOR {
-                raw.read_exact(&mut word)?;
+            if crc == DATA_DESCRIPTOR {
+                crc = word(&mut raw)?;
             }
-            expected = u32::from_le_bytes(word);
+            expected = u32::from_le_bytes(crc);
             // Sizes of 4 bytes each, or of 8 (zip64): told by whether the second word is half of a number.
             let mut sizes = [0; 8];
             raw.read_exact(&mut sizes)?;
-            if sizes == self.compressed.to_le_bytes() && !raw.fill_buf()?.starts_with(b"PK") {
-                raw.read_exact(&mut sizes)?;
-                if sizes != self.content.to_le_bytes() {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry's size is wrong"));
+            if sizes == self.compressed.to_le_bytes() {
+                // Or the content is empty: then a signature follows.
+                match word(&mut raw)? {
+                    signature @ [b'P', b'K', ..] => next = Some(signature),
+                    low if [low, word(&mut raw)?].concat() == self.content.to_le_bytes() => {}
+                    _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry's size is wrong")),
                 }
             }
         }
         if self.crc.finalize() != expected {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an entry's CRC-32 is wrong"));
         }
-        Ok(raw)
+        Ok(State::Between(raw, next))
     }
+}
+
+fn word<R: Read>(raw: &mut BufReader<R>) -> io::Result<[u8; 4]> {
+    let mut word = [0; 4];
+    raw.read_exact(&mut word)?;
+    Ok(word)
 }
 
 fn unsupported(what: &str) -> io::Error {
@@ -181,8 +198,13 @@ mod tests {
     }
 
     fn read(raw: Vec<u8>) -> io::Result<String> {
+        read_by(7, raw)
+    }
+
+    fn read_by(buffer_bytes: usize, raw: Vec<u8>) -> io::Result<String> {
         let mut text = String::new();
-        ZipReader::new(BufReader::with_capacity(7, io::Cursor::new(raw))).read_to_string(&mut text)?;
+        ZipReader::new(BufReader::with_capacity(buffer_bytes, io::Cursor::new(raw)))
+            .read_to_string(&mut text)?;
         Ok(text)
     }
 
@@ -196,7 +218,11 @@ mod tests {
             entry("e", "", true, Some(false)),
             b"PK\x01\x02 the central directory".to_vec(),
         ];
-        assert_eq!(read(raw.concat()).unwrap(), "stored\ndeflated\ndescribed\ndescribed at length\n");
+        for buffer_bytes in 1..raw.concat().len() {
+            let text = read_by(buffer_bytes, raw.concat());
+            let expected = "stored\ndeflated\ndescribed\ndescribed at length\n";
+            assert_eq!(text.unwrap(), expected, "in buffers of {buffer_bytes}");
+        }
         assert_eq!(read(b"PK\x05\x06\0\0\0\0".to_vec()).unwrap(), "");
     }
 

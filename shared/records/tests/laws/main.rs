@@ -1,0 +1,45 @@
+//! What holds for any input, as property tests. A failure prints the smallest input that shows it.
+//!
+//! `PROPTEST_CASES` says how many inputs each law is tried on.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "test helpers fail by panicking")]
+
+mod framing;
+mod inputs;
+mod splicing;
+
+use proptest::prelude::*;
+use records::enrich::{Stamp, enrich};
+use uuid::Uuid;
+
+use self::inputs::{added, content, payload};
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn frames_do_not_depend_on_chunks_and_account_for_every_byte(
+        content in content(),
+        // 0 is an interruption.
+        sizes in prop_oneof![Just(vec![1]), prop::collection::vec(0_u8..12, 1..5)],
+        max_record_bytes in prop_oneof![0_usize..64, Just(1 << 20)],
+        fails in any::<bool>(),
+    ) {
+        framing::check(&content.0, &sizes, max_record_bytes, fails);
+    }
+
+    #[test]
+    fn a_spliced_record_is_the_record_and_the_four_fields(
+        payload in payload(),
+        id in any::<u128>(),
+        micros in inputs::MICROS,
+    ) {
+        let id = Uuid::from_u128(id);
+        let stamp = Stamp::from_epoch_micros(micros).expect("a year of four digits");
+        let mut out = Vec::new();
+        match enrich(&payload.0, id, &stamp, &mut out) {
+            Ok(()) => splicing::check_accepted(&payload.0, &added(id, micros), &out),
+            Err(refusal) => splicing::check_refused(&payload.0, refusal.reason),
+        }
+    }
+}
