@@ -12,8 +12,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::json;
 use support::{
-    Answer, Fate, Fleet, Heard, Input, Kind, PATIENCE, Place, Plan, Process, function, messages, random, rounds,
-    sqs_event, until,
+    Answer, Fate, Fleet, Heard, Input, Kind, PATIENCE, Place, Plan, Process, function, messages, random,
+    rounds, sqs_event, until,
 };
 
 /// The places at which the function can be stopped; how often at least it passes them until all [`objects`] are done;
@@ -74,7 +74,6 @@ fn killed_at(point: &str) {
         }
     }
 }
-
 
 macro_rules! killed {
     ($($test:ident $point:literal)*) => {

@@ -4,7 +4,7 @@
 //! or takes to its grave is delivered again, to any of them; a process that ends is followed by another. Out: what
 //! happened. Every acknowledgement is held against the table and the quarantine when it comes.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::TcpStream;
 use std::ops::RangeInclusive;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -107,8 +107,8 @@ pub(crate) struct Tally {
     pub(crate) events: usize,
     /// Messages that were handed back.
     pub(crate) handed_back: usize,
-    /// Answers that were invocation errors.
-    pub(crate) errors: Vec<String>,
+    /// Answers that were invocation errors, and how often.
+    pub(crate) errors: BTreeMap<String, usize>,
     pub(crate) kills: usize,
     pub(crate) freezes: usize,
     /// Places at which a process waited to be killed.
@@ -155,7 +155,8 @@ impl<'a> Fleet<'a> {
         rng: &mut Rng,
     ) -> Self {
         let (sender, heard) = mpsc::channel();
-        let workers = queues.into_iter().map(|queue| Worker { queue: queue.into(), ..Worker::default() }).collect();
+        let workers =
+            queues.into_iter().map(|queue| Worker { queue: queue.into(), ..Worker::default() }).collect();
         let (relied_on, tally) = (BTreeSet::new(), Tally::default());
         Self { place, inputs, plan, rng: rng.fork(), workers, sender, heard, relied_on, tally }
     }
@@ -199,6 +200,18 @@ impl<'a> Fleet<'a> {
         let table = self.place.table().unwrap();
         let lost: Vec<_> = self.relied_on.iter().filter(|snapshot| !table.has(**snapshot)).collect();
         assert!(lost.is_empty(), "an acknowledgement relied on the snapshots {lost:?}, which are gone");
+    }
+
+    /// What happened, in a line.
+    pub(crate) fn summary(&self) -> String {
+        let Tally { processes, events, handed_back, errors, kills, freezes, slowest, .. } = &self.tally;
+        let log = std::fs::read_to_string(self.place.path().join("log")).unwrap();
+        let attempts = log.matches("commit attempt failed").count();
+        let (errors, commits) = (errors.values().sum::<usize>(), self.place.table().unwrap().commits());
+        format!(
+            "{processes} processes, {kills} killed, {freezes} held up; {events} events, {errors} errors, \
+             {handed_back} messages handed back, slowest answer {slowest:?}; {commits} commits, {attempts} failed attempts"
+        )
     }
 
     fn start(&mut self, at: usize) {
@@ -259,7 +272,8 @@ impl<'a> Fleet<'a> {
         self.tally.slowest = self.tally.slowest.max(took);
         assert!(was_still || answer.at <= until, "an answer came after {took:?}");
         if answer.is_error {
-            self.tally.errors.push(answer.body["errorMessage"].as_str().unwrap_or_default().to_owned());
+            let message = answer.body["errorMessage"].as_str().unwrap().to_owned();
+            *self.tally.errors.entry(message).or_default() += 1;
             self.deliver_again(messages);
             return;
         }

@@ -66,7 +66,8 @@ impl Input {
                 }
             });
         }
-        let mut content = lines.iter().fold(String::new(), |content, (_, line)| content + line + "\n").into_bytes();
+        let mut content =
+            lines.iter().fold(String::new(), |content, (_, line)| content + line + "\n").into_bytes();
         let (mut ids, mut rejected) = (Vec::new(), Vec::new());
         let mut key = format!("2026/01/02/03/clicks-{number}-{}.json", rng.u32(..));
         if matches!(kind, Kind::Gzip | Kind::MixedGzip | Kind::Truncated) {

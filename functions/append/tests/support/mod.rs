@@ -97,7 +97,8 @@ impl Place {
 
     /// How many files of table metadata are whole.
     pub(crate) fn whole_metadata(&self) -> usize {
-        let is_whole = |path: &PathBuf| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).is_ok();
+        let is_whole =
+            |path: &PathBuf| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).is_ok();
         self.in_warehouse(".metadata.json").iter().filter(|path| is_whole(path)).count()
     }
 
@@ -132,7 +133,8 @@ pub(crate) fn random(name: &str) -> Rng {
 
 /// How often to repeat what is worth repeating: `FRAZIL_ROUNDS`, or once.
 pub(crate) fn rounds() -> usize {
-    std::env::var("FRAZIL_ROUNDS").map_or(1, |rounds| rounds.parse().expect("FRAZIL_ROUNDS is a whole number"))
+    std::env::var("FRAZIL_ROUNDS")
+        .map_or(1, |rounds| rounds.parse().expect("FRAZIL_ROUNDS is a whole number"))
 }
 
 /// Writes a line that is to be seen even where the test passes.

@@ -45,8 +45,7 @@ impl Place {
         })?;
         let metadata: Value = serde_json::from_slice(&std::fs::read(path(&location)).unwrap()).unwrap();
         let snapshots = metadata["snapshots"].as_array().cloned().unwrap_or_default();
-        let by_id: HashMap<i64, &Value> =
-            snapshots.iter().map(|snapshot| (id(snapshot), snapshot)).collect();
+        let by_id: HashMap<i64, &Value> = snapshots.iter().map(|snapshot| (id(snapshot), snapshot)).collect();
         let mut ancestry = Vec::new();
         let mut next = metadata["current-snapshot-id"].as_i64().and_then(|id| by_id.get(&id));
         while let Some(snapshot) = next {
@@ -151,7 +150,8 @@ impl Place {
             let uri = input.uri(self);
             let rejected = quarantined.get(&uri).map_or(&[][..], Vec::as_slice);
             if rejected != input.rejected {
-                let differ = rejected.iter().zip(&input.rejected).take_while(|(found, expected)| found == expected);
+                let differ =
+                    rejected.iter().zip(&input.rejected).take_while(|(found, expected)| found == expected);
                 let at = differ.count();
                 findings.push(format!(
                     "{uri}: {} records in the quarantine instead of {}, first {:?} instead of {:?}",
