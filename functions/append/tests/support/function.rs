@@ -165,11 +165,11 @@ impl Process {
         }
     }
 
-    /// Waits until the process says that it is at the failpoint `name`.
-    pub(crate) fn reaches(&self, name: &str) {
-        match self.hear(name) {
-            Heard::Said(line) if line == format!("reached {name}") => {}
-            other => panic!("the function reaches {name}: {other:?}"),
+    /// Waits until the process says that it is at a failpoint, and gives back which.
+    pub(crate) fn reaches_a_point(&self) -> String {
+        match self.hear("reaches a failpoint") {
+            Heard::Said(line) if line.starts_with("reached ") => line["reached ".len()..].to_owned(),
+            other => panic!("the function reaches a failpoint: {other:?}"),
         }
     }
 
