@@ -7,14 +7,23 @@
 
 mod support;
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use support::{Fate, Fleet, Input, Kind, Message, Place, Plan, messages, random, rounds, say, until};
+use serde_json::json;
+use support::{
+    Fate, Fleet, Input, Kind, Message, Place, Plan, Process, function, messages, random, rounds, say,
+    sqs_event, until,
+};
 
 const PROCESSES: usize = 8;
+/// A short time-out.
+const TIME: Duration = Duration::from_secs(2);
+/// By how much a machine that does other things too may be late: the function is told of its deadline, not of those.
+const GRACE: Duration = Duration::from_millis(500);
 /// The places at which steps fail or take long, and how often a process passes them between two of these.
 const POINTS: [(&str, u32); 9] = [
     ("after get", 30),
@@ -115,8 +124,7 @@ fn a_conflict_storm_ends_in_answers() {
         let place = Place::new();
         place.put(&inputs);
         let queues = duplicates(inputs.len(), |rng| rng.usize(1..=2), &mut rng);
-        let time = Duration::from_millis(1500);
-        let plan = Plan { batch: 1..=2, time, grace: Duration::from_millis(500), ..Plan::default() };
+        let plan = Plan { batch: 1..=2, time: TIME, grace: GRACE, ..Plan::default() };
         let mut locks = rng.fork();
         let mut fleet = Fleet::new(&place, &inputs, queues, plan, &mut rng);
         let is_over = AtomicBool::new(false);
@@ -127,7 +135,7 @@ fn a_conflict_storm_ends_in_answers() {
                     let mut wait = |most| std::thread::sleep(Duration::from_millis(locks.u64(..most)));
                     wait(2000);
                     let catalog = place.lock_catalog();
-                    wait(2500);
+                    wait(3000);
                     place.unlock_catalog(catalog);
                 }
             });
@@ -147,6 +155,8 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
+/// More objects are queued than a process can take in the time that it has: it commits what it has finished, hands back
+/// the others, and is never cut off.
 #[test]
 fn a_full_queue_drains_within_the_deadline() {
     let mut rng = random("a full queue drains within the deadline");
@@ -156,10 +166,38 @@ fn a_full_queue_drains_within_the_deadline() {
         let place = Place::new();
         place.put(&inputs);
         let queue = messages(0..inputs.len(), &mut rng);
-        let plan =
-            Plan { batch: 300..=300, time: Duration::from_secs(2), grace: Duration::ZERO, ..Plan::default() };
+        let plan = Plan { batch: 300..=300, time: TIME, grace: GRACE, ..Plan::default() };
         let mut fleet = Fleet::new(&place, &inputs, vec![queue], plan, &mut rng);
         fleet.drain();
         say(&fleet.summary());
+        let done = &fleet.tally.acknowledged;
+        assert!(done.len() > 1, "all was done at once: more objects are needed");
+        assert!(
+            fleet.tally.errors.is_empty() && !done.contains(&0),
+            "each event does some: {:#?}",
+            fleet.tally
+        );
     }
+}
+
+/// Whoever reads the catalog for long, as an engine that plans a query does, holds up no commit.
+#[test]
+fn a_reader_holds_up_no_commit() {
+    let mut rng = random("a reader holds up no commit");
+    let _alone = alone();
+    let inputs = Input::several(&[(4, Kind::Plain)], &mut rng, |rng| rng.usize(1..10));
+    let place = Place::new();
+    place.put(&inputs);
+    let process = Process::start(function(place.path()));
+    let mut deliver = |objects: Range<usize>| {
+        process.give(&sqs_event(&messages(objects, &mut rng), &inputs), TIME);
+        let answer = process.answer();
+        assert_eq!((answer.is_error, answer.body), (false, json!({"batchItemFailures": []})));
+    };
+    deliver(0..2);
+    let reader = place.read_catalog();
+    deliver(2..4);
+    place.unlock_catalog(reader);
+    drop(process);
+    assert_eq!(place.findings(&inputs), [""; 0]);
 }

@@ -78,7 +78,7 @@ impl Place {
         });
     }
 
-    /// Takes the catalog's write lock.
+    /// Takes the catalog's write lock, which nobody else has then.
     pub(crate) fn lock_catalog(&self) -> SqliteConnection {
         self.wait_for(async {
             let mut catalog = self.connect().await;
@@ -87,7 +87,17 @@ impl Place {
         })
     }
 
-    /// Gives it back.
+    /// Begins to read the catalog.
+    pub(crate) fn read_catalog(&self) -> SqliteConnection {
+        self.wait_for(async {
+            let mut catalog = self.connect().await;
+            sqlx::query("BEGIN").execute(&mut catalog).await.unwrap();
+            sqlx::query("SELECT * FROM iceberg_tables").fetch_all(&mut catalog).await.unwrap();
+            catalog
+        })
+    }
+
+    /// Gives back a lock.
     pub(crate) fn unlock_catalog(&self, mut catalog: SqliteConnection) {
         self.wait_for(async {
             sqlx::query("ROLLBACK").execute(&mut catalog).await.unwrap();
