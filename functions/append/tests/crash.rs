@@ -3,7 +3,7 @@
 //!
 //! All choices come from a seed that is printed; `FRAZIL_SEED` makes them again, `FRAZIL_ROUNDS` makes more of them.
 
-#![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test helpers fail by panicking")]
 
 mod support;
 

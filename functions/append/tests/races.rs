@@ -3,7 +3,7 @@
 //!
 //! All choices come from a seed that is printed; `FRAZIL_SEED` makes them again, `FRAZIL_ROUNDS` makes more of them.
 
-#![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test helpers fail by panicking")]
 
 mod support;
 
@@ -155,28 +155,46 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// More objects are queued than a process can take in the time that it has: it commits what it has finished, hands back
-/// the others, and is never cut off.
+/// Delivers `inputs`, all in one event, to a process that has not the time for so many and is configured with
+/// `failpoints`: it commits what it has finished, hands back the others, and is never cut off.
+fn drains_in_time(inputs: &[Input], failpoints: &str, rng: &mut Rng) {
+    let place = Place::new();
+    place.put(inputs);
+    let queue = messages(0..inputs.len(), rng);
+    let plan = Plan {
+        batch: inputs.len()..=inputs.len(),
+        time: TIME,
+        grace: GRACE,
+        failpoints: Box::new(|_| failpoints.to_owned()),
+        ..Plan::default()
+    };
+    let mut fleet = Fleet::new(&place, inputs, vec![queue], plan, rng);
+    fleet.drain();
+    say(&fleet.summary());
+    let done = &fleet.tally.acknowledged;
+    assert!(done.len() > 1, "all was done at once: more objects are needed");
+    let is_idle = done.contains(&0) || !fleet.tally.errors.is_empty();
+    assert!(!is_idle, "each event does some: {:#?}", fleet.tally);
+}
+
 #[test]
 fn a_full_queue_drains_within_the_deadline() {
     let mut rng = random("a full queue drains within the deadline");
     let _alone = alone();
     for _ in 0..rounds() {
         let inputs = Input::several(&[(300, Kind::Gzip)], &mut rng, |rng| rng.usize(400..800));
-        let place = Place::new();
-        place.put(&inputs);
-        let queue = messages(0..inputs.len(), &mut rng);
-        let plan = Plan { batch: 300..=300, time: TIME, grace: GRACE, ..Plan::default() };
-        let mut fleet = Fleet::new(&place, &inputs, vec![queue], plan, &mut rng);
-        fleet.drain();
-        say(&fleet.summary());
-        let done = &fleet.tally.acknowledged;
-        assert!(done.len() > 1, "all was done at once: more objects are needed");
-        assert!(
-            fleet.tally.errors.is_empty() && !done.contains(&0),
-            "each event does some: {:#?}",
-            fleet.tally
-        );
+        drains_in_time(&inputs, "", &mut rng);
+    }
+}
+
+/// However little a process has read, by bytes, when its time is over.
+#[test]
+fn objects_that_come_slowly_are_handed_back_in_time() {
+    let mut rng = random("objects that come slowly are handed back in time");
+    let _alone = alone();
+    for _ in 0..rounds() {
+        let inputs = Input::several(&[(60, Kind::Plain)], &mut rng, |rng| rng.usize(70..90));
+        drains_in_time(&inputs, "mid decode=sleep(1)", &mut rng);
     }
 }
 

@@ -5,6 +5,7 @@
 //! catalog's file, the metadata, the manifests and the Parquet files.
 
 #![allow(dead_code, unused_imports, reason = "every test uses a part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "test helpers fail by panicking")]
 
 mod fleet;
 mod function;
@@ -148,6 +149,7 @@ pub(crate) fn rounds() -> usize {
 }
 
 /// Writes a line that is to be seen even where the test passes.
+#[expect(clippy::explicit_write, reason = "the macro's lines are seen only where it fails")]
 pub(crate) fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").unwrap();
 }
