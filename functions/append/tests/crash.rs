@@ -120,7 +120,7 @@ fn killed_between_the_metadata_and_the_swap() {
         let inputs = objects(&mut rng);
         let place = Place::new();
         place.put(&inputs);
-        let process = Process::start(function(place.path()));
+        let process = Process::start_with("", &place);
         // The table is made by the event itself, or there is one.
         let first = rng.usize(5..10);
         process.give(&event(0..first, &inputs, &mut rng), PATIENCE);
@@ -197,6 +197,37 @@ fn killed_at_any_moment() {
     }
 }
 
+/// A commit that succeeds with an error is a commit: it is acknowledged, counted as ours, and not made again. One that fails
+/// without effect is made again.
+#[test]
+fn an_error_of_the_catalog_is_no_answer() {
+    let mut rng = random("an error of the catalog is no answer");
+    for (failpoints, is_direct) in [
+        ("before swap=1*return(error)", false),
+        ("after swap=1*return(error)", false),
+        ("after swap=1*return(error)", true),
+    ] {
+        let inputs = objects(&mut rng);
+        let place = Place::new();
+        place.put(&inputs);
+        let process = Process::start_with(failpoints, &place);
+        if is_direct {
+            let records = inputs.iter().map(Input::s3_record).collect::<Vec<_>>();
+            process.give(&json!({"Records": records}).to_string(), PATIENCE);
+            let rows: usize = inputs.iter().map(|input| input.ids.len()).sum();
+            let rejected: usize = inputs.iter().map(|input| input.rejected.len()).sum();
+            let expected = json!({"objects": inputs.len(), "rows": rows, "rows_quarantined": rejected});
+            assert_eq!(process.answer().body, expected);
+        } else {
+            process.give(&event(0..inputs.len(), &inputs, &mut rng), PATIENCE);
+            assert_done(&process.answer());
+        }
+        drop(process);
+        assert_eq!(place.findings(&inputs), [""; 0], "{failpoints}");
+        assert_eq!(place.table().unwrap().commits(), 1, "{failpoints}");
+    }
+}
+
 /// While a process waits somewhere, another one gets the same messages and handles them to the end. Then the first one
 /// goes on, or is killed, or goes on and is killed a bit later: it must spoil nothing.
 #[test]
@@ -214,15 +245,11 @@ fn a_duplicate_in_flight_spoils_nothing() {
             if let Some((point, _, most)) = dies.filter(|_| end == "goes on and is killed") {
                 failpoints = format!("{failpoints};{}", stop_at(point, rng.u32(1..=most)));
             }
-            let mut slow = function(place.path());
-            let mut slow = Process::start({
-                slow.env("FAILPOINTS", failpoints);
-                slow
-            });
+            let mut slow = Process::start_with(&failpoints, &place);
             let event = event(0..inputs.len(), &inputs, &mut rng);
             slow.give(&event, PATIENCE);
             let reached = slow.reaches_a_point();
-            let quick = Process::start(function(place.path()));
+            let quick = Process::start_with("", &place);
             quick.give(&event, PATIENCE);
             assert_done(&quick.answer());
             assert_eq!(place.findings(&inputs), [""; 0], "{name}, {reached}");
@@ -247,14 +274,13 @@ fn a_duplicate_that_is_killed_leaves_the_quarantine_whole() {
     let inputs = [Input::new(Kind::Mixed, 0, 400, &mut rng)];
     let place = Place::new();
     place.put(&inputs);
-    let mut slow = function(place.path());
     // More rejections come before than the reader may be ahead of the writer.
-    slow.env("FAILPOINTS", "after get=1*return(wait);mid decode=100*off->return");
-    let mut slow = Process::start(slow);
+    let failpoints = "after get=1*return(wait);mid decode=100*off->return";
+    let mut slow = Process::start_with(failpoints, &place);
     let event = event(0..1, &inputs, &mut rng);
     slow.give(&event, PATIENCE);
     assert_eq!(slow.reaches_a_point(), "after get");
-    let quick = Process::start(function(place.path()));
+    let quick = Process::start_with("", &place);
     quick.give(&event, PATIENCE);
     assert_done(&quick.answer());
     slow.instance.go_on();
@@ -272,12 +298,12 @@ fn a_process_that_stands_still_for_a_while_spoils_nothing() {
         let inputs = objects(&mut rng);
         let place = Place::new();
         place.put(&inputs);
-        let slow = Process::start(function(place.path()));
+        let slow = Process::start_with("", &place);
         let event = event(0..inputs.len(), &inputs, &mut rng);
         slow.give(&event, PATIENCE);
         std::thread::sleep(Duration::from_micros(rng.u64(..600_000)));
         slow.instance.signal("STOP");
-        let quick = Process::start(function(place.path()));
+        let quick = Process::start_with("", &place);
         quick.give(&event, Duration::from_secs(10));
         quick.answer();
         if rng.bool() {

@@ -38,11 +38,7 @@ pub(crate) fn messages(objects: impl IntoIterator<Item = usize>, rng: &mut Rng) 
 /// The event that announces `inputs` by `messages`.
 pub(crate) fn sqs_event(messages: &[Message], inputs: &[Input]) -> String {
     let messages = messages.iter().map(|message| {
-        let records = message.objects.iter().map(|at| {
-            let Input { key, etag, .. } = &inputs[*at];
-            json!({"eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
-                "s3": {"bucket": {"name": "raw"}, "object": {"key": key, "eTag": etag}}})
-        });
+        let records = message.objects.iter().map(|at| inputs[*at].s3_record());
         let body = json!({"Records": records.collect::<Vec<_>>()});
         json!({"messageId": message.id, "body": body.to_string(), "eventSource": "aws:sqs"})
     });

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::{PATIENCE, ROOT, TABLE};
+use super::{PATIENCE, Place, ROOT, TABLE};
 
 /// Every invocation's: a process has one at a time.
 pub(crate) const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
@@ -155,6 +155,13 @@ impl Process {
             let _ = sender.send(heard);
         });
         Self { instance, heard }
+    }
+
+    /// Starts the binary in `place`, configured with `failpoints`.
+    pub(crate) fn start_with(failpoints: &str, place: &Place) -> Self {
+        let mut function = function(place.path());
+        function.env("FAILPOINTS", failpoints);
+        Self::start(function)
     }
 
     /// Waits until the process asks for an event, and gives it one.

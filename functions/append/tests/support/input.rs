@@ -11,6 +11,7 @@ use fastrand::Rng;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::Place;
@@ -118,6 +119,12 @@ impl Input {
 
     pub(crate) fn uri(&self, place: &Place) -> String {
         format!("file://{}/raw/{}", place.path().display(), self.key)
+    }
+
+    /// How S3 announces the object.
+    pub(crate) fn s3_record(&self) -> Value {
+        json!({"eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": "raw"}, "object": {"key": self.key, "eTag": self.etag}}})
     }
 
     /// What stands in the summary of the snapshot that holds the object.

@@ -28,6 +28,14 @@ pub(crate) struct Table {
     snapshots: usize,
 }
 
+/// What the quarantine holds of an object.
+#[derive(Default)]
+pub(crate) struct Quarantined {
+    rejected: Vec<Rejected>,
+    /// Where it says that the whole object is.
+    copies: Vec<PathBuf>,
+}
+
 impl Place {
     /// A connection to the catalog's file.
     pub(crate) async fn connect(&self) -> SqliteConnection {
@@ -143,16 +151,17 @@ impl Place {
     pub(crate) fn compare_rejections(
         &self,
         inputs: &[&Input],
-        quarantined: &HashMap<String, Vec<Rejected>>,
+        quarantined: &HashMap<String, Quarantined>,
         findings: &mut Vec<String>,
     ) {
+        let nothing = Quarantined::default();
         for input in inputs {
             let uri = input.uri(self);
-            let rejected = quarantined.get(&uri).map_or(&[][..], Vec::as_slice);
-            if rejected != input.rejected {
-                let differ =
+            let Quarantined { rejected, copies } = quarantined.get(&uri).unwrap_or(&nothing);
+            if *rejected != input.rejected {
+                let same =
                     rejected.iter().zip(&input.rejected).take_while(|(found, expected)| found == expected);
-                let at = differ.count();
+                let at = same.count();
                 findings.push(format!(
                     "{uri}: {} records in the quarantine instead of {}, first {:?} instead of {:?}",
                     rejected.len(),
@@ -161,19 +170,15 @@ impl Place {
                     input.rejected.get(at).map(in_words),
                 ));
             }
-            if input.rejected.iter().any(|(_, bytes)| bytes.is_none()) {
-                let copies = files(&self.path().join("errors/objects"));
-                let is_copy = |path: &PathBuf| std::fs::read(path).unwrap() == input.content;
-                if copies.iter().filter(|path| is_copy(path)).count() != 1 {
-                    findings.push(format!("{uri}: of {copies:?} not one is its copy"));
-                }
-            }
+            let broken =
+                copies.iter().filter(|copy| std::fs::read(copy).ok().as_ref() != Some(&input.content));
+            findings.extend(broken.map(|copy| format!("{} is no copy of {uri}", copy.display())));
         }
     }
 
-    /// What is in the quarantine, by the URI of the object, in order.
-    pub(crate) fn quarantined(&self, findings: &mut Vec<String>) -> HashMap<String, Vec<Rejected>> {
-        let mut found: HashMap<String, Vec<Rejected>> = HashMap::new();
+    /// What is in the quarantine, by the URI of the object.
+    pub(crate) fn quarantined(&self, findings: &mut Vec<String>) -> HashMap<String, Quarantined> {
+        let mut found: HashMap<String, Quarantined> = HashMap::new();
         for file in files(&self.path().join("errors/quarantine")) {
             if file.extension().is_none_or(|extension| extension != "jsonl") {
                 continue;
@@ -184,13 +189,15 @@ impl Place {
                     Ok(line) => {
                         let raw = line["rawData"].as_str().map(|data| STANDARD.decode(data).unwrap());
                         let object = line["object"].as_str().unwrap().to_owned();
-                        found.entry(object).or_default().push((line["row"].as_u64().unwrap(), raw));
+                        let quarantined = found.entry(object).or_default();
+                        quarantined.rejected.push((line["row"].as_u64().unwrap(), raw));
+                        quarantined.copies.extend(line["rawObject"].as_str().map(path));
                     }
                     Err(error) => findings.push(format!("{}: {error} in {line}", file.display())),
                 }
             }
         }
-        found.values_mut().for_each(|rejected| rejected.sort());
+        found.values_mut().for_each(|quarantined| quarantined.rejected.sort());
         found
     }
 }
