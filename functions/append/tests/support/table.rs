@@ -45,6 +45,9 @@ impl Place {
 
     /// The table, once it exists.
     pub(crate) fn table(&self) -> Option<Table> {
+        if !self.catalog().exists() {
+            return None;
+        }
         let location = self.wait_for(async {
             let mut catalog = self.connect().await;
             let location = metadata_location(&mut catalog).await;
