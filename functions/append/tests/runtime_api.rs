@@ -4,118 +4,32 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
+mod support;
+
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use append::config::table_ident;
 use lake::Lake;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-const TABLE: &str = "streaming_analytics.user_events";
-/// How long the function may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The function with everything that it needs in `folder`; it logs to `folder/log`.
-fn function(folder: &Path) -> Command {
-    let uri = |path: &Path| format!("file://{}", path.display());
-    let mut function = Command::new(env!("CARGO_BIN_EXE_append"));
-    function
-        .env("AWS_LAMBDA_FUNCTION_NAME", "append")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
-        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
-        .env("FRAZIL_CATALOG_URI", folder.join("catalog.db"))
-        .env("FRAZIL_WAREHOUSE", uri(&folder.join("warehouse")))
-        .env("FRAZIL_ERRORS", uri(&folder.join("errors")))
-        .env("FRAZIL_SOURCE_ROOT", uri(&Path::new(ROOT).join("events/")))
-        .env("FRAZIL_TABLE", TABLE)
-        .env("FRAZIL_TABLE_DEFINITION", Path::new(ROOT).join("tables/user_events.json"))
-        .env_remove("FRAZIL_LOG")
-        .stdout(File::create(folder.join("log")).unwrap())
-        .stderr(Stdio::piped());
-    function
-}
-
-/// One HTTP request: its first line and its body.
-fn read_request(stream: &TcpStream) -> (String, String) {
-    let mut stream = BufReader::new(stream);
-    let (mut request_line, mut body_bytes) = (String::new(), 0);
-    stream.read_line(&mut request_line).unwrap();
-    loop {
-        let mut header = String::new();
-        stream.read_line(&mut header).unwrap();
-        if header.trim().is_empty() {
-            break;
-        }
-        let (name, value) = header.split_once(':').unwrap();
-        if name.eq_ignore_ascii_case("content-length") {
-            body_bytes = value.trim().parse().unwrap();
-        }
-    }
-    let mut body = vec![0; body_bytes];
-    stream.read_exact(&mut body).unwrap();
-    (request_line.trim_end().to_owned(), String::from_utf8(body).unwrap())
-}
-
-/// The next connection of `function`, which must not end before.
-fn accept(listener: &TcpListener, function: &mut Child) -> TcpStream {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(false).unwrap();
-                return stream;
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-        assert_eq!(function.try_wait().unwrap(), None, "the function goes on");
-        assert!(Instant::now() < until, "the function asks for events and answers them");
-    }
-}
+use crate::support::{Process, REQUEST_ID, ROOT, TABLE, function};
 
 /// Gives one instance of the function all `events`, one after the other; returns what it posts for each:
 /// `response` or `error`, and the body.
-fn invoke(folder: &Path, events: &[String]) -> Vec<(String, Value)> {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let mut function = function(folder).env("AWS_LAMBDA_RUNTIME_API", address).spawn().unwrap();
-    let mut answers = Vec::new();
-    let mut left = events.iter();
-    while answers.len() < events.len() {
-        let mut stream = accept(&listener, &mut function);
-        let (request_line, body) = read_request(&stream);
-        let (status, headers, event) = if request_line.starts_with("GET /2018-06-01/runtime/invocation/next ")
-        {
-            let headers = format!(
-                "lambda-runtime-aws-request-id: {REQUEST_ID}\r\n\
-                 lambda-runtime-deadline-ms: 32503680000000\r\n\
-                 lambda-runtime-invoked-function-arn: arn:aws:lambda:eu-west-1:1:function:append\r\n"
-            );
-            ("200 OK", headers, &left.next().unwrap()[..])
-        } else {
-            let path = format!("POST /2018-06-01/runtime/invocation/{REQUEST_ID}/");
-            let kind = request_line.strip_prefix(&path).and_then(|rest| rest.strip_suffix(" HTTP/1.1"));
-            answers.push((kind.unwrap().to_owned(), serde_json::from_str(&body).unwrap()));
-            ("202 Accepted", String::new(), "")
-        };
-        let length = event.len();
-        write!(
-            stream,
-            "HTTP/1.1 {status}\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{event}"
-        )
-        .unwrap();
-    }
-    function.kill().unwrap();
-    function.wait().unwrap();
-    answers
+fn invoke(folder: &Path, events: &[String]) -> Vec<(&'static str, Value)> {
+    let mut function = function(folder);
+    function.env("FRAZIL_SOURCE_ROOT", format!("file://{ROOT}/events/"));
+    let function = Process::start(function);
+    let answers = events.iter().map(|event| {
+        function.give(event, Duration::from_secs(3600));
+        let answer = function.answer();
+        (if answer.is_error { "error" } else { "response" }, answer.body)
+    });
+    answers.collect()
 }
 
 fn event(name: &str) -> String {
@@ -188,7 +102,7 @@ fn what_no_queue_delivers_again_is_an_invocation_error() {
     let folder = TempDir::new().unwrap();
     let missing = event("s3-put.json").replace("2026/01/02/03/clicks", "2026/01/02/03/none");
     let answers = invoke(folder.path(), &["{\"a\":1}".to_owned(), missing, event("s3-put.json")]);
-    let kinds: Vec<&str> = answers.iter().map(|(kind, _)| &kind[..]).collect();
+    let kinds: Vec<&str> = answers.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, ["error", "error", "response"]);
     let message = |at: usize| answers[at].1["errorMessage"].as_str().unwrap();
     assert!(message(0).starts_with("not an object notification"), "{}", message(0));
