@@ -10,7 +10,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 /// Of the time that Lambda gives, the part that is kept for the answer: a twentieth, within these bounds.
-const ANSWER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const ANSWER: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// Lambda tells the deadline of every invocation, but local emulators may tell one that has passed long ago.
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(300);
 

@@ -6,7 +6,7 @@
 //! storage does: it is dropped, the files are written again without it, and it alone is left to be delivered again.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use iceberg::io::FileIO;
@@ -30,8 +30,10 @@ use crate::write::TableWriter;
 
 /// Objects whose size is asked for at the same time.
 const PARALLEL_REQUESTS: usize = 16;
-/// Of the time until the deadline, the share that is kept for closing files and for the commit.
+/// Of the time until the deadline, the share that is kept for closing files and for the commit. Where that is less than
+/// [`COMMIT_TIME`], so much is kept, but half of the time at most.
 const COMMIT_SHARE: u32 = 4;
+const COMMIT_TIME: Duration = Duration::from_secs(1);
 
 /// Appends `objects` to a table, in one commit. Whatever the catalog and the storage do, an outcome is there at the
 /// deadline.
@@ -319,7 +321,7 @@ impl<'a> Invocation<'a> {
     ) -> Result<Option<Written>> {
         loop {
             let left = self.options.deadline.saturating_duration_since(Instant::now());
-            let until = self.options.deadline - left / COMMIT_SHARE;
+            let until = self.options.deadline - (left / COMMIT_SHARE).max(COMMIT_TIME.min(left / 2));
             let readings = self.to_read(sizes);
             if readings.is_empty() {
                 return Ok(None);

@@ -111,9 +111,8 @@ impl WholeFile {
 
     fn finish(&mut self, file: File) -> io::Result<()> {
         file.sync_all()?;
-        fs::rename(&self.unfinished, &self.path)?;
-        // The name is as durable as the content: whatever refers to the file comes after it.
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        // The name lasts with the next thing that is synchronised: at the latest, with the commit that relies on it.
+        fs::rename(&self.unfinished, &self.path)
     }
 }
 
