@@ -84,7 +84,7 @@ fn check(batch: &RecordBatch, records: &[&[u8]], again: &mut RowDecoder) {
 fn push_all(lines: &[u8], [all, again]: &mut [RowDecoder; 2]) {
     let mut taken = Vec::new();
     for line in lines.split(|byte| *byte == b'\n').chain([&b""[..]]) {
-        if line.is_empty() {
+        if line.is_empty() && !taken.is_empty() {
             check(&all.finish().expect("a batch"), &taken, again);
             taken.clear();
         } else if scan::value_end(line, 0) == Ok(line.len()) {
