@@ -61,7 +61,12 @@ impl Fault {
 /// [`Fault::Incomplete`] where the text ends too early, [`Fault::Invalid`] at the first byte that
 /// breaks the grammar.
 pub fn value_end(text: &[u8], start: usize) -> Result<usize, Fault> {
-    let mut open = Nesting::default();
+    value_end_within(text, start, 0)
+}
+
+/// The same of a value that stands within `outer` arrays and objects.
+fn value_end_within(text: &[u8], start: usize, outer: usize) -> Result<usize, Fault> {
+    let mut open = Nesting { outer, ..Nesting::default() };
     let mut at = start;
     loop {
         let first = *text.get(at).ok_or(Fault::Incomplete)?;
@@ -189,7 +194,7 @@ impl Members<'_> {
         };
         let expected = if self.place == Place::Start { "'\"' or '}'" } else { "'\"'" };
         let Key { end, value_start } = past_key(self.text, key_start, expected)?;
-        let value_end = value_end(self.text, value_start)?;
+        let value_end = value_end_within(self.text, value_start, 1)?;
         self.at = value_end;
         self.place = Place::AfterMember;
         Ok(Some(Member { key: key_start..end, value: value_start..value_end }))
@@ -255,13 +260,17 @@ enum Container {
 struct Nesting {
     objects: [u64; DEPTH_LIMIT / 64],
     depth: usize,
+    /// Containers around all of these.
+    outer: usize,
 }
 
 impl Nesting {
     fn push(&mut self, container: Container, at: usize) -> Result<(), Fault> {
-        let Some(word) = self.objects.get_mut(self.depth / 64) else {
-            return Err(Fault::Invalid { at, expected: "at most 512 levels of nesting" });
-        };
+        let too_deep = Fault::Invalid { at, expected: "at most 512 levels of nesting" };
+        if self.outer + self.depth >= DEPTH_LIMIT {
+            return Err(too_deep);
+        }
+        let word = self.objects.get_mut(self.depth / 64).ok_or(too_deep)?;
         let bit = 1 << (self.depth % 64);
         match container {
             Container::Object => *word |= bit,
@@ -389,6 +398,12 @@ mod tests {
             let deeper = format!("[{text}]");
             assert!(matches!(end(&deeper), Err(Fault::Invalid { .. })));
         }
+        // The object around them counts for its members.
+        let are_followed = |depth: usize| {
+            let text = format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+            members(text.as_bytes(), 0).all(|member| member.is_ok())
+        };
+        assert!(are_followed(DEPTH_LIMIT - 1) && !are_followed(DEPTH_LIMIT));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use records::enrich::FIELDS;
 use records::rejection::Reason;
-use records::scan::DEPTH_LIMIT;
+use records::scan::{self, DEPTH_LIMIT};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -74,6 +74,7 @@ pub(crate) fn check_accepted(payload: &[u8], added: &str, out: &[u8]) {
     assert!(out.matches('\n').count() <= text.matches('\n').count(), "{out:?} has line ends of its own");
     serde_json::from_str::<IgnoredAny>(text).expect("only JSON is accepted");
     serde_json::from_str::<IgnoredAny>(out).expect("JSON comes out");
+    assert_eq!(scan::value_end(out.as_bytes(), 0), Ok(out.len()), "a record that framing takes, too");
 
     // A name with half of a surrogate pair is none that text can hold: this reader gives up there.
     let Ok(Members(before)) = serde_json::from_str(text) else { return };

@@ -1,0 +1,99 @@
+//! Records -> columns of every type.
+//!
+//! In: one record a line; an empty line ends a batch. The laws: nothing panics; a batch has as many rows as were taken,
+//! and its arrays are valid; a refused row leaves no trace, whatever of it was read; a column is null where the record
+//! has null or nothing, and text, numbers and booleans are what another reader makes of them.
+#![no_main]
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array as _, RecordBatch};
+use lake::{FILE_NAME, PROCESSING_TIME, RowDecoder, TableDefinition};
+use libfuzzer_sys::fuzz_target;
+use records::scan;
+use serde_json::value::RawValue;
+
+const URI: &str = "file:///object";
+const PROCESSED: (&str, i64) = ("1970-01-01T00:00:00.000007Z", 7);
+
+static TABLE: LazyLock<TableDefinition> =
+    LazyLock::new(|| TableDefinition::parse(include_bytes!("../every_type.json")).expect("a definition"));
+
+thread_local! {
+    /// One decoder for the records as they come, and one for those that were taken. Making them takes longer than using
+    /// them: like those of the function, they go on from batch to batch.
+    static DECODERS: RefCell<[RowDecoder; 2]> = RefCell::new([decoder(), decoder()]);
+}
+
+fn decoder() -> RowDecoder {
+    let mut decoder = RowDecoder::new(&TABLE.schema, PROCESSED.0).expect("every type can be written");
+    decoder.set_file_name(URI);
+    decoder
+}
+
+/// Takes `records` once more, all of them, and compares.
+fn check(batch: &RecordBatch, records: &[&[u8]], again: &mut RowDecoder) {
+    assert_eq!(batch.num_rows(), records.len());
+    for column in batch.columns() {
+        column.to_data().validate_full().expect("a valid array");
+    }
+    for record in records {
+        again.push(record).expect("taken before, taken again");
+    }
+    assert_eq!(batch, &again.finish().expect("a batch"));
+
+    let schema = batch.schema();
+    for (row, record) in records.iter().enumerate() {
+        let members: HashMap<String, &RawValue> = serde_json::from_slice(record).expect("an object");
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            match (field.name().as_str(), members.get(field.name()).map(|value| value.get())) {
+                (FILE_NAME, _) => assert_eq!(column.as_string::<i32>().value(row), URI),
+                (PROCESSING_TIME, _) => {
+                    let column = column.as_primitive::<TimestampMicrosecondType>();
+                    assert_eq!(column.value(row), PROCESSED.1);
+                }
+                (_, None | Some("null")) => assert!(column.is_null(row), "{field}"),
+                (name, Some(value)) => {
+                    assert!(!column.is_null(row), "{field}");
+                    // A string may spell a number or a boolean.
+                    let text: Option<String> = serde_json::from_str(value).ok();
+                    let text = text.as_deref().unwrap_or(value);
+                    match name {
+                        "s" => assert_eq!(column.as_string::<i32>().value(row), text),
+                        "b" => assert_eq!(column.as_boolean().value(row), text == "true"),
+                        "d" => assert_eq!(Ok(column.as_primitive::<Float64Type>().value(row)), text.parse()),
+                        "l" => {
+                            let found = column.as_primitive::<Int64Type>().value(row);
+                            assert!(
+                                text.parse().map_or(text.contains(['.', 'e', 'E']), |it: i64| it == found)
+                            );
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Takes what can be taken of `lines`.
+fn push_all(lines: &[u8], [all, again]: &mut [RowDecoder; 2]) {
+    let mut taken = Vec::new();
+    for line in lines.split(|byte| *byte == b'\n').chain([&b""[..]]) {
+        if line.is_empty() && !taken.is_empty() {
+            check(&all.finish().expect("a batch"), &taken, again);
+            taken.clear();
+        } else if scan::value_end(line, 0) == Ok(line.len()) {
+            if all.push(line).is_ok() {
+                taken.push(line);
+            }
+            assert_eq!(all.rows(), taken.len());
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| DECODERS.with_borrow_mut(|decoders| push_all(data, decoders)));

@@ -1,0 +1,80 @@
+//! Events -> answers.
+//!
+//! In: the JSON of an invocation. The laws: nothing panics; a message of a queue is one delivery, in order; a
+//! transformation event gets one answer for each record, in order, whose size is what it is said to be and stays under
+//! the limit; what is passed on is one line of JSON.
+#![no_main]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lambda::firehose::{self, Event, ProcessingResult};
+use lambda::notification::{Notification, Source};
+use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use transform::config::Config;
+use transform::handler::{Outcome, handle};
+
+const NOW_MICROS: i64 = 1_767_323_045_678_901;
+
+fn notification(json: &str) {
+    let Ok(notification) = Notification::parse(json) else { return };
+    match notification.source {
+        Source::Direct => {
+            assert_eq!(notification.deliveries.len(), 1);
+            assert!(
+                notification
+                    .deliveries
+                    .iter()
+                    .all(|delivery| { delivery.message_id.is_none() && delivery.objects.is_ok() })
+            );
+        }
+        Source::Sqs => {
+            // Another reader may stop where this one goes on: at 128 levels, at numbers out of range.
+            let Ok(event) = serde_json::from_str::<Value>(json) else { return };
+            let messages = event["Records"].as_array().expect("messages");
+            let ids = notification.deliveries.iter().map(|delivery| delivery.message_id.as_deref());
+            assert!(ids.eq(messages.iter().map(|message| message["messageId"].as_str())));
+        }
+    }
+}
+
+fn answer(json: &str, config: &Config) -> Outcome {
+    let event = Event::parse(json).expect("an event");
+    let outcome = handle(json, NOW_MICROS, config).expect("what parses is answered");
+    let answers = &outcome.response.records;
+    let ids = |record: &firehose::Record<'_>| record.record_id().to_owned();
+    assert!(event.records.iter().map(ids).eq(answers.iter().map(|answer| answer.record_id.clone())));
+    assert!(outcome.failures.is_sorted_by(|a, b| a.index < b.index), "each failure once, in order");
+
+    let bytes = serde_json::to_vec(&outcome.response).expect("an answer is JSON");
+    assert_eq!(bytes.len(), outcome.response_bytes);
+    let all_failed = outcome.failures.len() == answers.len();
+    assert!(all_failed || bytes.len() < config.max_response_bytes);
+
+    for (index, answer) in answers.iter().enumerate() {
+        let failed = outcome.failures.iter().any(|failure| failure.index == index);
+        assert_eq!(failed, answer.result == ProcessingResult::ProcessingFailed);
+        assert_eq!(failed, answer.data_base64().is_none());
+        if let Some(data) = answer.data_base64() {
+            let line = STANDARD.decode(data).expect("base64");
+            assert_eq!(line.last(), Some(&b'\n'));
+            serde_json::from_slice::<IgnoredAny>(&line).expect("JSON");
+        }
+    }
+    outcome
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(json) = std::str::from_utf8(data) else { return };
+    notification(json);
+    firehose::is_event(json);
+    if Event::parse(json).is_err() {
+        assert!(handle(json, NOW_MICROS, &Config::default()).is_err());
+        return;
+    }
+    let whole = answer(json, &Config::default());
+    // Once more where not everything fits.
+    answer(json, &Config { max_response_bytes: whole.response_bytes });
+    answer(json, &Config { max_response_bytes: whole.response_bytes / 2 });
+});
