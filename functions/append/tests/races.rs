@@ -20,7 +20,7 @@ use support::{
 
 const PROCESSES: usize = 8;
 /// A short time-out.
-const TIME: Duration = Duration::from_secs(2);
+const TIME: Duration = Duration::from_secs(3);
 /// By how much a machine that does other things too may be late: the function is told of its deadline, not of those.
 const GRACE: Duration = Duration::from_secs(1);
 /// The places at which steps fail or take long, and how often a process passes them between two of these.
@@ -136,7 +136,7 @@ fn a_conflict_storm_ends_in_answers() {
                     std::thread::sleep(time);
                     place.unlock_catalog(catalog);
                     std::thread::sleep(Duration::from_millis(locks.u64(..2000)));
-                    time = Duration::from_millis(locks.u64(..3000));
+                    time = Duration::from_millis(locks.u64(..4000));
                 }
             });
             let _over = SetOnDrop(&is_over);
@@ -174,8 +174,10 @@ fn drains_in_time(inputs: &[Input], failpoints: &str, rng: &mut Rng) {
     say(&fleet.summary());
     let done = &fleet.tally.acknowledged;
     assert!(done.len() > 1, "all was done at once: more objects are needed");
-    let is_idle = done.contains(&0) || !fleet.tally.errors.is_empty();
-    assert!(!is_idle, "each event does some: {:#?}", fleet.tally);
+    // A busy machine may be too slow for one of them now and then, but not for most.
+    let idle = done.iter().filter(|objects| **objects == 0).count();
+    assert!(2 * idle < done.len(), "of {} events {idle} were in vain: {:#?}", done.len(), fleet.tally);
+    assert!(fleet.tally.errors.is_empty(), "{:#?}", fleet.tally);
 }
 
 #[test]
@@ -183,7 +185,7 @@ fn a_full_queue_drains_within_the_deadline() {
     let mut rng = random("a full queue drains within the deadline");
     let _alone = alone();
     for _ in 0..rounds() {
-        let inputs = Input::several(&[(300, Kind::Gzip)], &mut rng, |rng| rng.usize(400..800));
+        let inputs = Input::several(&[(300, Kind::Gzip)], &mut rng, |rng| rng.usize(600..1000));
         drains_in_time(&inputs, "", &mut rng);
     }
 }
@@ -194,7 +196,7 @@ fn objects_that_come_slowly_are_handed_back_in_time() {
     let mut rng = random("objects that come slowly are handed back in time");
     let _alone = alone();
     for _ in 0..rounds() {
-        let inputs = Input::several(&[(60, Kind::Plain)], &mut rng, |rng| rng.usize(70..90));
+        let inputs = Input::several(&[(80, Kind::Plain)], &mut rng, |rng| rng.usize(70..90));
         drains_in_time(&inputs, "mid decode=sleep(1)", &mut rng);
     }
 }
