@@ -21,6 +21,12 @@ def replay_with_log(warehouse):
     return json.loads(run.stdout.splitlines()[-1]), run.stdout + run.stderr
 
 
+def audit(warehouse):
+    command = [str(bench.BINARIES / "frazil"), "audit", "--warehouse", str(warehouse), "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=bench.REPLAY_SECONDS, check=False)
+    return run.returncode, json.loads(run.stdout)
+
+
 def expire_all_but_current(table):
     current = table.current_snapshot().snapshot_id
     old = [snapshot.snapshot_id for snapshot in table.metadata.snapshots if snapshot.snapshot_id != current]
@@ -49,6 +55,8 @@ class Horizon(unittest.TestCase):
         self.assertEqual((again["rows"], again["objects"], again["objects_already_committed"]), (0, first["objects"], 0))
         self.assertEqual(ids(warehouse), before)
         self.assertEqual(log.count("files_opened="), 1, log)
+        status, report = audit(warehouse)
+        self.assertEqual((status, report["findings"]), (0, []))
         # Now the tokens are back.
         self.assertEqual(bench.replay(warehouse)["objects_already_committed"], first["objects"])
 
@@ -64,8 +72,11 @@ class Horizon(unittest.TestCase):
         parent = table.current_snapshot().parent_snapshot_id
         table.manage_snapshots().rollback_to_snapshot(parent).commit()
         self.assertEqual(ids(warehouse), before)
+        status, report = audit(warehouse)
+        self.assertEqual((status, {finding["kind"] for finding in report["findings"]}), (1, {"pending_object"}))
         self.assertEqual(bench.replay(warehouse)["rows"], 0)
         self.assertEqual(bench.replay(warehouse, *more)["rows"], 500)
         self.assertEqual(ids(warehouse), after)
         self.assertEqual(bench.replay(warehouse, *more)["rows"], 0)
         self.assertEqual(len(after), first["rows"] + 500)
+        self.assertEqual(audit(warehouse)[0], 0)
