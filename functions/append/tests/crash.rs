@@ -13,7 +13,7 @@ use fastrand::Rng;
 use serde_json::json;
 use support::{
     Answer, Fate, Fleet, Heard, Input, Kind, PATIENCE, Place, Plan, Process, function, messages, random,
-    rounds, sqs_event, until,
+    rounds, say, sqs_event, until,
 };
 
 /// The places at which the function can be stopped; how often at least it passes them until all [`objects`] are done;
@@ -193,6 +193,7 @@ fn killed_at_any_moment() {
         };
         let mut fleet = Fleet::new(&place, &inputs, queues, plan, &mut rng);
         fleet.drain();
+        say(&fleet.summary());
         assert!(fleet.tally.kills >= 5, "{:#?}", fleet.tally);
     }
 }

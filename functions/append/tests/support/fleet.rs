@@ -76,7 +76,7 @@ impl Default for Plan<'_> {
 pub(crate) enum Fate {
     /// Nothing.
     Live,
-    /// It is killed after this time, wherever it is then.
+    /// It is killed after this time, wherever it is then: at this event, at the next, or between them.
     Kill(Duration),
     /// It stands still from then, for so long.
     Freeze(Duration, Duration),
@@ -201,8 +201,7 @@ impl<'a> Fleet<'a> {
     /// What happened, in a line.
     pub(crate) fn summary(&self) -> String {
         let Tally { processes, events, handed_back, errors, kills, freezes, slowest, .. } = &self.tally;
-        let log = std::fs::read_to_string(self.place.path().join("log")).unwrap();
-        let attempts = log.matches("commit attempt failed").count();
+        let attempts = self.place.logged("commit attempt failed");
         let (errors, commits) = (errors.values().sum::<usize>(), self.place.table().unwrap().commits());
         format!(
             "{processes} processes, {kills} killed, {freezes} held up; {events} events, {errors} errors, \
@@ -260,8 +259,8 @@ impl<'a> Fleet<'a> {
     fn answered(&mut self, at: usize, answer: Answer) {
         let worker = &mut self.workers[at];
         let AtWork { messages, given, until } = worker.at_work.take().expect("an answer to an event");
-        let was_still = matches!(worker.next, Some((_, Turn::Continue)));
-        if !was_still {
+        let was_still = worker.stands_still();
+        if matches!(worker.next, Some((_, Turn::Stop(_)))) {
             worker.next = None;
         }
         let took = answer.at - given;
@@ -366,8 +365,12 @@ impl<'a> Fleet<'a> {
 }
 
 impl Worker {
+    /// What is to befall the process, unless something is already.
     fn befalls(&mut self, fate: Fate) {
         let now = Instant::now();
+        if self.next.is_some() {
+            return;
+        }
         self.next = match fate {
             Fate::Live => None,
             Fate::Kill(after) => Some((now + after, Turn::Kill)),

@@ -66,6 +66,11 @@ impl Place {
         }
     }
 
+    /// How often the functions have logged `text`.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        std::fs::read_to_string(self.path().join("log")).unwrap().matches(text).count()
+    }
+
     pub(crate) fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
