@@ -157,14 +157,15 @@ impl Drop for SetOnDrop<'_> {
 }
 
 /// Delivers `inputs`, all in one event, to a process that has not the time for so many and is configured with
-/// `failpoints`: it commits what it has finished, hands back the others, and is never cut off.
-fn drains_in_time(inputs: &[Input], failpoints: &str, rng: &mut Rng) -> Place {
+/// `failpoints`, by which they take longer than it has on any machine: it commits what it has finished, hands back the
+/// others, and is never cut off.
+fn drains_in_time(inputs: &[Input], failpoints: &str, rng: &mut Rng) {
     let place = Place::new();
     place.put(inputs);
     let queue = messages(0..inputs.len(), rng);
     let plan = Plan {
         batch: inputs.len()..=inputs.len(),
-        time: TIME,
+        time: 2 * TIME,
         grace: GRACE,
         failpoints: Box::new(|_| failpoints.to_owned()),
         ..Plan::default()
@@ -172,14 +173,13 @@ fn drains_in_time(inputs: &[Input], failpoints: &str, rng: &mut Rng) -> Place {
     let mut fleet = Fleet::new(&place, inputs, vec![queue], plan, rng);
     fleet.drain();
     say(&fleet.summary());
-    let done = &fleet.tally.acknowledged;
-    assert!(done.len() > 1, "all was done at once: more objects are needed");
-    // A busy machine may be too slow for one of them now and then, but not for most.
-    let idle = done.iter().filter(|objects| **objects == 0).count();
-    assert!(2 * idle < done.len(), "of {} events {idle} were in vain: {:#?}", done.len(), fleet.tally);
+    let events = fleet.tally.events;
+    assert!(events > 1, "all was done at once: more objects are needed");
+    // The object that a process is at when its time is over takes a small part of it: that is no reason to give up what
+    // was read before. A busy machine may hold up one now and then, but not one in each event.
+    let in_vain = place.logged("writing without it");
+    assert!(in_vain < events, "in {events} events, {in_vain} passes were in vain: {:#?}", fleet.tally);
     assert!(fleet.tally.errors.is_empty(), "{:#?}", fleet.tally);
-    drop(fleet);
-    place
 }
 
 #[test]
@@ -188,20 +188,18 @@ fn a_full_queue_drains_within_the_deadline() {
     let _alone = alone();
     for _ in 0..rounds() {
         let inputs = Input::several(&[(300, Kind::Gzip)], &mut rng, |rng| rng.usize(600..1000));
-        drains_in_time(&inputs, "", &mut rng);
+        drains_in_time(&inputs, "after get=sleep(25)", &mut rng);
     }
 }
 
-/// However little a process has read, by bytes, when its time is over. The object that it is at then takes a small part of
-/// that time: it is no reason to give up what was read before.
+/// However little a process has read, by bytes, when its time is over.
 #[test]
 fn objects_that_come_slowly_are_handed_back_in_time() {
     let mut rng = random("objects that come slowly are handed back in time");
     let _alone = alone();
     for _ in 0..rounds() {
-        let inputs = Input::several(&[(80, Kind::Plain)], &mut rng, |rng| rng.usize(70..90));
-        let place = drains_in_time(&inputs, "mid decode=sleep(1)", &mut rng);
-        assert_eq!(place.logged("writing without it"), 0, "no pass over the objects was in vain");
+        let inputs = Input::several(&[(140, Kind::Plain)], &mut rng, |rng| rng.usize(70..90));
+        drains_in_time(&inputs, "mid decode=sleep(1)", &mut rng);
     }
 }
 

@@ -24,14 +24,15 @@ use crate::failpoint::failpoint;
 use crate::job::{AppendOptions, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
 use crate::known::{self, KnownRows};
 use crate::quarantine::{self, Quarantine};
-use crate::read::{self, Reading, Step};
+use crate::read::{self, Reading, ReadingTime, Step};
 use crate::token::{self, History, Seen, Token};
 use crate::write::TableWriter;
 
 /// Objects whose size is asked for at the same time.
 const PARALLEL_REQUESTS: usize = 16;
 /// Of the time until the deadline, the share that is kept for closing files and for the commit. Where that is less than
-/// [`COMMIT_TIME`], so much is kept, but half of the time at most.
+/// [`COMMIT_TIME`], so much is kept, but half of the time at most. No object is begun in it; one that was begun before
+/// may go on in its first half.
 const COMMIT_SHARE: u32 = 4;
 const COMMIT_TIME: Duration = Duration::from_secs(1);
 
@@ -303,7 +304,8 @@ impl<'a> Invocation<'a> {
         let readings = self.to_read(sizes);
         let schema = Schema::builder().build()?;
         let known = Known::default();
-        match self.read_once(&schema, None, &known, readings, self.options.deadline).await? {
+        let time = ReadingTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
+        match self.read_once(&schema, None, &known, readings, time).await? {
             Ok(counts) => self.committed(counts),
             Err((at, error)) => {
                 self.statuses.insert(at, Status::Failed(error));
@@ -321,14 +323,16 @@ impl<'a> Invocation<'a> {
     ) -> Result<Option<Written>> {
         loop {
             let left = self.options.deadline.saturating_duration_since(Instant::now());
-            let until = self.options.deadline - (left / COMMIT_SHARE).max(COMMIT_TIME.min(left / 2));
+            let kept = (left / COMMIT_SHARE).max(COMMIT_TIME.min(left / 2));
+            let (begin_until, cut_off) = (self.options.deadline - kept, self.options.deadline - kept / 2);
+            let time = ReadingTime { begin_until, cut_off };
             let readings = self.to_read(sizes);
             if readings.is_empty() {
                 return Ok(None);
             }
             let schema = table.metadata().current_schema();
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
-            let read = match self.read_once(schema, Some(&mut writer), known, readings, until).await {
+            let read = match self.read_once(schema, Some(&mut writer), known, readings, time).await {
                 Ok(Ok(counts)) if counts.is_empty() => return Ok(None),
                 Ok(Ok(counts)) => writer.close().await.map(|files| Ok((files, counts))),
                 Ok(Err(failed)) => Ok(Err(failed)),
@@ -357,7 +361,7 @@ impl<'a> Invocation<'a> {
         mut writer: Option<&mut TableWriter>,
         known: &Known,
         readings: Vec<Reading>,
-        until: Instant,
+        time: ReadingTime,
     ) -> Result<std::result::Result<Vec<Count>, (usize, Error)>> {
         let file_io = &self.lake.file_io;
         let mut quarantine =
@@ -367,7 +371,7 @@ impl<'a> Invocation<'a> {
         let mut counts: Vec<Count> = Vec::new();
         let mut undecided = readings.len();
         let decoder = RowDecoder::new(schema, &self.options.processing_time)?;
-        let mut steps = read::rows(file_io.clone(), readings, decoder, self.options.limits, until);
+        let mut steps = read::rows(file_io.clone(), readings, decoder, self.options.limits, time);
         while let Some(step) = steps.recv().await {
             match step {
                 Step::Rows(batch) => match &mut writer {

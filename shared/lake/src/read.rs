@@ -35,6 +35,16 @@ const FRAMES_PER_LOOK: u64 = 64;
 const TOO_LATE: &str = "the time of the invocation is not enough to read the object to its end; give the function a \
     longer time-out, or more memory, which makes it faster";
 
+/// The time for reading.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadingTime {
+    /// No object is begun that is not expected to be at its end by then.
+    pub(crate) begin_until: Instant,
+    /// An object that is not at its end by then is cut off, and all that was read before is in vain: the files hold some
+    /// of its rows. Later than `begin_until`, for objects that take longer than expected.
+    pub(crate) cut_off: Instant,
+}
+
 /// An object to read.
 pub(crate) struct Reading {
     /// Its index in the invocation.
@@ -57,21 +67,21 @@ pub(crate) enum Step {
     NotReached(usize),
 }
 
-/// Reads `readings` into `decoder`'s batches, until `until`. Objects for which the time will not be enough, by what it
-/// took to read the ones before, are not begun; one that is not at its end by then has failed.
+/// Reads `readings` into `decoder`'s batches. Objects for which the time will not be enough, by what it took to read the
+/// ones before, are not begun; one that is cut off has failed.
 pub(crate) fn rows(
     file_io: FileIO,
     readings: Vec<Reading>,
     decoder: RowDecoder,
     limits: Limits,
-    until: Instant,
+    time: ReadingTime,
 ) -> mpsc::Receiver<Step> {
     let (sender, receiver) = mpsc::channel(STEPS_AHEAD);
     let runtime = tokio::runtime::Handle::current();
     tokio::task::spawn_blocking(move || {
         let _within = runtime.enter();
         // A closed channel means that nobody wants the rest.
-        let _ = Reader { file_io, decoder, limits, until, sender }.run(readings);
+        let _ = Reader { file_io, decoder, limits, time, sender }.run(readings);
     });
     receiver
 }
@@ -80,7 +90,7 @@ struct Reader {
     file_io: FileIO,
     decoder: RowDecoder,
     limits: Limits,
-    until: Instant,
+    time: ReadingTime,
     sender: mpsc::Sender<Step>,
 }
 
@@ -92,7 +102,7 @@ impl Reader {
         let started = Instant::now();
         let mut bytes_read = 0;
         for reading in readings {
-            let left = self.until.saturating_duration_since(Instant::now());
+            let left = self.time.begin_until.saturating_duration_since(Instant::now());
             let needed = match bytes_read {
                 ..SAMPLE_BYTES => Duration::ZERO,
                 bytes => started.elapsed().mul_f64(reading.size_bytes as f64 / bytes as f64),
@@ -144,7 +154,7 @@ impl Reader {
         let mut frames: u64 = 0;
         loop {
             frames += 1;
-            if frames.is_multiple_of(FRAMES_PER_LOOK) && Instant::now() >= self.until {
+            if frames.is_multiple_of(FRAMES_PER_LOOK) && Instant::now() >= self.time.cut_off {
                 return Ok(Err(Interrupted::Storage(Error::new(ErrorKind::Unexpected, TOO_LATE))));
             }
             match content.next_frame() {

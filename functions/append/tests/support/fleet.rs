@@ -111,8 +111,6 @@ pub(crate) struct Tally {
     pub(crate) reached: Vec<String>,
     /// How much of its time the slowest answer took.
     pub(crate) slowest: Duration,
-    /// Objects that each answer acknowledged.
-    pub(crate) acknowledged: Vec<usize>,
 }
 
 #[derive(Default)]
@@ -291,7 +289,6 @@ impl<'a> Fleet<'a> {
         let inputs = self.inputs;
         let objects: Vec<&Input> =
             messages.iter().flat_map(|message| &message.objects).map(|object| &inputs[*object]).collect();
-        self.tally.acknowledged.push(objects.len());
         if objects.is_empty() {
             return;
         }
