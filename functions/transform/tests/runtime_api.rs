@@ -112,7 +112,7 @@ async fn another_event_is_an_invocation_error() {
     assert_eq!(
         error,
         json!({
-            "errorType": "NotAFirehoseEvent",
+            "errorType": "EventNotUnderstood",
             "errorMessage": "not a Firehose transformation event: no \"records\" array (found keys: Records)"
         })
     );

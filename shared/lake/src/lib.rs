@@ -27,7 +27,9 @@ pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
 pub use definition::TableDefinition;
 pub use failpoint::failpoint;
 pub use infer::Inference;
-pub use job::{AppendOptions, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
+pub use job::{
+    AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
+};
 pub use source::content;
 pub use storage::UNFINISHED;
 pub use token::{SUMMARY_KEY, Token};

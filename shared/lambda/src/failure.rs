@@ -46,6 +46,17 @@ pub fn at_start(environment: &Environment, error_type: ErrorType, error: &str) -
     ExitCode::FAILURE
 }
 
+/// Ends a function whose runtime has ended, which it does only where Lambda cannot be reached.
+pub fn at_end<E: fmt::Display>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the runtime API failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Reports an error of the initialisation, so that whoever invokes the function sees it.
 fn report(runtime_api: &str, error_type: ErrorType, error: &str) -> std::io::Result<()> {
     // Plain HTTP to an address of the sandbox, as any runtime does; nothing there takes long.
@@ -54,7 +65,8 @@ fn report(runtime_api: &str, error_type: ErrorType, error: &str) -> std::io::Res
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let body = json!({"errorType": error_type.to_string(), "errorMessage": error, "stackTrace": []}).to_string();
+    let body =
+        json!({"errorType": error_type.to_string(), "errorMessage": error, "stackTrace": []}).to_string();
     let request = format!(
         "POST /2018-06-01/runtime/init/error HTTP/1.1\r\nhost: {runtime_api}\r\nconnection: close\r\n\
          content-type: application/json\r\nlambda-runtime-function-error-type: {error_type}\r\n\

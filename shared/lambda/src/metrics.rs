@@ -28,7 +28,12 @@ pub struct Metric {
     pub meaning: &'static str,
 }
 
-const fn metric(function: &'static str, name: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
+const fn metric(
+    function: &'static str,
+    name: &'static str,
+    unit: &'static str,
+    meaning: &'static str,
+) -> Metric {
     Metric { function, name, unit, meaning }
 }
 
