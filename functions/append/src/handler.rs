@@ -4,12 +4,14 @@
 //! function, and what was done. An answer that acknowledges an object comes after the commit that holds its rows.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, SecondsFormat};
+use futures::FutureExt as _;
 use lake::{AppendError, AppendOptions, Lake, ObjectOutcome, Outcome, SourceObject, Status, Token};
-use lambda::failure::ErrorType;
+use lambda::failure::{ErrorType, PANICKED};
 use lambda::metrics::Emitter;
 use lambda::notification::{BatchResponse, Delivery, Notification, ObjectRef, Source};
 use serde::Serialize;
@@ -103,7 +105,10 @@ impl Appender {
     ) -> Result<Handled, Failure> {
         let clock = Clock { started: Instant::now(), started_micros: now_micros };
         let mut report = Report::default();
-        let handled = self.append(event_json, &clock, deadline, &mut report).await;
+        // Whatever happens, the invocation has its line and its metrics.
+        let handled =
+            AssertUnwindSafe(self.append(event_json, &clock, deadline, &mut report)).catch_unwind().await;
+        let handled = handled.unwrap_or_else(|_| Err(Failure::of(ErrorType::Defect)(anyhow!(PANICKED))));
         report.log(clock.started.elapsed(), handled.as_ref().err());
         self.emitter.emit(clock.now_micros() / 1000, report.metrics());
         handled

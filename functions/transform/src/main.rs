@@ -1,10 +1,11 @@
 //! The Lambda binary: reads the environment once, then answers one event after the other.
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use lambda::env::{Environment, VariableError};
-use lambda::failure::{self, ErrorType};
+use lambda::failure::{self, ErrorType, PANICKED};
 use lambda::firehose::Response;
 use lambda::metrics::Emitter;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -35,20 +36,20 @@ fn configure(environment: &Environment) -> Result<Config, VariableError> {
 
 fn respond(event_json: &str, config: &Config, emitter: &Emitter) -> Result<Response, Diagnostic> {
     let started = Instant::now();
-    match handler::handle(event_json, now_micros(), config) {
-        Ok(outcome) => {
+    let handled = catch_unwind(|| handler::handle(event_json, now_micros(), config));
+    let (error_type, error) = match handled {
+        Ok(Ok(outcome)) => {
             outcome.log(started.elapsed());
             emitter.emit(now_micros() / 1000, outcome.metrics());
-            Ok(outcome.response)
+            return Ok(outcome.response);
         }
-        Err(error) => {
-            let (error_type, request_bytes) = (ErrorType::EventNotUnderstood, event_json.len());
-            let duration_ms = started.elapsed().as_millis() as u64;
-            tracing::error!(%error_type, %error, request_bytes, duration_ms, "invocation failed");
-            emitter.emit(now_micros() / 1000, vec![("RequestBytes", request_bytes.into())]);
-            Err(Diagnostic { error_type: error_type.to_string(), error_message: error.to_string() })
-        }
-    }
+        Ok(Err(error)) => (ErrorType::EventNotUnderstood, error.to_string()),
+        Err(_) => (ErrorType::Defect, PANICKED.to_owned()),
+    };
+    let (request_bytes, duration_ms) = (event_json.len(), started.elapsed().as_millis() as u64);
+    tracing::error!(%error_type, error, request_bytes, duration_ms, "invocation failed");
+    emitter.emit(now_micros() / 1000, vec![("RequestBytes", request_bytes.into())]);
+    Err(Diagnostic { error_type: error_type.to_string(), error_message: error })
 }
 
 fn now_micros() -> i64 {

@@ -28,7 +28,12 @@ pub enum ErrorType {
     ObjectFailed,
     /// There was no time for an object, and no queue delivers it again: give the function a longer time-out.
     OutOfTime,
+    /// The function panicked: report the place that the log names.
+    Defect,
 }
+
+/// The message of a [`ErrorType::Defect`]: what the panic says may quote the data.
+pub const PANICKED: &str = "the function panicked: a defect; the line before names the place";
 
 impl fmt::Display for ErrorType {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
