@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use lambda::metrics::METRICS;
@@ -56,7 +56,8 @@ impl Invoked {
 fn invoke(folder: &Path, variables: &[(&str, &str)], events: &[Value], time: Duration) -> Vec<Invoked> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let root = format!("file://{}", folder.display());
-    let function = Command::new(env!("CARGO_BIN_EXE_append"))
+    listener.set_nonblocking(true).unwrap();
+    let mut function = Command::new(env!("CARGO_BIN_EXE_append"))
         .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().unwrap().to_string())
         .env("AWS_LAMBDA_FUNCTION_NAME", "my-append")
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
@@ -77,7 +78,7 @@ fn invoke(folder: &Path, variables: &[(&str, &str)], events: &[Value], time: Dur
     let mut posted = Vec::new();
     let mut given = 0;
     while posted.len() < events.len() {
-        let mut stream = listener.accept().unwrap().0;
+        let mut stream = accept(&listener, &mut function);
         let (path, body) = read_request(&stream);
         let (headers, answer) = if path.ends_with("/invocation/next") {
             let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
@@ -109,6 +110,20 @@ fn invoke(folder: &Path, variables: &[(&str, &str)], events: &[Value], time: Dur
     invoked.collect()
 }
 
+/// The next connection of `function`, which must not end before.
+fn accept(listener: &TcpListener, function: &mut Child) -> TcpStream {
+    let until = Instant::now() + TIMEOUT;
+    loop {
+        if let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(false).unwrap();
+            return stream;
+        }
+        assert_eq!(function.try_wait().unwrap(), None, "the function goes on");
+        assert!(Instant::now() < until, "the function asks for events and answers them");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// The path and the body of one HTTP request.
 fn read_request(stream: &TcpStream) -> (String, String) {
     let mut stream = BufReader::new(stream);
@@ -131,7 +146,7 @@ fn read_request(stream: &TcpStream) -> (String, String) {
 }
 
 /// What the process wrote, a list for each invocation, each of which ends with its metrics.
-fn split(mut function: std::process::Child, is_running: bool) -> Vec<Vec<Value>> {
+fn split(mut function: Child, is_running: bool) -> Vec<Vec<Value>> {
     if is_running {
         function.kill().unwrap();
     }
@@ -271,6 +286,13 @@ fn everything_is_counted_once_and_nothing_of_the_records_is_told() {
     assert!((20.0..20.0 + TIMEOUT.as_secs_f64()).contains(&age), "{age}: only what is committed now counts");
     assert_eq!(third.counts(["ObjectsCommitted", "RowsCommitted"]), [1.0, 1.0]);
     assert!(!third.values().contains_key("Freshness"), "nothing is 56 years fresh");
+
+    // Another version of an object, with another row.
+    put(folder, "later", &rows(5));
+    let mut event = s3_event("later", 0);
+    event["Records"][0]["s3"]["object"]["eTag"] = json!("f");
+    let invoked = invoke(folder, &[], &[event], TIMEOUT).remove(0);
+    assert_eq!(invoked.counts(["ObjectsCommitted", "RowsCommitted", "RowsKnown"]), [1.0, 1.0, 4.0]);
 }
 
 /// Without a commit there is neither latency nor freshness.
