@@ -72,7 +72,7 @@ impl Report {
 
     /// Logs the line of the invocation.
     pub(crate) fn log(&self, duration: Duration, failure: Option<&Failure>) {
-        macro_rules! line {
+        macro_rules! log_line {
             ($level:ident, $($other:tt)+) => {
                 tracing::$level!(
                     objects_committed = self.committed,
@@ -96,9 +96,9 @@ impl Report {
             };
         }
         match failure {
-            None => line!(info, "event handled"),
+            None => log_line!(info, "event handled"),
             Some(Failure { error_type, error }) => {
-                line!(error, %error_type, error = format!("{error:#}"), "invocation failed");
+                log_line!(error, %error_type, error = format!("{error:#}"), "invocation failed");
             }
         }
     }

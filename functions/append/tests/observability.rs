@@ -94,11 +94,11 @@ fn invoke(folder: &Path, variables: &[(&str, &str)], events: &[Value], time: Dur
             (String::new(), String::new())
         };
         let length = answer.len();
-        write!(
-            stream,
+        let answer = format!(
             "HTTP/1.1 200 OK\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{answer}"
-        )
-        .unwrap();
+        );
+        // At once: a function that cannot start goes away with the first byte.
+        stream.write_all(answer.as_bytes()).unwrap();
     }
     let mut lines = split(function, given > 0).into_iter();
     let invoked = posted.into_iter().enumerate().map(|(at, (path, body))| {

@@ -64,8 +64,8 @@ pub fn at_end<E: fmt::Display>(outcome: Result<(), E>) -> ExitCode {
 
 /// Reports an error of the initialisation, so that whoever invokes the function sees it.
 fn report(runtime_api: &str, error_type: ErrorType, error: &str) -> std::io::Result<()> {
-    // Plain HTTP to an address of the sandbox, as any runtime does; nothing there takes long.
-    const PATIENCE: Duration = Duration::from_secs(1);
+    // Plain HTTP to an address of the sandbox, as any runtime does; nothing there takes long, on a machine that is not busy.
+    const PATIENCE: Duration = Duration::from_secs(5);
     let address: SocketAddr = runtime_api.parse().map_err(std::io::Error::other)?;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
