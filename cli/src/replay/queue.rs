@@ -44,7 +44,7 @@ impl<'a> Queue<'a> {
                 .await;
             let handled = match handled {
                 Ok(handled) => handled,
-                Err(error) if receive == MAX_RECEIVES => return Err(error),
+                Err(error) if receive == MAX_RECEIVES => return Err(error.into()),
                 Err(_) => continue,
             };
             if let Some(outcome) = &handled.outcome {

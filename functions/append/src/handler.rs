@@ -4,21 +4,27 @@
 //! function, and what was done. An answer that acknowledges an object comes after the commit that holds its rows.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, SecondsFormat};
-use lake::{AppendOptions, Lake, ObjectOutcome, Outcome, SourceObject, Status, Token};
+use futures::FutureExt as _;
+use lake::{AppendError, AppendOptions, Lake, ObjectOutcome, Outcome, SourceObject, Status, Token};
+use lambda::failure::{ErrorType, PANICKED};
+use lambda::metrics::Emitter;
 use lambda::notification::{BatchResponse, Delivery, Notification, ObjectRef, Source};
 use serde::Serialize;
 
 use crate::config::{CatalogConfig, Config};
+use crate::report::Report;
 
 /// What is kept from one invocation to the next.
 #[derive(Debug)]
 pub struct Appender {
     config: Config,
     lake: Lake,
+    emitter: Emitter,
 }
 
 /// What came of one invocation.
@@ -28,6 +34,23 @@ pub struct Handled {
     pub answer: Answer,
     /// What became of the objects; None if the event named none.
     pub outcome: Option<Outcome>,
+}
+
+/// Why an invocation failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{error:#}")]
+pub struct Failure {
+    /// The kind of failure.
+    pub error_type: ErrorType,
+    /// What happened.
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    /// Makes an error a failure of this type.
+    pub fn of<E: Into<anyhow::Error>>(error_type: ErrorType) -> impl FnOnce(E) -> Self {
+        move |error| Self { error_type, error: error.into() }
+    }
 }
 
 /// What the function answers.
@@ -56,12 +79,17 @@ impl Appender {
         let lake = match &config.catalog {
             CatalogConfig::Sqlite(path) => Lake::open_sqlite(path, &config.warehouse).await?,
         };
-        Ok(Self { config, lake })
+        Ok(Self { config, lake, emitter: Emitter::default() })
     }
 
     /// The tables.
     pub fn lake(&self) -> &Lake {
         &self.lake
+    }
+
+    /// The same, telling CloudWatch through `emitter` what it does.
+    pub fn with_metrics(self, emitter: Emitter) -> Self {
+        Self { emitter, ..self }
     }
 
     /// Handles the event `event_json`. `now_micros` is the clock in microseconds since the Unix epoch.
@@ -74,21 +102,37 @@ impl Appender {
         event_json: &str,
         now_micros: i64,
         deadline: Instant,
-    ) -> anyhow::Result<Handled> {
-        let notification = Notification::parse(event_json)?;
-        let processing_time = DateTime::from_timestamp_micros(now_micros)
-            .context("the clock is out of range")?
+    ) -> Result<Handled, Failure> {
+        let clock = Clock { started: Instant::now(), started_micros: now_micros };
+        let mut report = Report::default();
+        // Whatever happens, the invocation has its line and its metrics.
+        let handled =
+            AssertUnwindSafe(self.append(event_json, &clock, deadline, &mut report)).catch_unwind().await;
+        let handled = handled.unwrap_or_else(|_| Err(Failure::of(ErrorType::Defect)(anyhow!(PANICKED))));
+        report.log(clock.started.elapsed(), handled.as_ref().err());
+        self.emitter.emit(clock.now_micros() / 1000, report.metrics());
+        handled
+    }
+
+    async fn append(
+        &self,
+        event_json: &str,
+        clock: &Clock,
+        deadline: Instant,
+        report: &mut Report,
+    ) -> Result<Handled, Failure> {
+        let notification =
+            Notification::parse(event_json).map_err(Failure::of(ErrorType::EventNotUnderstood))?;
+        let processing_time = DateTime::from_timestamp_micros(clock.started_micros)
+            .context("the clock is out of range")
+            .map_err(Failure::of(ErrorType::ConfigurationInvalid))?
             .to_rfc3339_opts(SecondsFormat::Micros, true);
         for delivery in &notification.deliveries {
             log_unusable(delivery);
         }
-        let objects: Vec<SourceObject> = notification
-            .deliveries
-            .iter()
-            .filter_map(|delivery| delivery.objects.as_ref().ok())
-            .flatten()
-            .map(|object| self.source_object(object))
-            .collect();
+        let created: Vec<&ObjectRef> =
+            notification.deliveries.iter().filter_map(|it| it.objects.as_ref().ok()).flatten().collect();
+        let objects: Vec<SourceObject> = created.iter().map(|object| self.source_object(object)).collect();
         let outcome = if objects.is_empty() {
             None
         } else {
@@ -100,12 +144,23 @@ impl Appender {
                 deadline,
                 limits: self.config.limits,
             };
-            let appended = lake::append(&self.lake, &options, objects).await;
-            Some(appended.with_context(|| format!("cannot append to the table {}", self.config.table))?)
+            match lake::append(&self.lake, &options, objects.clone()).await {
+                Ok(outcome) => {
+                    let times = creation_times(&objects, &created);
+                    report.add(&outcome, |object| clock.since(*times.get(&object.token)?));
+                    Some(outcome)
+                }
+                Err(error) => {
+                    report.add_failed(&objects);
+                    let error_type = match error {
+                        AppendError::Catalog(_) => ErrorType::CatalogFailed,
+                        AppendError::Storage(_) => ErrorType::StorageFailed,
+                    };
+                    let what = format!("cannot append to the table {}", self.config.table);
+                    return Err(Failure { error_type, error: anyhow::Error::new(error).context(what) });
+                }
+            }
         };
-        if let Some(outcome) = &outcome {
-            log_outcome(outcome);
-        }
         let answer = self.answer(&notification, outcome.as_ref())?;
         Ok(Handled { answer, outcome })
     }
@@ -121,10 +176,10 @@ impl Appender {
         }
     }
 
-    fn answer(&self, notification: &Notification, outcome: Option<&Outcome>) -> anyhow::Result<Answer> {
+    fn answer(&self, notification: &Notification, outcome: Option<&Outcome>) -> Result<Answer, Failure> {
         let objects = outcome.map_or(&[][..], |outcome| &outcome.objects);
         let by_token: HashMap<Token, &Status> =
-            objects.iter().map(|ObjectOutcome { object, status }| (object.token, status)).collect();
+            objects.iter().map(|outcome| (outcome.object.token, &outcome.status)).collect();
         let status = |object: &ObjectRef| by_token.get(&self.source_object(object).token).copied();
         match notification.source {
             Source::Sqs => Ok(Answer::Batch(
@@ -142,14 +197,20 @@ impl Appender {
             )),
             Source::Direct => {
                 let (mut rows, mut rows_quarantined) = (0, 0);
-                for ObjectOutcome { object, status } in objects {
+                for ObjectOutcome { object, status, .. } in objects {
                     match status {
                         Status::Committed { rows: appended, rejected, .. } => {
                             rows += appended;
                             rows_quarantined += rejected.values().sum::<u64>();
                         }
-                        Status::Failed(error) => bail!("cannot read {}: {error}", object.uri),
-                        Status::NotReached => bail!("there was no time for {}", object.uri),
+                        Status::Failed(error) => {
+                            let error = anyhow!("cannot read {}: {error}", object.uri);
+                            return Err(Failure { error_type: ErrorType::ObjectFailed, error });
+                        }
+                        Status::NotReached => {
+                            let error = anyhow!("there was no time for {}", object.uri);
+                            return Err(Failure { error_type: ErrorType::OutOfTime, error });
+                        }
                         Status::AlreadyCommitted | Status::Ignored => {}
                     }
                 }
@@ -157,6 +218,36 @@ impl Appender {
             }
         }
     }
+}
+
+/// The clock of an invocation.
+struct Clock {
+    started: Instant,
+    started_micros: i64,
+}
+
+impl Clock {
+    fn now_micros(&self) -> i64 {
+        self.started_micros.saturating_add(self.started.elapsed().as_micros() as i64)
+    }
+
+    /// The time since `millis` milliseconds after the Unix epoch. S3 has a clock of its own, which may be fast.
+    fn since(&self, millis: i64) -> Option<Duration> {
+        let micros = self.now_micros().checked_sub(millis.checked_mul(1000)?)?;
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
+}
+
+/// When S3 created each object, in milliseconds since the Unix epoch, as far as it was told.
+fn creation_times(objects: &[SourceObject], created: &[&ObjectRef]) -> HashMap<Token, i64> {
+    let mut times = HashMap::new();
+    for (object, created) in objects.iter().zip(created) {
+        if let Some(millis) = created.event_time_millis {
+            let earliest = times.entry(object.token).or_insert(millis);
+            *earliest = millis.min(*earliest);
+        }
+    }
+    times
 }
 
 fn log_unusable(delivery: &Delivery) {
@@ -167,38 +258,4 @@ fn log_unusable(delivery: &Delivery) {
     if let Err(error) = &delivery.objects {
         tracing::error!(message_id, error, "the message cannot be read");
     }
-}
-
-fn log_outcome(outcome: &Outcome) {
-    for ObjectOutcome { object, status } in &outcome.objects {
-        let object = &object.uri;
-        match status {
-            Status::Committed { rows, known, rejected } => {
-                let by_reason: Vec<String> =
-                    rejected.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
-                tracing::info!(
-                    object,
-                    rows,
-                    rows_known = known,
-                    rows_quarantined = by_reason.join(","),
-                    "object committed"
-                );
-            }
-            Status::AlreadyCommitted => tracing::info!(object, "object was committed before"),
-            Status::Ignored => {}
-            Status::Failed(error) => {
-                tracing::error!(object, %error, "object failed; it must be delivered again")
-            }
-            Status::NotReached => {
-                tracing::warn!(object, "no time for the object; it must be delivered again")
-            }
-        }
-    }
-    tracing::info!(
-        objects = outcome.objects.len(),
-        snapshot_id = outcome.snapshot_id,
-        data_files = outcome.data_files,
-        data_file_bytes = outcome.data_file_bytes,
-        "event handled"
-    );
 }

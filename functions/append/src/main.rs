@@ -1,11 +1,13 @@
 //! The Lambda binary: reads the environment and opens the catalog once, then handles one event after the other.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::anyhow;
 use append::config::Config;
-use append::handler::{Answer, Appender};
+use append::handler::{Answer, Appender, Failure};
 use lambda::env::Environment;
+use lambda::failure::{self, ErrorType};
+use lambda::metrics::Emitter;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
@@ -15,13 +17,21 @@ const ANSWER: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(300);
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let environment = Environment::of_process();
-    lambda::log::init(&environment)?;
-    let appender = Appender::open(Config::from_env(&environment)?).await?;
+    let appender = match open(&environment).await {
+        Ok(appender) => appender.with_metrics(Emitter::from_env(&environment)),
+        Err(failure) => return failure::at_start(&environment, failure.error_type, &failure.to_string()),
+    };
     let appender = &appender;
     let serve = |event: LambdaEvent<Box<RawValue>>| async move { respond(event, appender).await };
-    lambda_runtime::run(service_fn(serve)).await.map_err(|error| anyhow!(error))
+    failure::at_end(lambda_runtime::run(service_fn(serve)).await)
+}
+
+async fn open(environment: &Environment) -> Result<Appender, Failure> {
+    lambda::log::init(environment).map_err(Failure::of(ErrorType::ConfigurationInvalid))?;
+    let config = Config::from_env(environment).map_err(Failure::of(ErrorType::ConfigurationInvalid))?;
+    Appender::open(config).await.map_err(Failure::of(ErrorType::CatalogFailed))
 }
 
 async fn respond(event: LambdaEvent<Box<RawValue>>, appender: &Appender) -> Result<Answer, Diagnostic> {
@@ -29,16 +39,13 @@ async fn respond(event: LambdaEvent<Box<RawValue>>, appender: &Appender) -> Resu
     let left = event.context.deadline.checked_sub(now.as_millis() as u64).map(Duration::from_millis);
     let left = left.unwrap_or(UNKNOWN_DEADLINE);
     let deadline = Instant::now() + left.saturating_sub((left / 20).clamp(ANSWER.0, ANSWER.1));
-    match appender.handle(event.payload.get(), now.as_micros() as i64, deadline).await {
-        Ok(handled) => {
-            lake::failpoint("before acknowledgement").map_err(|error| failed(&error.into()))?;
-            Ok(handled.answer)
-        }
-        Err(error) => Err(failed(&error)),
-    }
-}
-
-fn failed(error: &anyhow::Error) -> Diagnostic {
-    tracing::error!(error = format!("{error:#}"), "invocation failed");
-    Diagnostic { error_type: "AppendFailed".to_owned(), error_message: format!("{error:#}") }
+    let handled = appender.handle(event.payload.get(), now.as_micros() as i64, deadline).await;
+    let acknowledged = handled.and_then(|handled| {
+        lake::failpoint("before acknowledgement").map_err(Failure::of(ErrorType::StorageFailed))?;
+        Ok(handled.answer)
+    });
+    acknowledged.map_err(|failure| Diagnostic {
+        error_type: failure.error_type.to_string(),
+        error_message: failure.to_string(),
+    })
 }

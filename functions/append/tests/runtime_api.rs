@@ -133,7 +133,7 @@ fn a_wrong_configuration_is_named_and_the_function_does_not_start() {
         };
         // Nobody listens there: a function that starts anyway does not end by itself with these words.
         let output = function.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1").output().unwrap();
-        let complaint = String::from_utf8(output.stderr).unwrap().replace("\n\nCaused by:\n    ", ": ");
+        let complaint = fs::read_to_string(folder.path().join("log")).unwrap();
         assert!(!output.status.success() && complaint.contains(expected), "{name}: {complaint}");
     }
 }

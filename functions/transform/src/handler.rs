@@ -7,10 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda::firehose::{Event, EventError, Position, Record, Response};
+use lambda::metrics::Values;
 use records::enrich::{Stamp, enrich};
 use records::identity::Origin;
 use records::rejection::{Reason, Refusal};
@@ -53,8 +55,8 @@ impl Outcome {
         counts
     }
 
-    /// Logs a line for the event, and one for each of the first failures.
-    pub fn log(&self) {
+    /// Logs a line for the event, which took `duration`, and one for each of the first failures.
+    pub fn log(&self, duration: Duration) {
         // Enough to see what is wrong, without a flood when a producer goes astray.
         const LOGGED_FAILURES: usize = 10;
         for Failure { index, record_id, refusal } in self.failures.iter().take(LOGGED_FAILURES) {
@@ -78,8 +80,23 @@ impl Outcome {
             failed_by_code = failed_by_code.join(","),
             request_bytes = self.request_bytes,
             response_bytes = self.response_bytes,
+            duration_ms = duration.as_millis() as u64,
             "event transformed"
         );
+    }
+
+    /// The metrics of the event.
+    pub fn metrics(&self) -> Values {
+        let (records, failed) = (self.response.records.len(), self.failures.len());
+        let not_fitting = self.failed_by_reason().remove(&Reason::ResponseTooLarge).unwrap_or(0);
+        vec![
+            ("RecordsReceived", records.into()),
+            ("RecordsOk", (records - failed).into()),
+            ("RecordsFailed", failed.into()),
+            ("RecordsNotFitting", not_fitting.into()),
+            ("RequestBytes", self.request_bytes.into()),
+            ("ResponseBytes", self.response_bytes.into()),
+        ]
     }
 }
 

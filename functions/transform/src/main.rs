@@ -1,37 +1,55 @@
 //! The Lambda binary: reads the environment once, then answers one event after the other.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::anyhow;
-use lambda::env::Environment;
+use lambda::env::{Environment, VariableError};
+use lambda::failure::{self, ErrorType, PANICKED};
 use lambda::firehose::Response;
+use lambda::metrics::Emitter;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 use transform::config::Config;
 use transform::handler;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let environment = Environment::of_process();
-    lambda::log::init(&environment)?;
-    let config = Config::from_env(&environment)?;
-    let config = &config;
+    let config = match configure(&environment) {
+        Ok(config) => config,
+        Err(error) => {
+            return failure::at_start(&environment, ErrorType::ConfigurationInvalid, &error.to_string());
+        }
+    };
+    let (config, emitter) = (&config, &Emitter::from_env(&environment));
     // The event as text: the handler borrows from it.
-    let serve = |event: LambdaEvent<Box<RawValue>>| async move { respond(event.payload.get(), config) };
-    lambda_runtime::run(service_fn(serve)).await.map_err(|error| anyhow!(error))
+    let serve =
+        |event: LambdaEvent<Box<RawValue>>| async move { respond(event.payload.get(), config, emitter) };
+    failure::at_end(lambda_runtime::run(service_fn(serve)).await)
 }
 
-fn respond(event_json: &str, config: &Config) -> Result<Response, Diagnostic> {
-    match handler::handle(event_json, now_micros(), config) {
-        Ok(outcome) => {
-            outcome.log();
-            Ok(outcome.response)
+fn configure(environment: &Environment) -> Result<Config, VariableError> {
+    lambda::log::init(environment)?;
+    Config::from_env(environment)
+}
+
+fn respond(event_json: &str, config: &Config, emitter: &Emitter) -> Result<Response, Diagnostic> {
+    let started = Instant::now();
+    let handled = catch_unwind(|| handler::handle(event_json, now_micros(), config));
+    let (error_type, error) = match handled {
+        Ok(Ok(outcome)) => {
+            outcome.log(started.elapsed());
+            emitter.emit(now_micros() / 1000, outcome.metrics());
+            return Ok(outcome.response);
         }
-        Err(error) => {
-            tracing::error!(%error, "the invocation is no transformation event");
-            Err(Diagnostic { error_type: "NotAFirehoseEvent".to_owned(), error_message: error.to_string() })
-        }
-    }
+        Ok(Err(error)) => (ErrorType::EventNotUnderstood, error.to_string()),
+        Err(_) => (ErrorType::Defect, PANICKED.to_owned()),
+    };
+    let (request_bytes, duration_ms) = (event_json.len(), started.elapsed().as_millis() as u64);
+    tracing::error!(%error_type, error, request_bytes, duration_ms, "invocation failed");
+    emitter.emit(now_micros() / 1000, vec![("RequestBytes", request_bytes.into())]);
+    Err(Diagnostic { error_type: error_type.to_string(), error_message: error })
 }
 
 fn now_micros() -> i64 {

@@ -21,7 +21,9 @@ use crate::commit::{self, Append, Committed};
 use crate::decode::RowDecoder;
 use crate::definition::TableDefinition;
 use crate::failpoint::failpoint;
-use crate::job::{AppendOptions, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
+use crate::job::{
+    AppendError, AppendOptions, CommitMetrics, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
+};
 use crate::known::{self, KnownRows};
 use crate::quarantine::{self, Quarantine};
 use crate::read::{self, Reading, ReadingTime, Step};
@@ -42,7 +44,11 @@ const COMMIT_TIME: Duration = Duration::from_secs(1);
 /// # Errors
 /// The catalog or the table's storage failed: no object was committed, as far as can be known, and all of them must
 /// be delivered again.
-pub async fn append(lake: &Lake, options: &AppendOptions, objects: Vec<SourceObject>) -> Result<Outcome> {
+pub async fn append(
+    lake: &Lake,
+    options: &AppendOptions,
+    objects: Vec<SourceObject>,
+) -> std::result::Result<Outcome, AppendError> {
     let mut invocation = Invocation::new(lake, options, objects);
     match tokio::time::timeout_at(options.deadline.into(), invocation.run()).await {
         Ok(outcome) => outcome,
@@ -62,6 +68,9 @@ struct Invocation<'a> {
     objects: Vec<SourceObject>,
     /// What is decided, by index of the object.
     statuses: HashMap<usize, Status>,
+    /// Sizes of the objects that are committed, by index.
+    bytes_read: HashMap<usize, u64>,
+    commit: CommitMetrics,
 }
 
 /// What one pass over the objects has written.
@@ -92,10 +101,11 @@ impl<'a> Invocation<'a> {
     fn new(lake: &'a Lake, options: &'a AppendOptions, mut objects: Vec<SourceObject>) -> Self {
         let mut seen = HashSet::new();
         objects.retain(|object| seen.insert(object.token));
-        Self { lake, options, objects, statuses: HashMap::new() }
+        let (statuses, bytes_read) = (HashMap::new(), HashMap::new());
+        Self { lake, options, objects, statuses, bytes_read, commit: CommitMetrics::default() }
     }
 
-    async fn run(&mut self) -> Result<Outcome> {
+    async fn run(&mut self) -> std::result::Result<Outcome, AppendError> {
         for (at, object) in self.objects.iter().enumerate() {
             if quarantine::is_quarantined(&object.uri, &self.options.errors_uri) {
                 tracing::warn!(
@@ -105,7 +115,7 @@ impl<'a> Invocation<'a> {
                 self.statuses.insert(at, Status::Ignored);
             }
         }
-        let table = self.lake.table(&self.options.table).await?;
+        let table = self.lake.table(&self.options.table).await.map_err(AppendError::Catalog)?;
         if let Some(table) = &table {
             self.settle(table);
         }
@@ -117,7 +127,7 @@ impl<'a> Invocation<'a> {
             Some(table) => table,
             None => match self.create_table(&sizes).await? {
                 Some(table) => table,
-                None => return self.reject_all(&sizes).await,
+                None => return Ok(self.reject_all(&sizes).await?),
             },
         };
         loop {
@@ -134,16 +144,21 @@ impl<'a> Invocation<'a> {
             };
             failpoint("before commit")?;
             let catalog = self.lake.catalog.as_ref();
-            match commit::commit(catalog, &self.options.table, append, self.options.deadline).await {
+            let (deadline, started) = (self.options.deadline, Instant::now());
+            let committed =
+                commit::commit(catalog, &self.options.table, append, deadline, &mut self.commit).await;
+            self.commit.duration += started.elapsed();
+            match committed {
                 Ok(Committed::Snapshot(table, snapshot)) => {
-                    self.committed(written.counts);
+                    self.committed(written.counts, &sizes);
                     return Ok(self.outcome(Some(&table), Some(snapshot), &written.files));
                 }
                 Ok(Committed::Outdated { tried }) => {
                     if !tried {
                         written.writer.abandon().await;
                     }
-                    current = self.lake.catalog.load_table(&self.options.table).await?;
+                    let loaded = catalog.load_table(&self.options.table).await;
+                    current = loaded.map_err(AppendError::Catalog)?;
                 }
                 // Others had all the time that there was: no fault of the function, and no reason to fail it.
                 Err(error) if commit::is_conflict(&error) => {
@@ -153,7 +168,7 @@ impl<'a> Invocation<'a> {
                     }
                     return Ok(self.outcome(Some(&current), None, &[]));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(AppendError::Catalog(error)),
             }
         }
     }
@@ -233,13 +248,14 @@ impl<'a> Invocation<'a> {
     }
 
     /// The objects of `counts` are in the table.
-    fn committed(&mut self, counts: Vec<Count>) {
+    fn committed(&mut self, counts: Vec<Count>, sizes: &HashMap<usize, u64>) {
         for Count { at, rows, known, rejected } in counts {
             for version in self.versions(at).collect::<Vec<_>>() {
                 let nothing = Status::Committed { rows: 0, known: 0, rejected: Rejected::new() };
                 self.statuses.insert(version, nothing);
             }
             self.statuses.insert(at, Status::Committed { rows, known, rejected });
+            self.bytes_read.extend(sizes.get(&at).map(|size| (at, *size)));
         }
     }
 
@@ -279,7 +295,10 @@ impl<'a> Invocation<'a> {
     }
 
     /// Creates the table, unless there is nothing to tell its columns from.
-    async fn create_table(&mut self, sizes: &HashMap<usize, u64>) -> Result<Option<Table>> {
+    async fn create_table(
+        &mut self,
+        sizes: &HashMap<usize, u64>,
+    ) -> std::result::Result<Option<Table>, AppendError> {
         let definition = match &self.options.definition {
             Some(definition) => definition.clone(),
             None => {
@@ -293,7 +312,8 @@ impl<'a> Invocation<'a> {
             }
         };
         tracing::info!(table = %self.options.table, "creating the table");
-        let table = self.lake.create(&self.options.table, definition).await?;
+        let created = self.lake.create(&self.options.table, definition).await;
+        let table = created.map_err(AppendError::Catalog)?;
         failpoint("after create")?;
         Ok(Some(table))
     }
@@ -306,7 +326,7 @@ impl<'a> Invocation<'a> {
         let known = Known::default();
         let time = ReadingTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
         match self.read_once(&schema, None, &known, readings, time).await? {
-            Ok(counts) => self.committed(counts),
+            Ok(counts) => self.committed(counts, sizes),
             Err((at, error)) => {
                 self.statuses.insert(at, Status::Failed(error));
             }
@@ -341,7 +361,7 @@ impl<'a> Invocation<'a> {
             match read {
                 Ok(Ok((files, counts))) => return Ok(Some(Written { writer, files, counts })),
                 Ok(Err((at, error))) => {
-                    tracing::warn!(object = self.objects[at].uri, %error, "object failed; writing without it");
+                    tracing::debug!(object = self.objects[at].uri, %error, "object failed; writing without it");
                     self.statuses.insert(at, Status::Failed(error));
                     writer.abandon().await;
                 }
@@ -418,7 +438,8 @@ impl<'a> Invocation<'a> {
             .enumerate()
             .map(|(at, object)| {
                 let status = self.statuses.remove(&at).unwrap_or(Status::NotReached);
-                ObjectOutcome { object, status }
+                let bytes_read = self.bytes_read.get(&at).copied().unwrap_or(0);
+                ObjectOutcome { object, status, bytes_read }
             })
             .collect();
         Outcome {
@@ -427,6 +448,7 @@ impl<'a> Invocation<'a> {
             metadata_location: table.and_then(Table::metadata_location).map(str::to_owned),
             data_files: files.len(),
             data_file_bytes: files.iter().map(DataFile::file_size_in_bytes).sum(),
+            commit: self.commit,
         }
     }
 }

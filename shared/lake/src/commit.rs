@@ -25,6 +25,7 @@ use iceberg::{
 use uuid::Uuid;
 
 use crate::failpoint::failpoint;
+use crate::job::CommitMetrics;
 use crate::token::{self, History, Seen, Token};
 
 /// Where a snapshot's summary names the commit that made it.
@@ -60,7 +61,7 @@ pub(crate) struct Append<'a> {
     pub(crate) id: Uuid,
 }
 
-/// Commits `append` to the table `ident`, until `deadline`.
+/// Commits `append` to the table `ident`, until `deadline`, and counts in `metrics` what it takes.
 ///
 /// # Errors
 /// The catalog's or the storage's. The tokens are then not in the table as it was last seen.
@@ -69,6 +70,7 @@ pub(crate) async fn commit(
     ident: &TableIdent,
     append: Append<'_>,
     deadline: Instant,
+    metrics: &mut CommitMetrics,
 ) -> Result<Committed> {
     let summary = HashMap::from([
         (token::SUMMARY_KEY.to_owned(), token::listed(append.tokens)),
@@ -98,7 +100,9 @@ pub(crate) async fn commit(
             continue;
         }
         tried = true;
+        metrics.attempts += 1;
         if let Err(error) = attempt(catalog, &base, append.files, &summary).await {
+            metrics.conflicts += u32::from(is_conflict(&error));
             tracing::info!(%error, "commit attempt failed");
             lost = Some(error);
         } else {
@@ -542,6 +546,15 @@ mod tests {
         tokens: Vec<String>,
     }
 
+    async fn commit(
+        catalog: &dyn Catalog,
+        ident: &TableIdent,
+        append: Append<'_>,
+        deadline: Instant,
+    ) -> Result<Committed> {
+        super::commit(catalog, ident, append, deadline, &mut CommitMetrics::default()).await
+    }
+
     fn in_seconds(seconds: u64) -> Instant {
         Instant::now() + Duration::from_secs(seconds)
     }
@@ -653,6 +666,19 @@ mod tests {
             is_snapshot(bench.commit(&catalog, &[token("a")]).await);
             assert_eq!(catalog.swapped(), 3);
             bench.holds(1, &[token("a")]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn attempts_and_conflicts_are_counted() {
+        for (kind, conflicts) in [(ErrorKind::Unexpected, 0), (ErrorKind::CatalogCommitConflicts, 2)] {
+            let bench = Bench::new().await;
+            let catalog = Faulty::swaps(&bench, [Act::Fail(kind), Act::Fail(kind)]);
+            let (files, tokens) = (bench.files().await, [token("a")]);
+            let append = append(&files, &tokens, Uuid::nil());
+            let mut metrics = CommitMetrics::default();
+            is_snapshot(super::commit(&catalog, &ident(), append, in_seconds(10), &mut metrics).await);
+            assert_eq!((metrics.attempts, metrics.conflicts), (3, conflicts));
         }
     }
 

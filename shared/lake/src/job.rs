@@ -1,7 +1,7 @@
 //! What an append is given, and what it gives back.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use iceberg::{Error, TableIdent};
 use records::rejection::Reason;
@@ -81,6 +81,8 @@ pub struct ObjectOutcome {
     pub object: SourceObject,
     /// What became of it.
     pub status: Status,
+    /// Its size in bytes, if it was read and committed.
+    pub bytes_read: u64,
 }
 
 /// What became of an object.
@@ -125,4 +127,28 @@ pub struct Outcome {
     pub data_files: usize,
     /// Their size in bytes.
     pub data_file_bytes: u64,
+    /// What it took to commit.
+    pub commit: CommitMetrics,
+}
+
+/// What it took to commit, whatever came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitMetrics {
+    /// Attempts to swap the table's metadata.
+    pub attempts: u32,
+    /// Those that failed because another writer was faster.
+    pub conflicts: u32,
+    /// From the first look at the table to the outcome.
+    pub duration: Duration,
+}
+
+/// Why nothing was committed, as far as can be known.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The catalog, or the files of the table's metadata.
+    #[error("the catalog failed")]
+    Catalog(#[source] Error),
+    /// The storage of data files or of the quarantine.
+    #[error("the storage failed")]
+    Storage(#[from] Error),
 }

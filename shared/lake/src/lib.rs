@@ -29,7 +29,9 @@ pub use definition::TableDefinition;
 pub use failpoint::failpoint;
 pub use firehose_errors::REDRIVEN_PREFIX;
 pub use infer::Inference;
-pub use job::{AppendOptions, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
+pub use job::{
+    AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
+};
 pub use read::count_records;
 pub use source::content;
 pub use storage::UNFINISHED;

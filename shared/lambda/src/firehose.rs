@@ -22,8 +22,8 @@ pub enum EventError {
         found: String,
     },
     /// A member misses or has another type than Firehose gives it.
-    #[error("not a Firehose transformation event: {0}")]
-    Malformed(#[source] serde_json::Error),
+    #[error("not a Firehose transformation event: {}", json::in_words(.0))]
+    Malformed(serde_json::Error),
 }
 
 /// A transformation event.

@@ -39,6 +39,15 @@ pub(crate) fn content(value: &RawValue) -> Cow<'_, str> {
     }
 }
 
+/// The words of an error, without the text of a string that it quotes: events hold data, and errors are logged.
+pub(crate) fn in_words(error: &serde_json::Error) -> String {
+    let words = error.to_string();
+    match (words.find("string \""), words.rfind("\", expected")) {
+        (Some(start), Some(end)) => format!("{}string{}", &words[..start], &words[end + 1..]),
+        _ => words,
+    }
+}
+
 /// What stands in the place of an expected event, for error messages: `found keys: a, b`.
 pub(crate) fn found(json: &str) -> String {
     const SHOWN: usize = 20;
@@ -58,4 +67,28 @@ pub(crate) fn found(json: &str) -> String {
         keys.push("...");
     }
     format!("found keys: {}", keys.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_quote_no_strings() {
+        #[derive(Debug, Deserialize)]
+        struct Event {
+            #[serde(rename = "size")]
+            _size: u64,
+        }
+        for (json, words) in [
+            (r#"{"size":"a secret"}"#, "invalid type: string, expected u64 at line 1 column 18"),
+            (r#"{"size":"\", expected x"}"#, "invalid type: string, expected u64 at line 1 column 24"),
+            (r#""string \"""#, "invalid type: string, expected struct Event at line 1 column 11"),
+            (r#"{"size":[]}"#, "invalid type: sequence, expected u64 at line 1 column 8"),
+            ("{}", "missing field `size` at line 1 column 2"),
+        ] {
+            let error = serde_json::from_str::<Event>(json).unwrap_err();
+            assert_eq!(in_words(&error), words, "{error}");
+        }
+    }
 }

@@ -33,6 +33,7 @@ use crate::catalog::Lake;
 use crate::commit::{Append, commit};
 use crate::decode::RowDecoder;
 use crate::definition::TableDefinition;
+use crate::job::CommitMetrics;
 use crate::token::Token;
 
 const ROOMY: WriteLimits = WriteLimits { buffer_bytes: usize::MAX, open_partitions: usize::MAX };
@@ -375,7 +376,7 @@ async fn what_was_a_partition_once_stays_null() {
     let (token, deadline) = (Token::new("raw", "a", "1"), Instant::now() + Duration::from_secs(10));
     let entries = [files[0].entry.clone()];
     let append = Append { files: &entries, tokens: &[token], looked_at: None, id: Uuid::nil() };
-    commit(lake.catalog(), ident, append, deadline).await.unwrap();
+    commit(lake.catalog(), ident, append, deadline, &mut CommitMetrics::default()).await.unwrap();
     let table = lake.table(ident).await.unwrap().unwrap();
     let batches = table.scan().build().unwrap().to_arrow().await.unwrap();
     let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();

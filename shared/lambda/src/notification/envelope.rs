@@ -65,7 +65,8 @@ pub(super) fn collect(
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str, kind: &str) -> Result<T, NotificationError> {
-    serde_json::from_str(json).map_err(|error| NotificationError(format!("{kind}: {error}")))
+    serde_json::from_str(json)
+        .map_err(|error| NotificationError(format!("{kind}: {}", json::in_words(&error))))
 }
 
 #[derive(Deserialize)]
