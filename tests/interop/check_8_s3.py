@@ -52,33 +52,34 @@ class Append(WithS3):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.runtime = Server(cls.folder)
-        cls.addClassCleanup(cls.runtime.stop)
         for path in sorted((bench.EVENTS / "raw").rglob("*")):
             if path.is_file():
                 cls.s3.put(f"raw/{path.relative_to(bench.EVENTS / 'raw')}", path.read_bytes())
 
     def function(self, name, **variables):
-        """append as `name`, with a lake of its own."""
+        """append with a lake of its own, `name`, under a server of its own, which takes only names of the workspace."""
+        folder = self.folder / name
+        folder.mkdir()
+        function = Server(folder)
+        self.addCleanup(function.stop)
         variables = {
             "FRAZIL_CATALOG": "sqlite",
-            "FRAZIL_CATALOG_URI": str(self.folder / f"{name}.db"),
+            "FRAZIL_CATALOG_URI": str(folder / "catalog.db"),
             "FRAZIL_WAREHOUSE": f"s3://lake/{name}/warehouse",
             "FRAZIL_ERRORS": f"s3://lake/{name}/errors",
             "FRAZIL_TABLE": NAME,
             "FRAZIL_TABLE_DEFINITION": str(bench.TABLES / "user_events.json"),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MB),
         } | self.s3.environment() | variables
-        # Without one that is None: a variable that is not set.
-        self.runtime.function(name, binary="append", **{key: value for key, value in variables.items() if value})
-        return self.runtime.processes[-1]
+        function.function("append", **variables)
+        return function
 
     def table(self, name):
         catalog = load_catalog(
             "frazil",
             **{
                 "type": "sql",
-                "uri": f"sqlite:///{self.folder}/{name}.db",
+                "uri": f"sqlite:///{self.folder}/{name}/catalog.db",
                 "s3.endpoint": self.s3.endpoint,
                 "s3.access-key-id": "admin",
                 "s3.secret-access-key": SECRET.format("admin"),
@@ -92,13 +93,13 @@ class Append(WithS3):
         return {info.path: info.size for info in found if info.is_file}
 
     def test_events_one_after_the_other_and_once_more(self):
-        self.function("events")
+        function = self.function("events")
         expected = bench.expected()
         for _ in range(2):
             appended = set()
             for name, wanted in expected["append"].items():
                 with self.subTest(name):
-                    status, response = self.runtime.invoke("events", event(name))
+                    status, response = function.invoke("append", event(name))
                     self.assertEqual(status, 200, response)
                     if name.startswith("sqs-"):
                         failures = [item["itemIdentifier"] for item in response["batchItemFailures"]]
@@ -123,7 +124,7 @@ class Append(WithS3):
             described = {"key": quote(key), "eTag": hashlib.md5(key.encode()).hexdigest()}
             record = {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "raw"}, "object": described}}
             messages.append({"messageId": key, "eventSource": "aws:sqs", "body": json.dumps({"Records": [record]})})
-        return self.runtime.invoke(function, json.dumps({"Records": messages}).encode())
+        return function.invoke("append", json.dumps({"Records": messages}).encode())
 
     def put_events(self, key, count, partitions=1, padding=0):
         def line(n):
@@ -136,37 +137,37 @@ class Append(WithS3):
         self.s3.put(f"raw/{key}", "".join(map(line, range(count))).encode())
 
     def test_a_large_object_in_bounded_memory(self):
-        process = self.function("large")
-        # Random hexadecimal digits: half of their size as Parquet, some 50 MB in one file.
-        self.put_events("large.json", 100_000, padding=1000)
-        self.assertEqual(self.deliver("large", "large.json"), (200, {"batchItemFailures": []}))
-        self.assertEqual(self.table("large").scan().count(), 100_000)
+        function = self.function("large")
+        # Random digits do not get smaller: 40 MB in one file.
+        self.put_events("large.json", 40_000, padding=1000)
+        self.assertEqual(self.deliver(function, "large.json"), (200, {"batchItemFailures": []}))
+        self.assertEqual(self.table("large").scan().count(), 40_000)
         data = [size for path, size in self.files("lake/large/warehouse").items() if path.endswith(".parquet")]
         self.assertEqual(len(data), 1)
         self.assertGreater(data[0], 4 * PART_BYTES)
-        self.assertLess(peak_mib(process), 300)
+        self.assertLess(peak_mib(function), 300)
 
     def test_many_partitions_in_bounded_memory(self):
-        process = self.function("many", AWS_LAMBDA_FUNCTION_MEMORY_SIZE="256")
-        self.put_events("many.json", 96_000, partitions=24, padding=1000)
-        self.assertEqual(self.deliver("many", "many.json"), (200, {"batchItemFailures": []}))
-        self.assertEqual(self.table("many").scan().count(), 96_000)
+        function = self.function("many", AWS_LAMBDA_FUNCTION_MEMORY_SIZE="128")
+        self.put_events("many.json", 36_000, partitions=12, padding=1000)
+        self.assertEqual(self.deliver(function, "many.json"), (200, {"batchItemFailures": []}))
+        self.assertEqual(self.table("many").scan().count(), 36_000)
         data = [path for path in self.files("lake/many/warehouse") if path.endswith(".parquet")]
-        self.assertGreater(len(data), 24, "nothing was closed early")
-        self.assertLess(len(data), 24 * 4)
-        self.assertLess(peak_mib(process), 200)
+        self.assertGreater(len(data), 12, "nothing was closed early")
+        self.assertLess(len(data), 12 * 4)
+        self.assertLess(peak_mib(function), 120)
 
     def test_what_cannot_be_read_is_delivered_again(self):
-        self.function("missing")
+        function = self.function("missing")
         self.put_events("there.json", 10)
-        status, response = self.deliver("missing", "there.json", "not-there.json")
+        status, response = self.deliver(function, "there.json", "not-there.json")
         failed = [item["itemIdentifier"] for item in response["batchItemFailures"]]
         self.assertEqual((status, failed), (200, ["not-there.json"]))
         self.assertEqual(self.table("missing").scan().count(), 10)
         self.put_events("not-there.json", 5)
-        self.assertEqual(self.deliver("missing", "there.json", "not-there.json"), (200, {"batchItemFailures": []}))
+        self.assertEqual(self.deliver(function, "there.json", "not-there.json"), (200, {"batchItemFailures": []}))
         self.assertEqual(self.table("missing").scan().count(), 15)
-        log = (self.folder / "missing.log").read_text()
+        log = log_of(function)
         self.assertIn("the object s3://raw/not-there.json does not exist", log)
 
     def test_a_function_that_is_configured_wrongly_says_so(self):
@@ -180,15 +181,19 @@ class Append(WithS3):
             ("down", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "S3 (http://127.0.0.1:1) does not answer"),
         ):
             with self.subTest(name):
-                self.function(name, **variables)
-                status, response = self.deliver(name, "some.json")
-                said = json.dumps(response) + (self.folder / f"{name}.log").read_text()
+                function = self.function(name, **variables)
+                status, response = self.deliver(function, "some.json")
+                said = json.dumps(response) + log_of(function)
                 self.assertIn(expected, said)
                 delivered_again = status != 200 or response["batchItemFailures"] == [{"itemIdentifier": "some.json"}]
                 self.assertTrue(delivered_again, response)
 
 
-def peak_mib(process):
-    with open(f"/proc/{process.pid}/status") as status:
+def log_of(function):
+    return (function.log_folder / "append.log").read_text()
+
+
+def peak_mib(function):
+    with open(f"/proc/{function.processes[-1].pid}/status") as status:
         peak = next(line for line in status if line.startswith("VmHWM"))
     return int(peak.split()[1]) / 1024

@@ -18,6 +18,9 @@ REGION = "us-east-1"
 # `reader` may read and nothing else.
 IDENTITIES = {"admin": ["Admin", "Read", "Write", "List", "Tagging"], "reader": ["Read", "List"]}
 SECRET = "secret-of-{}"
+# This machine may seem to be one of EC2: nobody is to ask for its credentials.
+NO_METADATA = {"AWS_EC2_METADATA_DISABLED": "true"}
+os.environ.update(NO_METADATA)
 
 
 class S3Server:
@@ -47,7 +50,12 @@ class S3Server:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         self.files = S3FileSystem(
-            access_key="admin", secret_key=SECRET.format("admin"), endpoint_override=self.endpoint, region=REGION
+            access_key="admin",
+            secret_key=SECRET.format("admin"),
+            endpoint_override=self.endpoint,
+            region=REGION,
+            connect_timeout=5,
+            request_timeout=60,
         )
         try:
             self.wait_until_up()
@@ -76,6 +84,7 @@ class S3Server:
             "AWS_ACCESS_KEY_ID": user,
             "AWS_SECRET_ACCESS_KEY": secret or SECRET.format(user),
             "AWS_REGION": REGION,
+            **NO_METADATA,
         }
 
     def put(self, path, content):

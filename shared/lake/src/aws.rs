@@ -21,6 +21,8 @@ pub(crate) const OPERATION: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 5;
 /// The pause before the second attempt at most; it doubles with each attempt.
 const BACKOFF: Duration = Duration::from_millis(500);
+/// How long a connection is kept. One that is older when a frozen function wakes up is dead.
+const IDLE: Duration = Duration::from_secs(20);
 /// How long a body may stand still.
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -33,6 +35,7 @@ pub(crate) async fn sdk_config() -> &'static SdkConfig {
 
 /// How the configuration is read.
 pub(crate) fn loader() -> ConfigLoader {
+    let http = aws_smithy_http_client::Builder::new().pool_idle_timeout(IDLE);
     let tls = Provider::Rustls(CryptoMode::Ring);
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -40,7 +43,7 @@ pub(crate) fn loader() -> ConfigLoader {
         .operation_timeout(OPERATION);
     // By number: another version may bring other time-outs and checksums.
     aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(aws_smithy_http_client::Builder::new().tls_provider(tls).build_https())
+        .http_client(http.tls_provider(tls).build_https())
         .timeout_config(timeouts.build())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF))
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALLED).build())

@@ -7,8 +7,8 @@
 //! is flushed early. When [`WriteLimits::open_partitions`] are open, an idle one makes room for another; if none is
 //! idle, the rows of further partitions wait in the other half, and where that is full the largest lot becomes a file
 //! of its own. So rows that come from many partitions in turn make files as large as the memory allows, not one a
-//! batch. What a storage holds of open files, up to one part each, may be as much again as all of this; beyond it, the file
-//! is closed that it holds most of.
+//! batch. What a storage holds of open files, up to one part of each, may be as much again; beyond it, the file is closed
+//! that it holds most of.
 
 mod data_file;
 mod location;

@@ -1,9 +1,9 @@
 //! The S3 client of a storage, and how it is configured.
 //!
-//! In: the AWS configuration of the process, and four variables of our own:
+//! In: the AWS configuration of the process, and three variables of our own:
 //!
-//! - `FRAZIL_S3_PATH_STYLE`: `true` puts the bucket into the path, `false` into the host name. Without it, the path where an
-//!   endpoint is configured (`AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`), as servers other than AWS need it.
+//! - `FRAZIL_S3_PATH_STYLE`: `true` puts the bucket into the path, `false` into the host name. Without it, the path
+//!   where an endpoint is configured (`AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`), as servers other than AWS need it.
 //! - `FRAZIL_S3_SSE`: how objects are encrypted: `AES256`, `aws:kms` or `aws:kms:dsse`. Without it, as the bucket says.
 //! - `FRAZIL_S3_KMS_KEY_ID`: the key of `aws:kms` and `aws:kms:dsse`. Without it, the account's key for S3.
 //!

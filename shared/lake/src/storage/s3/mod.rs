@@ -1,7 +1,8 @@
 //! Objects of S3, and of servers that speak its protocol.
 //!
-//! In: `s3://BUCKET/KEY`. Out: Iceberg's [`Storage`]. The client is made at the first request. Retries, time-outs and credentials are
-//! those of [`crate::aws`]; [`connection`] has what is configured here, docs/decisions/0011-s3-storage.md the reasons.
+//! In: `s3://BUCKET/KEY`. Out: Iceberg's [`Storage`]. The client is made at the first request. Retries, time-outs and
+//! credentials are those of [`crate::aws`]; [`connection`] has what is configured here, and
+//! docs/decisions/0011-s3-storage.md the reasons.
 
 mod connection;
 mod delete;
@@ -70,8 +71,8 @@ async fn head(s3: &Connection, at: &Location) -> Result<Option<HeadObjectOutput>
     if error.raw_response().is_none() {
         return Err(failed(s3, Action::Read, at, &error));
     }
-    // The answer to HEAD has no body and hence no reason: a missing bucket looks like a missing object, and wrong credentials like
-    // a lack of permission.
+    // The answer to HEAD has no body and hence no reason: a missing bucket looks like a missing object, and wrong
+    // credentials like a lack of permission.
     match s3.client.get_object().bucket(&at.bucket).key(&at.key).range("bytes=0-0").send().await {
         Ok(_) => Err(failed(s3, Action::Read, at, &error)),
         Err(reason) if reason.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),

@@ -1,8 +1,8 @@
 //! Ranges of one version of an object.
 //!
-//! In: ranges of bytes. Out: exactly those bytes. The ETag of the first answer goes with every further request, so that bytes
-//! of two versions are never mixed: once another version is put, reading fails. A body that breaks off or stands still is
-//! asked for again, which the client does only until the answer begins.
+//! In: ranges of bytes. Out: exactly those bytes. The ETag of the first answer goes with every further request, so that
+//! bytes of two versions are never mixed: once another version is put, reading fails. A body that breaks off or stands
+//! still is asked for again; the client's own retries end when the answer begins.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};

@@ -517,20 +517,11 @@ async fn whoever_does_not_answer_is_not_waited_for_long() {
 
 #[tokio::test]
 async fn many_are_deleted_at_once_and_a_bucket_never() {
-    let server = Server::start(|request| {
-        Reply::new(
-            200,
-            match request.is("GET") {
-                true => {
-                    "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a/t/1</Key></Contents>\
-                 <Contents><Key>a/t/2</Key></Contents></ListBucketResult>"
-                }
-                false => {
-                    "<DeleteResult><Error><Key>a/t/2</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
-                }
-            },
-        )
-    });
+    const LISTED: &str = "<ListBucketResult><IsTruncated>false</IsTruncated>\
+        <Contents><Key>a/t/1</Key></Contents><Contents><Key>a/t/2</Key></Contents></ListBucketResult>";
+    const REFUSED: &str = "<DeleteResult>\
+        <Error><Key>a/t/2</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>";
+    let server = Server::start(|request| Reply::new(200, if request.is("GET") { LISTED } else { REFUSED }));
     let storage = server.storage().await;
     let error = storage.delete_prefix("s3://lake/a/t").await.unwrap_err();
     assert_eq!(error.message(), "cannot delete s3://lake/a/t/2: AccessDenied: no, nor 0 other objects");

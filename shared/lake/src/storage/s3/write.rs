@@ -1,9 +1,9 @@
 //! Bytes -> an object that is there whole or not at all.
 //!
-//! In: bytes, piece by piece. Out: one PutObject when the file is closed, or, for more than [`PART_BYTES`], a multipart upload whose
-//! parts are sent while more bytes come. Memory: what is not a whole part yet, and the parts on their way, two of a file
-//! and [`PARTS_IN_FLIGHT`] of all files. What goes wrong, or is dropped before it is closed, is aborted; what is killed is
-//! left to the bucket's lifecycle rule for incomplete uploads.
+//! In: bytes, piece by piece. Out: one PutObject when the file is closed, or, for more than [`PART_BYTES`], a multipart
+//! upload whose parts are sent while more bytes come. Memory: what is not a whole part yet, and the parts on their way, two
+//! of a file and [`PARTS_IN_FLIGHT`] of all files. What goes wrong, or is dropped before it is closed, is aborted; what a
+//! killed process leaves is for the bucket's lifecycle rule for incomplete uploads.
 
 use std::sync::Arc;
 
