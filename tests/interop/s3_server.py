@@ -89,8 +89,11 @@ class S3Server:
 
     def put(self, path, content):
         """`path` is BUCKET/KEY."""
-        with self.files.open_output_stream(path) as file:
+        with self.files.open_output_stream(path, compression=None) as file:
             file.write(content)
+
+    def get(self, path):
+        return self.files.open_input_stream(path, compression=None).read()
 
     def stop(self):
         self.process.terminate()

@@ -9,6 +9,7 @@
 //!
 //! Out: a [`Connection`]. Refused: a value that is none of these; a process without a region.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -32,8 +33,8 @@ pub(super) struct Connection {
     pub(super) encryption: Encryption,
     /// The checksum of the parts of a multipart upload.
     pub(super) part_checksum: Option<ChecksumAlgorithm>,
-    /// One permit for each part of the smallest size that is being sent, of whatever file.
-    pub(super) parts: std::sync::Arc<Semaphore>,
+    /// One permit for each part that is being sent, of whatever file; large parts need more.
+    pub(super) parts: Arc<Semaphore>,
     /// Where it is, in words.
     pub(super) endpoint: String,
 }
@@ -127,7 +128,7 @@ impl Connection {
             client: Client::from_conf(config.build()),
             encryption: settings.encryption,
             part_checksum: in_part.then_some(ChecksumAlgorithm::Crc32),
-            parts: std::sync::Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
+            parts: Arc::new(Semaphore::new(PARTS_IN_FLIGHT)),
             endpoint: endpoint.unwrap_or_else(|| "AWS".to_owned()),
         })
     }

@@ -1,9 +1,9 @@
 //! Bytes -> an object that is there whole or not at all.
 //!
 //! In: bytes, piece by piece. Out: one PutObject when the file is closed, or, for more than [`PART_BYTES`], a multipart
-//! upload whose parts are sent while more bytes come. Memory: what is not a whole part yet, and the parts on their way, two
-//! of a file and [`PARTS_IN_FLIGHT`] of all files. What goes wrong, or is dropped before it is closed, is aborted; what a
-//! killed process leaves is for the bucket's lifecycle rule for incomplete uploads.
+//! upload whose parts are sent while more bytes come. Memory: of each file what is not a whole part yet, and of all files
+//! the parts on their way. What goes wrong, or is dropped before it is closed, is aborted; what a killed process leaves is
+//! for the bucket's lifecycle rule for incomplete uploads.
 
 use std::sync::Arc;
 
@@ -25,10 +25,8 @@ pub(crate) const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Parts of that size. S3 takes 10,000 parts: those that follow are larger, which is enough for 570 GiB.
 const SMALL_PARTS: usize = 1000;
 const LARGE_PART_BYTES: usize = 8 * PART_BYTES;
-/// Parts of one file that are sent at the same time.
-const PARTS_OF_FILE: usize = 2;
-/// Parts of [`PART_BYTES`] of all files that are sent at the same time.
-pub(super) const PARTS_IN_FLIGHT: usize = 4;
+/// Parts of [`PART_BYTES`] that are sent at the same time, of all files: more than the writer's thread can fill.
+pub(super) const PARTS_IN_FLIGHT: usize = 2;
 
 /// Puts `bytes` at once.
 pub(super) async fn put(s3: &Connection, at: &Location, bytes: Bytes) -> Result<()> {
@@ -67,6 +65,9 @@ enum State {
     /// Closed, or failed.
     Closed,
 }
+
+/// What came of sending a part.
+type Sent = std::result::Result<Result<CompletedPart>, JoinError>;
 
 /// A multipart upload.
 struct Upload {
@@ -194,8 +195,9 @@ impl Upload {
 
     /// Sends the buffer as a part, once there is room for it.
     async fn send(&mut self, s3: &Arc<Connection>, at: &Location) -> Result<()> {
-        while self.sending.len() >= PARTS_OF_FILE {
-            self.sent_one(at).await?;
+        // A part that failed is found out before more are sent.
+        while let Some(sent) = self.sending.try_join_next() {
+            self.keep(at, sent)?;
         }
         let permits = self.buffer.len().div_ceil(PART_BYTES).clamp(1, PARTS_IN_FLIGHT) as u32;
         let permits = s3.parts.clone().acquire_many_owned(permits).await;
@@ -211,18 +213,17 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits for a part that is being sent. False if there is none.
-    async fn sent_one(&mut self, at: &Location) -> Result<bool> {
-        let Some(sent) = self.sending.join_next().await else { return Ok(false) };
-        let sent =
-            sent.map_err(|error: JoinError| broken(at, "sending a part ended early").with_source(error))?;
+    fn keep(&mut self, at: &Location, sent: Sent) -> Result<()> {
+        let sent = sent.map_err(|error| broken(at, "sending a part ended early").with_source(error))?;
         self.sent.push(sent?);
-        Ok(true)
+        Ok(())
     }
 
     async fn complete(&mut self, s3: &Arc<Connection>, at: &Location) -> Result<()> {
         self.send(s3, at).await?;
-        while self.sent_one(at).await? {}
+        while let Some(sent) = self.sending.join_next().await {
+            self.keep(at, sent)?;
+        }
         self.sent.sort_by_key(CompletedPart::part_number);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.sent)));
         let request = s3
