@@ -475,14 +475,13 @@ async fn memory_is_bounded_by_the_parts_on_their_way() {
     let storage = server.storage().await;
     let mut taken = [0_usize; 4];
     let mut writers = Vec::new();
-    for at in 0..taken.len() {
+    for (at, bytes) in taken.iter_mut().enumerate() {
         let mut writer = storage.writer(&format!("{URI}{at}")).await.unwrap();
         let piece = Bytes::from(vec![0; PART_BYTES / 4]);
-        while let Ok(written) =
-            tokio::time::timeout(Duration::from_millis(200), writer.write(piece.clone())).await
-        {
+        let patience = Duration::from_millis(200);
+        while let Ok(written) = tokio::time::timeout(patience, writer.write(piece.clone())).await {
             written.unwrap();
-            taken[at] += piece.len();
+            *bytes += piece.len();
         }
         writers.push(writer);
     }
