@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::definition::TableDefinition;
 use crate::name_bounds::NameBounds;
-use crate::storage::LocalStorageFactory;
+use crate::storage::storage_factory;
 
 /// The name under which every engine must open the SQLite catalog.
 pub const CATALOG_NAME: &str = "frazil";
@@ -40,7 +40,7 @@ impl Lake {
     /// The file cannot be opened or is no SQLite database.
     pub async fn open_sqlite(database: &Path, warehouse_uri: &str) -> Result<Self> {
         use_write_ahead_log(database).await?;
-        let storage = Arc::new(LocalStorageFactory);
+        let storage = storage_factory();
         let path = database.to_str().ok_or_else(|| unreadable(database, "the path is not UTF-8"))?;
         let catalog = SqlCatalogBuilder::default()
             .uri(format!("sqlite://{}?mode=rwc", percent_encoded(path)))

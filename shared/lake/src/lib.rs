@@ -5,6 +5,8 @@
 //! snapshot. No event types of AWS are known here, only the lines of Firehose's error objects.
 
 mod append;
+#[cfg(feature = "aws")]
+mod aws;
 mod catalog;
 mod commit;
 mod decode;
