@@ -18,7 +18,7 @@ const UNKNOWN_DEADLINE: Duration = Duration::from_secs(300);
 async fn main() -> anyhow::Result<()> {
     let environment = Environment::of_process();
     lambda::log::init(&environment)?;
-    let appender = Appender::open(Config::from_env(&environment)?).await?;
+    let appender = Appender::open(Config::from_env(&environment).await?).await?;
     let appender = &appender;
     let serve = |event: LambdaEvent<Box<RawValue>>| async move { respond(event, appender).await };
     lambda_runtime::run(service_fn(serve)).await.map_err(|error| anyhow!(error))

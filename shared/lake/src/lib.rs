@@ -5,7 +5,11 @@
 //! snapshot. No event types of AWS are known here.
 
 mod append;
+#[cfg(feature = "aws")]
+mod aws;
 mod catalog;
+#[cfg(any(feature = "aws", feature = "rest"))]
+mod causes;
 mod commit;
 mod decode;
 mod definition;
@@ -22,7 +26,7 @@ mod token;
 mod write;
 
 pub use append::append;
-pub use catalog::{CATALOG_NAME, Lake};
+pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
 pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
 pub use definition::TableDefinition;
 pub use failpoint::failpoint;

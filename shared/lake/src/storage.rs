@@ -23,9 +23,14 @@ use serde::{Deserialize, Serialize};
 /// How the names of files end that are being written, or whose writer was killed.
 pub const UNFINISHED: &str = ".part";
 
+/// What makes the storage of a [`crate::Lake`].
+pub(crate) fn storage_factory() -> Arc<dyn StorageFactory> {
+    Arc::new(LocalStorageFactory)
+}
+
 /// Makes [`LocalStorage`]s.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct LocalStorageFactory;
+struct LocalStorageFactory;
 
 #[typetag::serde(name = "frazil-local")]
 impl StorageFactory for LocalStorageFactory {
