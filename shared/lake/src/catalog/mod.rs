@@ -98,10 +98,13 @@ impl Lake {
     /// # Errors
     /// The catalog cannot be asked, or the table's metadata cannot be read.
     pub async fn table(&self, ident: &TableIdent) -> Result<Option<Table>> {
-        match self.catalog.table_exists(ident).await {
-            Ok(true) => self.catalog.load_table(ident).await.map(Some),
-            Ok(false) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::NamespaceNotFound => Ok(None),
+        match self.catalog.load_table(ident).await {
+            Ok(table) => Ok(Some(table)),
+            Err(error)
+                if [ErrorKind::TableNotFound, ErrorKind::NamespaceNotFound].contains(&error.kind()) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
