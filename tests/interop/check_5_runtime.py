@@ -63,7 +63,7 @@ class Server:
         self.stop()
         raise AssertionError("the Runtime API server did not start:\n" + (self.log_folder / "server.log").read_text())
 
-    def function(self, name, **variables):
+    def function(self, name, binary=None, **variables):
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("FRAZIL_", "AWS_"))
         } | {
@@ -73,7 +73,7 @@ class Server:
             "AWS_LAMBDA_FUNCTION_VERSION": "1",
             **variables,
         }
-        self.start(name, [str(bench.BINARIES / name)], environment)
+        self.start(name, [str(bench.BINARIES / (binary or name))], environment)
 
     def invoke(self, name, payload):
         """The status and the answer. A function that is not there would keep the request waiting: hence the time-out."""

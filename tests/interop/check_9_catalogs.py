@@ -211,9 +211,9 @@ class Glue(unittest.TestCase):
             ("errors.gone", {}, "as the metadata file of the table errors.gone, and it cannot be read"),
             ("errors.Events", {}, "say events"),
             ("errors.t", {"FRAZIL_WAREHOUSE": None}, "set FRAZIL_WAREHOUSE"),
-            ("errors.t", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "See the credentials, AWS_REGION and AWS_ENDPOINT_URL"),
-            ("errors.t", {"AWS_REGION": None} | no_files, "AWS_REGION"),
-            ("errors.t", anonymous | no_files, "credentials"),
+            ("errors.t", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Connection refused (os error 111). See AWS_ENDPOINT_URL"),
+            ("errors.t", {"AWS_REGION": None} | no_files, "Set AWS_REGION"),
+            ("errors.t", anonymous | no_files, "There are no credentials"),
         ]:
             with self.subTest(table, **changes):
                 kind, answer = self.said(self.variables(table, **changes), event)

@@ -6,10 +6,11 @@
 //! storage does: it is dropped, the files are written again without it, and it alone is left to be delivered again.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt as _};
-use iceberg::io::FileIO;
+use iceberg::io::{FileIO, InputFile};
 use iceberg::spec::{DataFile, Schema};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
@@ -58,6 +59,8 @@ struct Invocation<'a> {
     objects: Vec<SourceObject>,
     /// What is decided, by index of the object.
     statuses: HashMap<usize, Status>,
+    /// The bytes of the objects that were found, by index.
+    inputs: HashMap<usize, Arc<InputFile>>,
 }
 
 /// What one pass over the objects has written.
@@ -80,7 +83,7 @@ impl<'a> Invocation<'a> {
     fn new(lake: &'a Lake, options: &'a AppendOptions, mut objects: Vec<SourceObject>) -> Self {
         let mut seen = HashSet::new();
         objects.retain(|object| seen.insert(object.token));
-        Self { lake, options, objects, statuses: HashMap::new() }
+        Self { lake, options, objects, statuses: HashMap::new(), inputs: HashMap::new() }
     }
 
     async fn run(&mut self) -> Result<Outcome> {
@@ -229,15 +232,16 @@ impl<'a> Invocation<'a> {
     /// Sizes of the pending objects; those that cannot be found are given up before anything is written.
     async fn sizes(&mut self) -> HashMap<usize, u64> {
         let (objects, file_io) = (&self.objects, &self.lake.file_io);
-        let asked: Vec<(usize, Result<u64>)> = stream::iter(self.pending().collect::<Vec<_>>())
-            .map(|at| async move { (at, size_of(file_io, &objects[at]).await) })
+        let asked: Vec<(usize, Result<(InputFile, u64)>)> = stream::iter(self.pending().collect::<Vec<_>>())
+            .map(|at| async move { (at, find(file_io, &objects[at]).await) })
             .buffer_unordered(PARALLEL_REQUESTS)
             .collect()
             .await;
         let mut sizes = HashMap::new();
-        for (at, size) in asked {
-            match size {
-                Ok(size) => {
+        for (at, found) in asked {
+            match found {
+                Ok((input, size)) => {
+                    self.inputs.insert(at, Arc::new(input));
                     sizes.insert(at, size);
                 }
                 Err(error) => {
@@ -253,10 +257,10 @@ impl<'a> Invocation<'a> {
         let mut seen = HashSet::new();
         self.pending()
             .filter(|at| seen.insert(&self.objects[*at].uri))
-            .map(|at| Reading {
-                at,
-                object: self.objects[at].clone(),
-                size_bytes: sizes.get(&at).copied().unwrap_or(0),
+            .filter_map(|at| {
+                let input = self.inputs.get(&at)?.clone();
+                let size_bytes = *sizes.get(&at)?;
+                Some(Reading { at, object: self.objects[at].clone(), input, size_bytes })
             })
             .collect()
     }
@@ -267,7 +271,7 @@ impl<'a> Invocation<'a> {
             Some(definition) => definition.clone(),
             None => {
                 let readings = self.to_read(sizes);
-                let (schema, failed) = read::infer(&self.lake.file_io, readings, self.options.limits).await?;
+                let (schema, failed) = read::infer(readings, self.options.limits).await?;
                 for (at, error) in failed {
                     self.statuses.insert(at, Status::Failed(error));
                 }
@@ -350,7 +354,7 @@ impl<'a> Invocation<'a> {
         let mut counts: Vec<Count> = Vec::new();
         let mut undecided = readings.len();
         let decoder = RowDecoder::new(schema, &self.options.processing_time)?;
-        let mut steps = read::rows(file_io.clone(), readings, decoder, self.options.limits, until);
+        let mut steps = read::rows(readings, decoder, self.options.limits, until);
         while let Some(step) = steps.recv().await {
             match step {
                 Step::Rows(batch) => match &mut writer {
@@ -400,16 +404,20 @@ impl<'a> Invocation<'a> {
     }
 }
 
-async fn size_of(file_io: &FileIO, object: &SourceObject) -> Result<u64> {
+/// The bytes of `object`, and how many there are.
+async fn find(file_io: &FileIO, object: &SourceObject) -> Result<(InputFile, u64)> {
     let input = file_io.new_input(&object.uri)?;
-    if !input.exists().await? {
-        let what = format!(
-            "the object {} does not exist; it was deleted, or the notification is for another place",
-            object.uri
-        );
-        return Err(Error::new(ErrorKind::DataInvalid, what));
+    match input.metadata().await {
+        Ok(metadata) => Ok((input, metadata.size)),
+        Err(error) if error.kind() == ErrorKind::DataInvalid && !input.exists().await? => {
+            let what = format!(
+                "the object {} does not exist; it was deleted, or the notification is for another place",
+                object.uri
+            );
+            Err(Error::new(ErrorKind::DataInvalid, what))
+        }
+        Err(error) => Err(error),
     }
-    Ok(input.metadata().await?.size)
 }
 
 /// A name for the files of one attempt, never used before.

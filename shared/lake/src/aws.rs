@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
 
@@ -28,11 +28,11 @@ static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
 
 /// The configuration of the process.
 pub(crate) async fn sdk_config() -> &'static SdkConfig {
-    CONFIG.get_or_init(load).await
+    CONFIG.get_or_init(|| loader().load()).await
 }
 
-/// Reads the configuration of the process again.
-pub(crate) async fn load() -> SdkConfig {
+/// How the configuration is read.
+pub(crate) fn loader() -> ConfigLoader {
     let tls = Provider::Rustls(CryptoMode::Ring);
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -44,6 +44,4 @@ pub(crate) async fn load() -> SdkConfig {
         .timeout_config(timeouts.build())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF))
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALLED).build())
-        .load()
-        .await
 }

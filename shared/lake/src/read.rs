@@ -4,10 +4,11 @@
 //! Fetching, decoding and writing thus go on at the same time, and none of them runs ahead of the others by more than
 //! the channel holds.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use iceberg::io::FileIO;
+use iceberg::io::InputFile;
 use iceberg::spec::Schema;
 use iceberg::{Error, ErrorKind, Result};
 use records::frame::{Frame, Framer};
@@ -39,6 +40,8 @@ pub(crate) struct Reading {
     /// Its index in the invocation.
     pub(crate) at: usize,
     pub(crate) object: SourceObject,
+    /// Its bytes, as they were when their number was asked for.
+    pub(crate) input: Arc<InputFile>,
     pub(crate) size_bytes: u64,
 }
 
@@ -59,7 +62,6 @@ pub(crate) enum Step {
 /// Reads `readings` into `decoder`'s batches, until `until`. Objects for which the time will not be enough, by what it
 /// took to read the ones before, are not begun; one that is not at its end by then has failed.
 pub(crate) fn rows(
-    file_io: FileIO,
     readings: Vec<Reading>,
     decoder: RowDecoder,
     limits: Limits,
@@ -70,13 +72,12 @@ pub(crate) fn rows(
     tokio::task::spawn_blocking(move || {
         let _within = runtime.enter();
         // A closed channel means that nobody wants the rest.
-        let _ = Reader { file_io, decoder, limits, until, sender }.run(readings);
+        let _ = Reader { decoder, limits, until, sender }.run(readings);
     });
     receiver
 }
 
 struct Reader {
-    file_io: FileIO,
     decoder: RowDecoder,
     limits: Limits,
     until: Instant,
@@ -90,7 +91,15 @@ impl Reader {
     fn run(mut self, readings: Vec<Reading>) -> std::result::Result<(), Closed> {
         let started = Instant::now();
         let mut bytes_read = 0;
-        for reading in readings {
+        let fetch = |reading: Reading| {
+            let raw = ObjectReader::open(reading.input.clone(), reading.size_bytes);
+            (reading, raw)
+        };
+        let mut readings = readings.into_iter();
+        let mut ahead = readings.next().map(fetch);
+        while let Some((reading, raw)) = ahead.take() {
+            // Most objects are small: the next one comes while this one is read.
+            ahead = readings.next().map(fetch);
             let left = self.until.saturating_duration_since(Instant::now());
             let needed = match bytes_read {
                 ..SAMPLE_BYTES => Duration::ZERO,
@@ -101,7 +110,7 @@ impl Reader {
                 continue;
             }
             self.decoder.set_file_name(&reading.object.uri);
-            if let Err(error) = self.read(&reading)? {
+            if let Err(error) = self.read(&reading, raw)? {
                 return self.send(Step::Failed(reading.at, error));
             }
             bytes_read += reading.size_bytes;
@@ -110,10 +119,10 @@ impl Reader {
     }
 
     /// One object. The inner error is the storage's.
-    fn read(&mut self, reading: &Reading) -> std::result::Result<Result<()>, Closed> {
+    fn read(&mut self, reading: &Reading, raw: ObjectReader) -> std::result::Result<Result<()>, Closed> {
         let at = reading.at;
         let mut counts = Counts::default();
-        let content = Content::open(&self.file_io, reading, self.limits)
+        let content = Content::open(raw, reading, self.limits)
             .and_then(|content| failpoint("after get").map(|()| content).map_err(Interrupted::Storage));
         let damage = match content {
             Ok(mut content) => match self.read_frames(at, &mut content, &mut counts)? {
@@ -222,18 +231,16 @@ struct Counts {
 /// # Errors
 /// No schema can be made: a defect.
 pub(crate) async fn infer(
-    file_io: &FileIO,
     readings: Vec<Reading>,
     limits: Limits,
 ) -> Result<(Option<Schema>, Vec<(usize, Error)>)> {
-    let file_io = file_io.clone();
     let runtime = tokio::runtime::Handle::current();
     let task = tokio::task::spawn_blocking(move || {
         let _within = runtime.enter();
         let mut inference = Inference::default();
         let mut failed = Vec::new();
         for reading in readings {
-            if let Err(Interrupted::Storage(error)) = observe(&file_io, &reading, limits, &mut inference) {
+            if let Err(Interrupted::Storage(error)) = observe(&reading, limits, &mut inference) {
                 failed.push((reading.at, error));
             }
         }
@@ -244,12 +251,12 @@ pub(crate) async fn infer(
 }
 
 fn observe(
-    file_io: &FileIO,
     reading: &Reading,
     limits: Limits,
     inference: &mut Inference,
 ) -> std::result::Result<(), Interrupted> {
-    let mut content = Content::open(file_io, reading, limits)?;
+    let raw = ObjectReader::open(reading.input.clone(), reading.size_bytes);
+    let mut content = Content::open(raw, reading, limits)?;
     while let Some(frame) = content.next_frame()? {
         if let Frame::Record { text, .. } = frame {
             inference.observe(text);
@@ -273,8 +280,7 @@ enum Interrupted {
 }
 
 impl Content {
-    fn open(file_io: &FileIO, reading: &Reading, limits: Limits) -> std::result::Result<Self, Interrupted> {
-        let raw = ObjectReader::open(file_io.clone(), reading.object.uri.clone(), reading.size_bytes);
+    fn open(raw: ObjectReader, reading: &Reading, limits: Limits) -> std::result::Result<Self, Interrupted> {
         let failure = raw.failure();
         match content(raw, &reading.object.key, limits.decompressed_bytes) {
             Ok(content) => Ok(Self { framer: Framer::new(content, limits.record_bytes), failure }),

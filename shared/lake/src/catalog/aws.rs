@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use iceberg::{Error, ErrorKind};
@@ -38,7 +39,11 @@ where
             let message = service.message().unwrap_or("no message");
             (format!("{code}: {message}"), remedy_of(code, access))
         }
-        None => (causes(&error), remedy_of_no_answer(&error)),
+        None => {
+            let cause = causes(&error);
+            let remedy = remedy_of_no_answer(&error, &cause);
+            (cause, remedy)
+        }
     };
     Error::new(ErrorKind::Unexpected, format!("cannot {what}: {cause}. {remedy}"))
 }
@@ -68,12 +73,15 @@ fn remedy_of(code: &str, access: &str) -> String {
     remedy.to_owned()
 }
 
-fn remedy_of_no_answer<E, R>(error: &SdkError<E, R>) -> String {
-    let remedy = match error {
-        SdkError::ConstructionFailure(_) => "See AWS_REGION and AWS_ENDPOINT_URL",
-        _ => {
-            "See the credentials, AWS_REGION and AWS_ENDPOINT_URL; a function in a VPC needs an endpoint of the service there"
-        }
+fn remedy_of_no_answer(error: &(dyn StdError + 'static), cause: &str) -> String {
+    let mut chain = std::iter::successors(Some(error), |error| (*error).source());
+    let remedy = if chain.any(|cause| cause.is::<CredentialsError>()) {
+        "There are no credentials: give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+         AWS_PROFILE"
+    } else if cause.contains("region") {
+        "Set AWS_REGION, or the region of the profile"
+    } else {
+        "See AWS_ENDPOINT_URL, and the network: a function in a VPC needs an endpoint of the service there"
     };
     remedy.to_owned()
 }

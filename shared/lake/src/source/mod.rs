@@ -8,24 +8,28 @@ mod compression;
 mod zip;
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf as _, Bytes};
 use iceberg::ErrorKind;
-use iceberg::io::{FileIO, FileRead};
-use tokio::sync::mpsc;
+use iceberg::io::{FileRead, InputFile};
+use tokio::sync::{mpsc, oneshot};
 
 pub use self::compression::content;
 pub(crate) use self::compression::damage;
 
 /// Bytes of one range request.
 const RANGE_BYTES: u64 = 4 * 1024 * 1024;
-/// Ranges fetched ahead of the reader.
+/// Ranges fetched ahead of the reader, at the same time: one connection to S3 is slower than the reader, two are not.
 const RANGES_AHEAD: usize = 2;
+
+/// What a range request gives, once it does.
+type Fetched = oneshot::Receiver<iceberg::Result<Bytes>>;
 
 /// A stored object while it is fetched.
 pub(crate) struct ObjectReader {
-    ranges: mpsc::Receiver<iceberg::Result<Bytes>>,
+    ranges: mpsc::Receiver<Fetched>,
     current: Bytes,
     /// Bytes of the object that are still to come.
     left: u64,
@@ -48,17 +52,17 @@ impl Failure {
 }
 
 impl ObjectReader {
-    /// Starts to fetch `size_bytes` bytes of the object at `uri`. Must be called within a tokio runtime.
-    pub(crate) fn open(file_io: FileIO, uri: String, size_bytes: u64) -> Self {
+    /// Starts to fetch `size_bytes` bytes of `input`. Must be called within a tokio runtime.
+    pub(crate) fn open(input: Arc<InputFile>, size_bytes: u64) -> Self {
         let (sender, ranges) = mpsc::channel(RANGES_AHEAD);
         tokio::spawn(async move {
-            let fetched = match open(&file_io, &uri).await {
-                Ok(object) => fetch(object.as_ref(), size_bytes, &sender).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = fetched {
-                // A reader that has gone away has no use for the error.
-                let _ = sender.send(Err(error)).await;
+            match input.reader().await {
+                Ok(object) => fetch(object.into(), size_bytes, &sender).await,
+                Err(error) => {
+                    let (result, range) = oneshot::channel();
+                    // A reader that has gone away has no use for the error.
+                    let _ = (result.send(Err(error)), sender.send(range).await);
+                }
             }
         });
         Self { ranges, current: Bytes::new(), left: size_bytes, failure: Failure::default() }
@@ -69,44 +73,44 @@ impl ObjectReader {
     }
 }
 
-async fn open(file_io: &FileIO, uri: &str) -> iceberg::Result<Box<dyn FileRead>> {
-    file_io.new_input(uri)?.reader().await
-}
-
-async fn fetch(
-    object: &dyn FileRead,
-    size_bytes: u64,
-    sender: &mpsc::Sender<iceberg::Result<Bytes>>,
-) -> iceberg::Result<()> {
+/// Asks for one range after the other, each when there is room for what it gives, until the reader has gone away.
+async fn fetch(object: Arc<dyn FileRead>, size_bytes: u64, sender: &mpsc::Sender<Fetched>) {
     let mut start = 0;
     while start < size_bytes {
+        let Ok(room) = sender.reserve().await else { return };
         let end = size_bytes.min(start + RANGE_BYTES);
-        let range = object.read(start..end).await?;
-        // A gap would look like damaged content, and the rest of the object would be given up for ever.
-        if range.len() as u64 != end - start {
-            let what = format!("the storage gave {} bytes for the range {start}..{end}", range.len());
-            return Err(iceberg::Error::new(ErrorKind::Unexpected, what));
-        }
-        if sender.send(Ok(range)).await.is_err() {
-            break;
-        }
+        let (result, range) = oneshot::channel();
+        let object = object.clone();
+        tokio::spawn(async move { result.send(fetch_range(object.as_ref(), start..end).await) });
+        room.send(range);
         start = end;
     }
-    Ok(())
+}
+
+async fn fetch_range(object: &dyn FileRead, range: Range<u64>) -> iceberg::Result<Bytes> {
+    let bytes = object.read(range.clone()).await?;
+    // A gap would look like damaged content, and the rest of the object would be given up for ever.
+    if bytes.len() as u64 != range.end - range.start {
+        let what = format!("the storage gave {} bytes for the range {range:?}", bytes.len());
+        return Err(iceberg::Error::new(ErrorKind::Unexpected, what));
+    }
+    Ok(bytes)
 }
 
 impl Read for ObjectReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
-            let error = match self.ranges.blocking_recv() {
+            let error = match self.ranges.blocking_recv().map(oneshot::Receiver::blocking_recv) {
                 None if self.left == 0 => return Ok(0),
-                None => iceberg::Error::new(ErrorKind::Unexpected, "fetching the object ended early"),
-                Some(Ok(range)) => {
+                None | Some(Err(_)) => {
+                    iceberg::Error::new(ErrorKind::Unexpected, "fetching the object ended early")
+                }
+                Some(Ok(Ok(range))) => {
                     self.left = self.left.saturating_sub(range.len() as u64);
                     self.current = range;
                     continue;
                 }
-                Some(Err(error)) => error,
+                Some(Ok(Err(error))) => error,
             };
             let message = error.to_string();
             *self.failure.lock() = Some(error);
@@ -130,7 +134,9 @@ mod tests {
     fn sent(ranges: &[&[u8]], size_bytes: u64) -> ObjectReader {
         let (sender, receiver) = mpsc::channel(ranges.len().max(1));
         for range in ranges {
-            sender.try_send(Ok(Bytes::copy_from_slice(range))).unwrap();
+            let (result, fetched) = oneshot::channel();
+            result.send(Ok(Bytes::copy_from_slice(range))).unwrap();
+            sender.try_send(fetched).unwrap();
         }
         ObjectReader {
             ranges: receiver,
@@ -160,7 +166,7 @@ mod tests {
 
     #[async_trait::async_trait]
     impl FileRead for Short {
-        async fn read(&self, range: std::ops::Range<u64>) -> iceberg::Result<Bytes> {
+        async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
             let missing = u64::from(range.start > 0);
             Ok(Bytes::from(vec![b' '; (range.end - range.start - missing) as usize]))
         }
@@ -169,10 +175,10 @@ mod tests {
     #[tokio::test]
     async fn a_range_that_is_short_is_a_failure_of_the_storage() {
         let (sender, mut ranges) = mpsc::channel(3);
-        let error = fetch(&Short, 3 * RANGE_BYTES, &sender).await.unwrap_err();
+        fetch(Arc::new(Short), 2 * RANGE_BYTES, &sender).await;
+        assert_eq!(ranges.recv().await.unwrap().await.unwrap().unwrap().len() as u64, RANGE_BYTES);
+        let error = ranges.recv().await.unwrap().await.unwrap().unwrap_err();
         assert_eq!(error.message(), "the storage gave 4194303 bytes for the range 4194304..8388608");
-        assert_eq!(ranges.recv().await.unwrap().unwrap().len() as u64, RANGE_BYTES);
-        assert!(ranges.try_recv().is_err(), "nothing behind the gap");
     }
 
     #[test]
@@ -185,11 +191,11 @@ mod tests {
         let object: Vec<u8> = (0..2 * RANGE_BYTES + 1000).map(|at| (at % 251) as u8).collect();
         std::fs::write(&path, &object).unwrap();
         let file_io = FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).build();
-        let uri = format!("file://{}", path.display());
+        let input = Arc::new(file_io.new_input(path.to_str().unwrap()).unwrap());
         let size_bytes = object.len() as u64;
         // As it was when its size was asked for; or cut since then; or gone.
         for (claimed, whole) in [(size_bytes, true), (size_bytes + 1, false), (3 * RANGE_BYTES, false)] {
-            let mut reader = ObjectReader::open(file_io.clone(), uri.clone(), claimed);
+            let mut reader = ObjectReader::open(input.clone(), claimed);
             let failure = reader.failure();
             let mut read = Vec::new();
             assert_eq!(reader.read_to_end(&mut read).is_ok(), whole, "{claimed} bytes");
@@ -197,7 +203,7 @@ mod tests {
             assert_eq!(failure.take().is_some(), !whole);
         }
         std::fs::remove_file(&path).unwrap();
-        let mut reader = ObjectReader::open(file_io, uri, size_bytes);
+        let mut reader = ObjectReader::open(input, size_bytes);
         let failure = reader.failure();
         assert!(reader.read(&mut [0; 10]).is_err());
         assert!(failure.take().is_some());

@@ -7,7 +7,8 @@
 //! is flushed early. When [`WriteLimits::open_partitions`] are open, an idle one makes room for another; if none is
 //! idle, the rows of further partitions wait in the other half, and where that is full the largest lot becomes a file
 //! of its own. So rows that come from many partitions in turn make files as large as the memory allows, not one a
-//! batch.
+//! batch. What a storage holds of open files, up to one part each, may be as much again as all of this; beyond it, the file
+//! is closed that it holds most of.
 
 mod data_file;
 mod location;
@@ -35,6 +36,7 @@ use self::location::Locations;
 use self::partition::{Part, Partitioner};
 use self::properties::FileProperties;
 use crate::failpoint::failpoint;
+use crate::storage;
 
 /// Ceilings on what the writer holds at once.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,8 @@ pub(crate) struct TableWriter {
     locations: Locations,
     properties: FileProperties,
     limits: WriteLimits,
+    /// Most that the storage holds of an open file.
+    part_bytes: usize,
     /// Open files by the encoded value of their partition.
     open: HashMap<Vec<u8>, OpenFile>,
     /// Rows of partitions that have no open file.
@@ -88,6 +92,7 @@ impl TableWriter {
             locations: Locations::new(metadata)?,
             properties: FileProperties::new(metadata)?,
             limits,
+            part_bytes: storage::held_bytes(metadata.location()),
             open: HashMap::new(),
             waiting: HashMap::new(),
             closed: Vec::new(),
@@ -234,6 +239,15 @@ impl TableWriter {
             }
             largest.flush().await?;
         }
+        let part_bytes = self.part_bytes;
+        while self.open.values().map(|file| file.held_bytes(part_bytes)).sum::<usize>()
+            > self.limits.buffer_bytes
+        {
+            let largest = self.open.iter().max_by_key(|(_, file)| file.held_bytes(part_bytes));
+            let largest = largest.map(|(key, _)| key.clone());
+            let Some(file) = largest.and_then(|key| self.open.remove(&key)) else { break };
+            self.close_file(file).await?;
+        }
         Ok(())
     }
 }
@@ -250,6 +264,11 @@ impl OpenFile {
 
     async fn flush(&mut self) -> Result<()> {
         self.parquet.flush().await.map_err(|error| failed("write", &self.path, error))
+    }
+
+    /// What a storage that sends parts of `part_bytes` still holds of it.
+    fn held_bytes(&self, part_bytes: usize) -> usize {
+        self.parquet.bytes_written().checked_rem(part_bytes).unwrap_or(0)
     }
 
     fn bytes(&self) -> usize {

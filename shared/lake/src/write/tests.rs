@@ -803,6 +803,27 @@ async fn buffers_are_bounded_over_all_files() {
     assert_eq!(numbers(&files), (0..800).collect::<Vec<_>>());
 }
 
+/// A storage that sends files in parts holds what is not a whole part yet.
+#[tokio::test]
+async fn what_the_storage_holds_is_bounded_over_all_files() {
+    let columns = vec![optional(1, "n", Kind::Long), optional(2, "text", Kind::String)];
+    let plain = [("write.parquet.compression-codec", "uncompressed")];
+    let bench = Bench::new(columns, &[(1, Transform::Bucket(4))], &plain).await;
+    let (limit, part_bytes) = (40_000, 30_000);
+    let mut writer = bench.writer(WriteLimits { buffer_bytes: limit, ..ROOMY });
+    writer.part_bytes = part_bytes;
+    for batch in 0..40 {
+        let rows =
+            (batch * 20..batch * 20 + 20).map(|n| format!(r#"{{"n": {n}, "text": "{:0200}"}}"#, n * 7919));
+        writer.write(&bench.batch(&rows.collect::<Vec<_>>())).await.unwrap();
+        let held: usize = writer.open.values().map(|file| file.parquet.bytes_written() % part_bytes).sum();
+        assert!(held <= limit, "{held}");
+    }
+    let files: Vec<Written> = writer.close().await.unwrap().into_iter().map(Written::read).collect();
+    assert!((5..20).contains(&files.len()), "{}", files.len());
+    assert_eq!(numbers(&files), (0..800).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn properties_that_are_not_understood_are_refused() {
     for (name, value, expected) in [

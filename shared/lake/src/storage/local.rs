@@ -13,35 +13,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use iceberg::io::{
-    FileMetadata, FileRead, FileWrite, InputFile, LocalFsStorage, OutputFile, Storage, StorageConfig,
-    StorageFactory,
-};
+use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, LocalFsStorage, OutputFile, Storage};
 use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 /// How the names of files end that are being written, or whose writer was killed.
 pub const UNFINISHED: &str = ".part";
 
-/// What makes the storage of a [`crate::Lake`].
-pub(crate) fn storage_factory() -> Arc<dyn StorageFactory> {
-    Arc::new(LocalStorageFactory)
-}
-
-/// Makes [`LocalStorage`]s.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct LocalStorageFactory;
-
-#[typetag::serde(name = "frazil-local")]
-impl StorageFactory for LocalStorageFactory {
-    fn build(&self, _: &StorageConfig) -> Result<Arc<dyn Storage>> {
-        Ok(Arc::new(LocalStorage::default()))
-    }
-}
-
 /// The local file system.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct LocalStorage {
+pub(super) struct LocalStorage {
     inner: LocalFsStorage,
 }
 

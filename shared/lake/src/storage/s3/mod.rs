@@ -1,0 +1,149 @@
+//! Objects of S3, and of servers that speak its protocol.
+//!
+//! In: `s3://BUCKET/KEY`. Out: Iceberg's [`Storage`]. The client is made at the first request. Retries, time-outs and credentials are
+//! those of [`crate::aws`]; [`connection`] has what is configured here, docs/decisions/0011-s3-storage.md the reasons.
+
+mod connection;
+mod delete;
+mod error;
+#[cfg(test)]
+mod live;
+mod location;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
+use iceberg::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+
+use self::connection::Connection;
+use self::error::{Action, failed};
+use self::location::Location;
+use self::read::{ObjectRead, Version};
+use self::write::ObjectWrite;
+
+pub(crate) use self::write::PART_BYTES;
+
+/// S3.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct S3Storage {
+    /// Shared by all clones. One that was sent to another process connects there anew.
+    #[serde(skip)]
+    connection: Arc<OnceCell<Arc<Connection>>>,
+    /// The version that an [`InputFile`] stands for; None for the storage at large.
+    #[serde(skip)]
+    version: Option<Version>,
+}
+
+impl S3Storage {
+    async fn connect(&self) -> Result<Arc<Connection>> {
+        let connection = self.connection.get_or_try_init(|| async { Connection::open().await.map(Arc::new) });
+        connection.await.cloned()
+    }
+
+    #[cfg(test)]
+    fn connected(connection: Connection) -> Self {
+        let connection = Arc::new(OnceCell::new_with(Some(Arc::new(connection))));
+        Self { connection, version: None }
+    }
+
+    fn version(&self) -> Version {
+        self.version.clone().unwrap_or_default()
+    }
+}
+
+/// The head of the object `at`, or None if there is none.
+async fn head(s3: &Connection, at: &Location) -> Result<Option<HeadObjectOutput>> {
+    let error = match s3.client.head_object().bucket(&at.bucket).key(&at.key).send().await {
+        Ok(head) => return Ok(Some(head)),
+        Err(error) => error,
+    };
+    if error.raw_response().is_none() {
+        return Err(failed(s3, Action::Read, at, &error));
+    }
+    // The answer to HEAD has no body and hence no reason: a missing bucket looks like a missing object, and wrong credentials like
+    // a lack of permission.
+    match s3.client.get_object().bucket(&at.bucket).key(&at.key).range("bytes=0-0").send().await {
+        Ok(_) => Err(failed(s3, Action::Read, at, &error)),
+        Err(reason) if reason.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
+        Err(reason) => Err(failed(s3, Action::Read, at, &reason)),
+    }
+}
+
+#[async_trait]
+#[typetag::serde(name = "frazil-s3")]
+impl Storage for S3Storage {
+    async fn exists(&self, uri: &str) -> Result<bool> {
+        let at = Location::parse(uri)?;
+        Ok(head(self.connect().await?.as_ref(), &at).await?.is_some())
+    }
+
+    async fn metadata(&self, uri: &str) -> Result<FileMetadata> {
+        let at = Location::parse(uri)?;
+        let Some(head) = head(self.connect().await?.as_ref(), &at).await? else {
+            return Err(Error::new(ErrorKind::DataInvalid, format!("{uri} does not exist")));
+        };
+        self.version().check(&at, head.e_tag())?;
+        let size = head.content_length().and_then(|length| u64::try_from(length).ok());
+        let size =
+            size.ok_or_else(|| Error::new(ErrorKind::Unexpected, format!("{uri}: S3 tells no size")))?;
+        Ok(FileMetadata { size })
+    }
+
+    async fn read(&self, uri: &str) -> Result<Bytes> {
+        let at = Location::parse(uri)?;
+        read::get(self.connect().await?.as_ref(), &at, &self.version(), None).await
+    }
+
+    async fn reader(&self, uri: &str) -> Result<Box<dyn FileRead>> {
+        let at = Location::parse(uri)?;
+        Ok(Box::new(ObjectRead { s3: self.connect().await?, at, version: self.version() }))
+    }
+
+    async fn write(&self, uri: &str, bytes: Bytes) -> Result<()> {
+        let mut file = self.writer(uri).await?;
+        file.write(bytes).await?;
+        file.close().await
+    }
+
+    async fn writer(&self, uri: &str) -> Result<Box<dyn FileWrite>> {
+        let at = Location::parse(uri)?;
+        Ok(Box::new(ObjectWrite::new(self.connect().await?, at)))
+    }
+
+    async fn delete(&self, uri: &str) -> Result<()> {
+        let at = Location::parse(uri)?;
+        delete::one(self.connect().await?.as_ref(), &at).await
+    }
+
+    async fn delete_prefix(&self, uri: &str) -> Result<()> {
+        // A folder: its neighbours may have names that begin like its own.
+        let at = Location::parse(&format!("{}/", uri.trim_end_matches('/')))?;
+        delete::below(self.connect().await?.as_ref(), &at).await
+    }
+
+    async fn delete_stream(&self, uris: BoxStream<'static, String>) -> Result<()> {
+        delete::all(self.connect().await?.as_ref(), uris).await
+    }
+
+    /// An input that sees one version of the object.
+    fn new_input(&self, uri: &str) -> Result<InputFile> {
+        Location::parse(uri)?;
+        let storage = Self { connection: self.connection.clone(), version: Some(Version::default()) };
+        Ok(InputFile::new(Arc::new(storage), uri.to_owned()))
+    }
+
+    fn new_output(&self, uri: &str) -> Result<OutputFile> {
+        Location::parse(uri)?;
+        Ok(OutputFile::new(Arc::new(self.clone()), uri.to_owned()))
+    }
+}
