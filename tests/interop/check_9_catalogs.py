@@ -11,8 +11,9 @@ import bench
 import boto3
 from botocore.exceptions import ClientError
 from lambdas import Function, s3_event, sqs_event
-from ministack import ACCESS, Lossy, Ministack
+from ministack import Lossy, Ministack
 from pyiceberg.catalog import load_catalog
+from s3_server import REGION, SECRET, TABLE_BUCKET, S3Server
 
 APPEND = bench.BINARIES / "append"
 WRITERS = 6
@@ -98,46 +99,76 @@ class Race:
         )
 
 
-class Glue(unittest.TestCase):
+class WithS3(unittest.TestCase):
+    """Objects, warehouse and errors are in S3."""
+
+    name = None
+
     @classmethod
     def setUpClass(cls):
-        cls.folder = bench.fresh_folder("glue")
+        cls.folder = bench.fresh_folder(cls.name)
+        cls.s3 = S3Server(cls.folder)
+        cls.addClassCleanup(cls.s3.stop)
+
+    def put(self, key, text):
+        self.s3.put(f"{BUCKET}/{key}", text.encode())
+
+    def load(self, name, **properties):
+        """The table as PyIceberg finds it."""
+        storage = {
+            "s3.endpoint": self.s3.endpoint,
+            "s3.access-key-id": "admin",
+            "s3.secret-access-key": SECRET.format("admin"),
+            "s3.region": REGION,
+        }
+        return load_catalog(self.name, **storage, **properties).load_table(name)
+
+    def said(self, variables, event, seconds=60):
+        function = Function(APPEND, self.folder / "append-errors.txt", variables)
+        try:
+            return function.invoke(event, seconds)
+        finally:
+            function.stop()
+
+    def check_error(self, variables, event, expected):
+        """One line that says what to do."""
+        kind, answer = self.said(variables, event)
+        self.assertEqual(kind, "error")
+        message = answer["errorMessage"]
+        self.assertIn(expected, message)
+        self.assertNotIn("\n", message)
+        self.assertNotIn(SECRET.format("admin"), message)
+        return message
+
+
+class Glue(WithS3):
+    name = "glue"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         cls.aws = Ministack(cls.folder)
         cls.addClassCleanup(cls.aws.stop)
-        access = {name.lower(): value for name, value in ACCESS.items() if name != "AWS_REGION"}
-        cls.glue = boto3.client("glue", endpoint_url=cls.aws.uri, region_name=ACCESS["AWS_REGION"], **access)
+        cls.glue = boto3.client(
+            "glue", endpoint_url=cls.aws.uri, region_name=REGION, aws_access_key_id="any", aws_secret_access_key="any"
+        )
 
     def variables(self, table, **changes):
-        root = f"file://{self.folder}"
-        variables = ACCESS | {
-            "AWS_ENDPOINT_URL": self.aws.uri,
+        variables = self.s3.environment() | {
+            "AWS_ENDPOINT_URL": None,
+            "AWS_ENDPOINT_URL_S3": self.s3.endpoint,
+            "AWS_ENDPOINT_URL_GLUE": self.aws.uri,
             "FRAZIL_CATALOG": "glue",
-            "FRAZIL_WAREHOUSE": f"{root}/warehouse",
-            "FRAZIL_ERRORS": f"{root}/errors",
-            "FRAZIL_SOURCE_ROOT": f"{root}/",
+            "FRAZIL_WAREHOUSE": "s3://lake/warehouse",
+            "FRAZIL_ERRORS": "s3://lake/errors",
             "FRAZIL_TABLE": table,
             "FRAZIL_TABLE_DEFINITION": json.dumps(DEFINITION),
         }
-        merged = variables | changes
-        return {name: value for name, value in merged.items() if value is not None}
+        return {name: value for name, value in (variables | changes).items() if value is not None}
 
-    def put(self, key, text):
-        path = self.folder / BUCKET / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def load(self, name):
-        catalog = load_catalog(
-            "glue",
-            type="glue",
-            **{
-                "glue.endpoint": self.aws.uri,
-                "glue.region": ACCESS["AWS_REGION"],
-                "glue.access-key-id": ACCESS["AWS_ACCESS_KEY_ID"],
-                "glue.secret-access-key": ACCESS["AWS_SECRET_ACCESS_KEY"],
-            },
-        )
-        return catalog.load_table(name)
+    def table(self, name):
+        glue = {"endpoint": self.aws.uri, "region": REGION, "access-key-id": "any", "secret-access-key": "any"}
+        return self.load(name, type="glue", **{f"glue.{name}": value for name, value in glue.items()})
 
     def mark(self, database, name):
         """Writes into the table's entry, as others do, as soon as there is one. The writers are at work."""
@@ -174,7 +205,7 @@ class Glue(unittest.TestCase):
         race = Race(self, self.variables("lake.events", AWS_ENDPOINT_URL_GLUE=way.uri), self.put)
         race.run()
         marking.join(10)
-        race.compare(self.load("lake.events"))
+        race.compare(self.table("lake.events"))
         print(f"{lost['answers']} answers to successful commits were lost")
         self.assertGreater(lost["answers"], 0)
 
@@ -185,53 +216,91 @@ class Glue(unittest.TestCase):
         self.assertEqual([column["Type"] for column in columns], ["string", "timestamp", "string"])
         self.assertEqual([column.get("Comment") for column in columns], ["who", "when", None])
 
-    def said(self, variables, event, seconds=60):
-        function = Function(APPEND, self.folder / "append-errors.txt", variables)
-        try:
-            return function.invoke(event, seconds)
-        finally:
-            function.stop()
-
     def test_errors_say_what_to_do(self):
         self.glue.create_database(DatabaseInput={"Name": "errors"})
         entry = {"Name": "csv", "StorageDescriptor": {"Location": "s3://b/csv", "Columns": []}, "Parameters": {}}
         self.glue.create_table(DatabaseName="errors", TableInput=entry)
-        gone = {"table_type": "ICEBERG", "metadata_location": f"file://{self.folder}/gone/metadata/0-a.metadata.json"}
+        gone = {"table_type": "ICEBERG", "metadata_location": "s3://lake/gone/metadata/00000-a.metadata.json"}
         self.glue.create_table(DatabaseName="errors", TableInput=entry | {"Name": "gone", "Parameters": gone})
         self.put("errors/1.json", '{"record_id": "1"}\n')
         event = s3_event(BUCKET, "errors/1.json", "1")
-        anonymous = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
-        no_files = {
+        nowhere = {
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": "/nowhere",
             "AWS_SHARED_CREDENTIALS_FILE": "/nowhere",
         }
+        anonymous = nowhere | dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
         for table, changes, expected in [
             ("errors.csv", {}, "errors.csv is in Glue, but it is no Iceberg table"),
             ("errors.gone", {}, "as the metadata file of the table errors.gone, and it cannot be read"),
             ("errors.Events", {}, "say events"),
             ("errors.t", {"FRAZIL_WAREHOUSE": None}, "set FRAZIL_WAREHOUSE"),
-            ("errors.t", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Connection refused (os error 111). See AWS_ENDPOINT_URL"),
-            ("errors.t", {"AWS_REGION": None} | no_files, "Set AWS_REGION"),
-            ("errors.t", anonymous | no_files, "There are no credentials"),
+            ("errors.t", {"FRAZIL_WAREHOUSE": "s3://no-such-bucket/w"}, "the bucket no-such-bucket does not exist"),
+            ("errors.t", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "the credentials are wrong"),
+            ("errors.t", {"AWS_ENDPOINT_URL_GLUE": "http://127.0.0.1:9"}, "Connection refused (os error 111). See AWS_ENDPOINT_URL"),
+            ("errors.t", {"AWS_REGION": None} | nowhere, "Set AWS_REGION"),
+            ("errors.t", anonymous, "There are no credentials"),
         ]:
             with self.subTest(table, **changes):
-                kind, answer = self.said(self.variables(table, **changes), event)
-                self.assertEqual(kind, "error")
-                message = answer["errorMessage"]
+                message = self.check_error(self.variables(table, **changes), event, expected)
                 print(f"\n{table} {changes}: {message}")
-                self.assertIn(expected, message)
-                self.assertNotIn("\n", message)
 
     def test_an_answer_comes_at_the_deadline(self):
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
             nobody.listen(100)
             endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-            variables = self.variables("errors.t", AWS_ENDPOINT_URL=endpoint)
+            variables = self.variables("errors.t", AWS_ENDPOINT_URL_GLUE=endpoint)
             self.put("errors/1.json", '{"record_id": "1"}\n')
             kind, answer = self.said(variables, sqs_event([[(BUCKET, "errors/1.json", "1")]]), 3)
             self.assertEqual((kind, answer), ("response", {"batchItemFailures": [{"itemIdentifier": "0"}]}))
             kind, answer = self.said(variables, s3_event(BUCKET, "errors/1.json", "1"), 3)
             self.assertEqual(kind, "error")
             self.assertIn("there was no time for", answer["errorMessage"])
+
+
+class Rest(WithS3):
+    """The catalog signs in by OAuth."""
+
+    name = "rest"
+
+    def variables(self, table, **changes):
+        variables = self.s3.environment() | {
+            "FRAZIL_CATALOG": "rest",
+            "FRAZIL_CATALOG_URI": self.s3.catalog,
+            "FRAZIL_CATALOG_CREDENTIAL": f"admin:{SECRET.format('admin')}",
+            "FRAZIL_WAREHOUSE": f"s3://{TABLE_BUCKET}",
+            "FRAZIL_ERRORS": "s3://lake/errors",
+            "FRAZIL_TABLE": table,
+            "FRAZIL_TABLE_DEFINITION": json.dumps(DEFINITION),
+        }
+        return {name: value for name, value in (variables | changes).items() if value is not None}
+
+    def table(self, name):
+        rest = {
+            "uri": self.s3.catalog,
+            "credential": f"admin:{SECRET.format('admin')}",
+            "oauth2-server-uri": f"{self.s3.catalog}/v1/oauth/tokens",
+            "warehouse": f"s3://{TABLE_BUCKET}",
+        }
+        return self.load(name, type="rest", **rest)
+
+    def test_race(self):
+        race = Race(self, self.variables("lake.events"), self.put)
+        race.run()
+        race.compare(self.table("lake.events"))
+
+    def test_errors_say_what_to_do(self):
+        self.put("errors/1.json", '{"record_id": "1"}\n')
+        event = s3_event(BUCKET, "errors/1.json", "1")
+        credential = "FRAZIL_CATALOG_CREDENTIAL"
+        for changes, expected in [
+            ({credential: "admin:wrong"}, "Invalid client credentials). See FRAZIL_CATALOG_CREDENTIAL"),
+            ({credential: None, "FRAZIL_CATALOG_TOKEN": "expired"}, "The credentials are wrong or have expired"),
+            ({"FRAZIL_CATALOG_URI": "http://127.0.0.1:9"}, "Connection refused"),
+            ({"FRAZIL_CATALOG_URI": self.s3.endpoint}, "FRAZIL_CATALOG_URI"),
+            ({"FRAZIL_WAREHOUSE": "s3://no-such-bucket"}, "no-such-bucket"),
+        ]:
+            with self.subTest(**changes):
+                message = self.check_error(self.variables("errors.t", **changes), event, expected)
+                print(f"\n{changes}: {message}")

@@ -60,10 +60,12 @@ fn remedy_of(code: &str, access: &str) -> String {
         | "SignatureDoesNotMatch"
         | "IncompleteSignature"
         | "MissingAuthenticationTokenException" => {
-            "The credentials are wrong: see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN or AWS_PROFILE"
+            "The credentials are wrong: see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN or \
+             AWS_PROFILE"
         }
         "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded" => {
-            "Too many requests: let fewer functions run at the same time (MaximumConcurrency), or have the quota raised"
+            "Too many requests: let fewer functions run at the same time (MaximumConcurrency), or have the quota \
+             raised"
         }
         "ResourceNumberLimitExceededException" => {
             "A quota is used up: delete old versions of tables, or have it raised"

@@ -37,15 +37,16 @@ pub(super) fn metadata_location<'a>(entry: &'a Entry, ident: &TableIdent) -> Res
     }
     if !is_iceberg(entry) {
         return refused(format!(
-            "{ident} is in Glue, but it is no Iceberg table ({TABLE_TYPE} is {}): choose another name in FRAZIL_TABLE, or \
-             drop it",
+            "{ident} is in Glue, but it is no Iceberg table ({TABLE_TYPE} is {}): choose another name in \
+             FRAZIL_TABLE, or drop it",
             parameter(entry, TABLE_TYPE).or(entry.table_type.as_deref()).unwrap_or("not set")
         ));
     }
     match parameter(entry, METADATA_LOCATION) {
         Some(location) => Ok(location),
         None => refused(format!(
-            "{ident} is an Iceberg table in Glue without the parameter {METADATA_LOCATION}: restore it, or drop the entry"
+            "{ident} is an Iceberg table in Glue without the parameter {METADATA_LOCATION}: restore it, or \
+             drop the entry"
         )),
     }
 }

@@ -29,8 +29,9 @@ use crate::aws::sdk_config;
 
 const CATALOG: &str = "Glue";
 /// What a role needs in Glue. A denial names the action and the resource that are missing.
-const ACCESS: &str = "glue:GetTable and glue:UpdateTable (to create tables also glue:GetDatabase, glue:CreateDatabase and \
-                      glue:CreateTable) on catalog, database and table; where Lake Formation is in charge, grant it there too";
+const ACCESS: &str = "glue:GetTable and glue:UpdateTable (to create tables also glue:GetDatabase, \
+                      glue:CreateDatabase and glue:CreateTable) on catalog, database and table; where Lake Formation \
+                      is in charge, grant it there too";
 /// Properties of a namespace that Glue has a place for.
 const LOCATION: &str = "location";
 const COMMENT: &str = "comment";

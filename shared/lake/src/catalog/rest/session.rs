@@ -179,8 +179,8 @@ async fn exchange(server_uri: &str, credential: &Secret, scope: &str) -> Result<
     let status = answer.status();
     let body = answer.bytes().await.map_err(|error| failed(causes(&error)))?;
     if !status.is_success() {
-        let remedy =
-            "See FRAZIL_CATALOG_CREDENTIAL, FRAZIL_CATALOG_SCOPE and FRAZIL_CATALOG_OAUTH2_SERVER_URI";
+        let remedy = "See FRAZIL_CATALOG_CREDENTIAL, FRAZIL_CATALOG_SCOPE, \
+                      FRAZIL_CATALOG_OAUTH2_SERVER_URI and FRAZIL_CATALOG_URI";
         return Err(failed(format!("it answers {status}{}. {remedy}", reason(&body))));
     }
     // The error of the parser could show the token.

@@ -28,9 +28,9 @@ use crate::aws::sdk_config;
 
 const CATALOG: &str = "an S3 table bucket";
 /// What a role needs. A denial names the action and the resource that are missing.
-const ACCESS: &str = "s3tables:GetTable, s3tables:GetTableMetadataLocation, s3tables:UpdateTableMetadataLocation, \
-                      s3tables:GetTableData and s3tables:PutTableData (to create tables also s3tables:GetNamespace, \
-                      s3tables:CreateNamespace and s3tables:CreateTable) on the table bucket and its tables";
+const ACCESS: &str = "s3tables:GetTable, s3tables:GetTableMetadataLocation, \
+                      s3tables:UpdateTableMetadataLocation, s3tables:GetTableData and s3tables:PutTableData (to \
+                      create tables also s3tables:GetNamespace, s3tables:CreateNamespace and s3tables:CreateTable) on the table bucket and its tables";
 
 #[derive(Debug)]
 pub(super) struct S3TablesCatalog {
