@@ -20,7 +20,7 @@ class Result(unittest.TextTestResult):
 def main(numbers):
     loader = unittest.TestLoader()
     suite = unittest.TestSuite()
-    for number in numbers or "12345678":
+    for number in numbers or "123456789":
         names = [path.stem for path in HERE.glob(f"check_{number}_*.py")]
         if not names:
             sys.exit(f"there is no check {number}")

@@ -1,4 +1,4 @@
-"""A real S3 server on this machine: SeaweedFS."""
+"""A real S3 server on this machine: SeaweedFS. It has an Iceberg REST catalog too."""
 
 import json
 import os
@@ -14,6 +14,8 @@ from pyarrow.fs import FileType, S3FileSystem
 START_SECONDS = 60
 STOP_SECONDS = 20
 BUCKETS = ("lake", "raw")
+# The warehouse of the REST catalog.
+TABLE_BUCKET = "tables"
 REGION = "us-east-1"
 # `reader` may read and nothing else.
 IDENTITIES = {"admin": ["Admin", "Read", "Write", "List", "Tagging"], "reader": ["Read", "List"]}
@@ -35,13 +37,16 @@ class S3Server:
             {"name": name, "credentials": [{"accessKey": name, "secretKey": SECRET.format(name)}], "actions": actions}
             for name, actions in IDENTITIES.items()
         ]}))
-        ports = dict(zip(("s3", "master", "volume", "filer", "admin"), free_ports(5)))
+        *ports, iceberg_port = free_ports(6)
+        ports = dict(zip(("s3", "master", "volume", "filer", "admin"), ports))
         self.endpoint = f"http://127.0.0.1:{ports['s3']}"
+        self.catalog = f"http://127.0.0.1:{iceberg_port}"
         # fmt: off
         command = [
             "weed", "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-bucket={','.join(BUCKETS)}",
             *(f"-{name}.port={port}" for name, port in ports.items()),
-            f"-s3.config={identities}", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+            f"-s3.config={identities}", "-s3.autoCreateBucket=false", "-s3.port.lance=0",
+            f"-s3.port.iceberg={iceberg_port}", f"-tableBucket={TABLE_BUCKET}",
             "-webdav=false", "-admin.ui=false", "-master.telemetry=false",
         ]
         # fmt: on

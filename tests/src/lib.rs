@@ -156,8 +156,10 @@ impl Bench {
 pub async fn open(folder: &Path, definition: Option<TableDefinition>, limits: Limits) -> Appender {
     let root = format!("file://{}", folder.display());
     let config = Config {
-        catalog: CatalogConfig::Sqlite(folder.join("catalog.db")),
-        warehouse: format!("{root}/warehouse"),
+        catalog: CatalogConfig::Sqlite {
+            database: folder.join("catalog.db"),
+            warehouse: format!("{root}/warehouse"),
+        },
         errors: format!("{root}/errors"),
         source_root: format!("{root}/"),
         table: table_ident(TABLE).unwrap(),

@@ -159,8 +159,7 @@ async fn targets(folders: &Folders) -> anyhow::Result<BTreeMap<String, Target>> 
         // A table that is dropped just now is one that there is not.
         let Some(table) = lake.table(&ident).await? else { continue };
         let appender = Appender::open(Config {
-            catalog: CatalogConfig::Sqlite(catalog.clone()),
-            warehouse: warehouse.clone(),
+            catalog: CatalogConfig::Sqlite { database: catalog.clone(), warehouse: warehouse.clone() },
             errors: format!("{}/errors", folders.root_uri),
             source_root: format!("{}/", folders.root_uri),
             table: ident.clone(),

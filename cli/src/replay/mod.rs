@@ -60,8 +60,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let (table, definition) = table(arguments.table.as_deref(), arguments.inputs.is_empty())?;
     let appender = Appender::open(Config {
-        catalog: CatalogConfig::Sqlite(folders.catalog()),
-        warehouse: format!("{}/warehouse", folders.root_uri),
+        catalog: CatalogConfig::Sqlite {
+            database: folders.catalog(),
+            warehouse: format!("{}/warehouse", folders.root_uri),
+        },
         errors: format!("{}/errors", folders.root_uri),
         source_root: format!("{}/", folders.root_uri),
         table: table.clone(),

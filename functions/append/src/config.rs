@@ -2,42 +2,34 @@
 //!
 //! In: the environment. Out: [`Config`]. Refused: values that are missing, out of range or of another kind.
 
-use std::path::PathBuf;
-
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use iceberg::TableIdent;
-use lake::{Limits, TableDefinition};
+pub use lake::CatalogConfig;
+use lake::{Limits, RestAuth, Secret, TableDefinition};
 use lambda::env::{Environment, VariableError};
 
 /// Where raw objects are, when nothing else is said.
 const S3: &str = "s3://";
+const TABLE_DEFINITION: &str = "FRAZIL_TABLE_DEFINITION";
 const MIB: usize = 1024 * 1024;
 
 /// The function's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `FRAZIL_CATALOG` and `FRAZIL_CATALOG_URI`: the catalog.
+    /// `FRAZIL_CATALOG`: the catalog. `FRAZIL_CATALOG_URI`, `FRAZIL_WAREHOUSE` and others say where it is.
     pub catalog: CatalogConfig,
-    /// `FRAZIL_WAREHOUSE`: URI under which tables are created.
-    pub warehouse: String,
     /// `FRAZIL_ERRORS`: URI under which rejected rows are kept.
     pub errors: String,
     /// `FRAZIL_SOURCE_ROOT`: the URI of an object is this, its bucket, `/` and its key.
     pub source_root: String,
     /// `FRAZIL_TABLE`: `NAMESPACE.NAME`.
     pub table: TableIdent,
-    /// `FRAZIL_TABLE_DEFINITION`: a file that says how to create the table. Without it the first objects do.
+    /// `FRAZIL_TABLE_DEFINITION`: how to create the table, as JSON or as the path or URI of a file. Without it the first
+    /// objects say.
     pub definition: Option<TableDefinition>,
     /// `FRAZIL_MAX_RECORD_BYTES`, `FRAZIL_MAX_DECOMPRESSED_BYTES`, `FRAZIL_MAX_OPEN_PARTITIONS`, and the memory of the
     /// function.
     pub limits: Limits,
-}
-
-/// Which catalog.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CatalogConfig {
-    /// `sqlite`: the file at `FRAZIL_CATALOG_URI`.
-    Sqlite(PathBuf),
 }
 
 impl Config {
@@ -45,30 +37,15 @@ impl Config {
     ///
     /// # Errors
     /// Which variable is missing or wrong, or that the table definition cannot be read.
-    pub fn from_env(environment: &Environment) -> anyhow::Result<Self> {
-        let catalog = match environment.text("FRAZIL_CATALOG") {
-            None | Some("sqlite") => {
-                let path =
-                    environment.required("FRAZIL_CATALOG_URI", "the path of the catalog's SQLite file")?;
-                CatalogConfig::Sqlite(path.into())
-            }
-            Some(other) => {
-                let (name, value) = ("FRAZIL_CATALOG", other.to_owned());
-                return Err(VariableError::Invalid { name, value, expected: "sqlite" }.into());
-            }
-        };
+    pub async fn from_env(environment: &Environment) -> anyhow::Result<Self> {
+        let catalog = catalog(environment)?;
         let name = environment.required("FRAZIL_TABLE", "NAMESPACE.NAME")?;
-        let definition = match environment.text("FRAZIL_TABLE_DEFINITION") {
+        let definition = match environment.text(TABLE_DEFINITION) {
             None => None,
-            Some(path) => {
-                let json = std::fs::read(path).with_context(|| format!("FRAZIL_TABLE_DEFINITION={path}"))?;
-                let parsed = TableDefinition::parse(&json);
-                Some(parsed.with_context(|| format!("FRAZIL_TABLE_DEFINITION={path}"))?)
-            }
+            Some(text) => Some(definition(text).await?),
         };
         Ok(Self {
             catalog,
-            warehouse: environment.required("FRAZIL_WAREHOUSE", "the URI of a folder for tables")?.to_owned(),
             errors: environment
                 .required("FRAZIL_ERRORS", "the URI of a folder for rejected rows")?
                 .to_owned(),
@@ -82,6 +59,67 @@ impl Config {
             limits: limits(environment)?,
         })
     }
+}
+
+fn catalog(environment: &Environment) -> anyhow::Result<CatalogConfig> {
+    let uri = |expected| environment.required("FRAZIL_CATALOG_URI", expected).map(str::to_owned);
+    let warehouse = environment.text("FRAZIL_WAREHOUSE").map(str::to_owned);
+    Ok(match environment.text("FRAZIL_CATALOG") {
+        None | Some("sqlite") => CatalogConfig::Sqlite {
+            database: uri("the path of the catalog's SQLite file")?.into(),
+            warehouse: environment.required("FRAZIL_WAREHOUSE", "the URI of a folder for tables")?.to_owned(),
+        },
+        Some("glue") => CatalogConfig::Glue {
+            catalog_id: environment.text("FRAZIL_GLUE_CATALOG_ID").map(str::to_owned),
+            warehouse,
+        },
+        Some("rest") => CatalogConfig::Rest {
+            uri: uri("the URI of the REST catalog, without /v1")?,
+            warehouse,
+            auth: rest_auth(environment)?,
+        },
+        Some("s3tables") => {
+            let table_bucket_arn = uri("the ARN of an S3 table bucket")?;
+            if !table_bucket_arn.starts_with("arn:") {
+                let expected = "the ARN of an S3 table bucket";
+                let (name, value) = ("FRAZIL_CATALOG_URI", table_bucket_arn);
+                return Err(VariableError::Invalid { name, value, expected }.into());
+            }
+            CatalogConfig::S3Tables { table_bucket_arn }
+        }
+        Some(other) => {
+            let (name, value) = ("FRAZIL_CATALOG", other.to_owned());
+            let expected = "sqlite, glue, rest or s3tables";
+            return Err(VariableError::Invalid { name, value, expected }.into());
+        }
+    })
+}
+
+fn rest_auth(environment: &Environment) -> anyhow::Result<RestAuth> {
+    let text = |name| environment.text(name).map(str::to_owned);
+    Ok(match (text("FRAZIL_CATALOG_TOKEN"), text("FRAZIL_CATALOG_CREDENTIAL")) {
+        (None, None) => RestAuth::None,
+        (Some(token), None) => RestAuth::Token(Secret::new(token)),
+        (None, Some(credential)) => RestAuth::OAuth {
+            credential: Secret::new(credential),
+            server_uri: text("FRAZIL_CATALOG_OAUTH2_SERVER_URI"),
+            scope: text("FRAZIL_CATALOG_SCOPE"),
+        },
+        (Some(_), Some(_)) => {
+            bail!("FRAZIL_CATALOG_TOKEN and FRAZIL_CATALOG_CREDENTIAL are both set: expected one of them")
+        }
+    })
+}
+
+async fn definition(text: &str) -> anyhow::Result<TableDefinition> {
+    if text.trim_start().starts_with('{') {
+        return TableDefinition::parse(text.as_bytes()).context(TABLE_DEFINITION);
+    }
+    let at_place = || format!("{TABLE_DEFINITION}={text}");
+    if text.contains("://") {
+        return TableDefinition::fetch(text).await.with_context(at_place);
+    }
+    TableDefinition::parse(&std::fs::read(text).with_context(at_place)?).with_context(at_place)
 }
 
 /// The table that `NAMESPACE.NAME` names.
@@ -119,40 +157,108 @@ mod tests {
         ("FRAZIL_TABLE", "streaming_analytics.user_events"),
     ];
 
-    fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
+    async fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
         let environment = Environment::from_iter(COMPLETE.iter().chain(variables).copied());
-        Config::from_env(&environment).map_err(|error| format!("{error:#}"))
+        Config::from_env(&environment).await.map_err(|error| format!("{error:#}"))
     }
 
-    #[test]
-    fn the_minimum_has_sensible_defaults() {
-        let config = read(&[]).unwrap();
-        assert_eq!(config.catalog, CatalogConfig::Sqlite("/w/catalog.db".into()));
+    #[tokio::test]
+    async fn the_minimum_has_sensible_defaults() {
+        let config = read(&[]).await.unwrap();
+        let (database, warehouse) = ("/w/catalog.db".into(), "file:///w/warehouse".into());
+        assert_eq!(config.catalog, CatalogConfig::Sqlite { database, warehouse });
         assert_eq!(config.source_root, "s3://");
         assert_eq!(config.table.to_string(), "streaming_analytics.user_events");
         assert_eq!(config.limits.record_bytes, 16 * MIB);
         assert!(config.definition.is_none());
     }
 
-    #[test]
-    fn errors_name_the_variable() {
-        for (name, value, expected) in [
-            ("FRAZIL_CATALOG", "hive", "FRAZIL_CATALOG=hive: expected sqlite"),
+    #[tokio::test]
+    async fn errors_name_the_variable() {
+        const ARN: &str = "the ARN of an S3 table bucket";
+        for (variables, expected) in [
             (
-                "FRAZIL_CATALOG_URI",
-                "",
+                &[("FRAZIL_CATALOG", "hive")][..],
+                "FRAZIL_CATALOG=hive: expected sqlite, glue, rest or s3tables",
+            ),
+            (
+                &[("FRAZIL_CATALOG_URI", "")],
                 "FRAZIL_CATALOG_URI is not set: expected the path of the catalog's SQLite file",
             ),
-            ("FRAZIL_TABLE", "user_events", "FRAZIL_TABLE=user_events: expected NAMESPACE.NAME"),
-            ("FRAZIL_TABLE", "a..b", "FRAZIL_TABLE=a..b: expected NAMESPACE.NAME"),
             (
-                "FRAZIL_MAX_RECORD_BYTES",
-                "1MB",
+                &[("FRAZIL_WAREHOUSE", "")],
+                "FRAZIL_WAREHOUSE is not set: expected the URI of a folder for tables",
+            ),
+            (
+                &[("FRAZIL_CATALOG", "rest"), ("FRAZIL_CATALOG_URI", "")],
+                "FRAZIL_CATALOG_URI is not set: expected the URI of the REST catalog, without /v1",
+            ),
+            (
+                &[
+                    ("FRAZIL_CATALOG", "rest"),
+                    ("FRAZIL_CATALOG_TOKEN", "t0ken"),
+                    ("FRAZIL_CATALOG_CREDENTIAL", "id:s3cret"),
+                ],
+                "FRAZIL_CATALOG_TOKEN and FRAZIL_CATALOG_CREDENTIAL are both set: expected one of them",
+            ),
+            (
+                &[("FRAZIL_CATALOG", "s3tables"), ("FRAZIL_CATALOG_URI", "my-bucket")],
+                &format!("FRAZIL_CATALOG_URI=my-bucket: expected {ARN}"),
+            ),
+            (&[("FRAZIL_TABLE", "user_events")], "FRAZIL_TABLE=user_events: expected NAMESPACE.NAME"),
+            (&[("FRAZIL_TABLE", "a..b")], "FRAZIL_TABLE=a..b: expected NAMESPACE.NAME"),
+            (
+                &[("FRAZIL_MAX_RECORD_BYTES", "1MB")],
                 "FRAZIL_MAX_RECORD_BYTES=1MB: expected a whole number of bytes",
             ),
         ] {
-            assert_eq!(read(&[(name, value)]).unwrap_err(), expected);
+            assert_eq!(read(variables).await.unwrap_err(), expected);
         }
-        assert!(read(&[("FRAZIL_TABLE_DEFINITION", "/no/such.json")]).unwrap_err().contains("/no/such.json"));
+    }
+
+    #[tokio::test]
+    async fn every_catalog_has_its_variables() {
+        let catalog = async |variables: &[(&str, &str)]| read(variables).await.unwrap().catalog;
+        let account = Some("123456789012".to_owned());
+        assert_eq!(
+            catalog(&[("FRAZIL_CATALOG", "glue"), ("FRAZIL_WAREHOUSE", "")]).await,
+            CatalogConfig::Glue { catalog_id: None, warehouse: None }
+        );
+        assert_eq!(
+            catalog(&[("FRAZIL_CATALOG", "glue"), ("FRAZIL_GLUE_CATALOG_ID", "123456789012")]).await,
+            CatalogConfig::Glue { catalog_id: account, warehouse: Some("file:///w/warehouse".into()) }
+        );
+        let arn = "arn:aws:s3tables:eu-west-1:123456789012:bucket/lake";
+        assert_eq!(
+            catalog(&[("FRAZIL_CATALOG", "s3tables"), ("FRAZIL_CATALOG_URI", arn)]).await,
+            CatalogConfig::S3Tables { table_bucket_arn: arn.into() }
+        );
+        let rest = [
+            ("FRAZIL_CATALOG", "rest"),
+            ("FRAZIL_CATALOG_URI", "https://lake"),
+            ("FRAZIL_CATALOG_CREDENTIAL", "id:s3cret"),
+            ("FRAZIL_CATALOG_SCOPE", "PRINCIPAL_ROLE:ALL"),
+        ];
+        let CatalogConfig::Rest { uri, warehouse, auth } = catalog(&rest).await else { unreachable!() };
+        assert_eq!((uri.as_str(), warehouse.as_deref()), ("https://lake", Some("file:///w/warehouse")));
+        assert!(!format!("{auth:?}").contains("s3cret"), "{auth:?}");
+        let RestAuth::OAuth { credential, server_uri: None, scope } = auth else { unreachable!() };
+        assert_eq!((credential, scope.as_deref()), (Secret::new("id:s3cret"), Some("PRINCIPAL_ROLE:ALL")));
+    }
+
+    #[tokio::test]
+    async fn a_definition_is_json_or_the_place_of_a_file() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tables/user_events.json");
+        let json = std::fs::read_to_string(file).unwrap();
+        for text in [file, &format!("file://{file}"), &json] {
+            let config = read(&[(TABLE_DEFINITION, text)]).await.unwrap();
+            assert_eq!(config.definition.unwrap().name, "user_events");
+        }
+        for text in ["/no/such.json", "file:///no/such.json"] {
+            let error = read(&[(TABLE_DEFINITION, text)]).await.unwrap_err();
+            assert!(error.starts_with(&format!("FRAZIL_TABLE_DEFINITION={text}: ")), "{error}");
+        }
+        let error = read(&[(TABLE_DEFINITION, "{\"name\": \"t\"}")]).await.unwrap_err();
+        assert!(error.starts_with("FRAZIL_TABLE_DEFINITION: ") && error.contains("missing field"), "{error}");
     }
 }

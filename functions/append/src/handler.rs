@@ -16,7 +16,7 @@ use lambda::metrics::Emitter;
 use lambda::notification::{BatchResponse, Delivery, Notification, ObjectRef, Source};
 use serde::Serialize;
 
-use crate::config::{CatalogConfig, Config};
+use crate::config::Config;
 use crate::report::Report;
 
 /// What is kept from one invocation to the next.
@@ -76,9 +76,7 @@ impl Appender {
     /// # Errors
     /// The catalog cannot be opened.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        let lake = match &config.catalog {
-            CatalogConfig::Sqlite(path) => Lake::open_sqlite(path, &config.warehouse).await?,
-        };
+        let lake = Lake::open(&config.catalog).await.context("cannot open the catalog")?;
         Ok(Self { config, lake, emitter: Emitter::default() })
     }
 

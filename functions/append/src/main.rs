@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
 
 async fn open(environment: &Environment) -> Result<Appender, Failure> {
     lambda::log::init(environment).map_err(Failure::of(ErrorType::ConfigurationInvalid))?;
-    let config = Config::from_env(environment).map_err(Failure::of(ErrorType::ConfigurationInvalid))?;
+    let config = Config::from_env(environment).await.map_err(Failure::of(ErrorType::ConfigurationInvalid))?;
     Appender::open(config).await.map_err(Failure::of(ErrorType::CatalogFailed))
 }
 

@@ -6,12 +6,14 @@
 
 use std::collections::HashMap;
 
+use iceberg::io::FileIOBuilder;
 use iceberg::spec::{Schema, SortOrder, Transform, UnboundPartitionField, UnboundPartitionSpec};
 use iceberg::{ErrorKind, TableCreation};
 use records::enrich::{PARTITION_DATE, PARTITION_HOUR};
 use serde::Deserialize;
 
 use crate::decode::FILE_NAME;
+use crate::storage::storage_factory;
 
 /// How to create a table (Iceberg REST catalog specification, `CreateTableRequest`).
 #[derive(Clone, Debug, Deserialize)]
@@ -45,6 +47,15 @@ impl TableDefinition {
             );
             iceberg::Error::new(ErrorKind::DataInvalid, what)
         })
+    }
+
+    /// Reads a definition from the file at `uri`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it is no definition.
+    pub async fn fetch(uri: &str) -> iceberg::Result<Self> {
+        let file_io = FileIOBuilder::new(storage_factory()).build();
+        Self::parse(&file_io.new_input(uri)?.read().await?)
     }
 
     /// A table of an inferred `schema`, partitioned by the transform function's date and hour, in zstd.

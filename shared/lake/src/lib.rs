@@ -8,6 +8,8 @@ mod append;
 #[cfg(feature = "aws")]
 mod aws;
 mod catalog;
+#[cfg(any(feature = "aws", feature = "rest"))]
+mod causes;
 mod commit;
 mod decode;
 mod definition;
@@ -25,7 +27,7 @@ mod token;
 mod write;
 
 pub use append::append;
-pub use catalog::{CATALOG_NAME, Lake};
+pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
 pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
 pub use definition::TableDefinition;
 pub use failpoint::failpoint;

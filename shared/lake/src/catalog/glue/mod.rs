@@ -1,0 +1,348 @@
+//! The AWS Glue Data Catalog.
+//!
+//! In: databases as namespaces, one level deep, and Glue's tables whose parameter `table_type` is `ICEBERG`. Out: Iceberg's
+//! [`Catalog`]. An entry in Glue points to the current metadata file, and is swapped on the condition that it is still
+//! the version that was read. Whatever else stands in an entry belongs to others and is kept. Refused: what Glue cannot
+//! do atomically (renaming), and what is no business of a writer (dropping databases, purging tables).
+
+mod columns;
+mod entry;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use aws_sdk_glue::Client;
+use aws_sdk_glue::config::Config;
+use aws_sdk_glue::types::{DatabaseInput, Table as Entry};
+use iceberg::io::FileIO;
+use iceberg::table::Table;
+use iceberg::{
+    Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent,
+};
+
+use super::aws;
+use super::metadata::MetadataFiles;
+use super::{database_of, unsupported};
+use crate::aws::sdk_config;
+
+const CATALOG: &str = "Glue";
+/// What a role needs in Glue. A denial names the action and the resource that are missing.
+const ACCESS: &str = "glue:GetTable and glue:UpdateTable (to create tables also glue:GetDatabase, \
+                      glue:CreateDatabase and glue:CreateTable) on catalog, database and table; where Lake Formation \
+                      is in charge, grant it there too";
+/// Properties of a namespace that Glue has a place for.
+const LOCATION: &str = "location";
+const COMMENT: &str = "comment";
+
+#[derive(Debug)]
+pub(super) struct GlueCatalog {
+    client: Client,
+    /// The account whose catalog it is; the caller's own if None.
+    catalog_id: Option<String>,
+    warehouse: Option<String>,
+    files: MetadataFiles,
+}
+
+impl GlueCatalog {
+    pub(super) async fn open(catalog_id: Option<String>, warehouse: Option<String>, file_io: FileIO) -> Self {
+        Self::new(Client::new(sdk_config().await), catalog_id, warehouse, file_io)
+    }
+
+    fn new(client: Client, catalog_id: Option<String>, warehouse: Option<String>, file_io: FileIO) -> Self {
+        Self { client, catalog_id, warehouse, files: MetadataFiles::new(file_io) }
+    }
+
+    /// Glue's entry of the table `ident`; None if there is no such entry, or no such database.
+    async fn entry(&self, ident: &TableIdent) -> Result<Option<Entry>> {
+        let asked = self
+            .client
+            .get_table()
+            .set_catalog_id(self.catalog_id.clone())
+            .database_name(database(ident.namespace())?)
+            .name(lower_case(ident.name())?)
+            .send()
+            .await;
+        match asked {
+            Ok(answer) => Ok(answer.table),
+            Err(error) if is_missing(aws::code(&error)) => Ok(None),
+            Err(error) => Err(aws::failed(&format!("get the table {ident} from Glue"), ACCESS, error)),
+        }
+    }
+
+    async fn existing(&self, ident: &TableIdent) -> Result<Entry> {
+        self.entry(ident).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::TableNotFound,
+                format!("Glue has no table {ident}: create it, or see FRAZIL_TABLE"),
+            )
+        })
+    }
+
+    /// Swaps the pointer of the table, if `entry` is still its entry.
+    async fn swap(&self, entry: Entry, staged: &Table) -> Result<()> {
+        let ident = staged.identifier();
+        let version = entry.version_id.clone().ok_or_else(|| {
+            let what = format!(
+                "Glue tells no version of the table {ident}, so that commits could overwrite each other"
+            );
+            Error::new(ErrorKind::FeatureUnsupported, what)
+        })?;
+        let swapped = self
+            .client
+            .update_table()
+            .set_catalog_id(self.catalog_id.clone())
+            .database_name(database(ident.namespace())?)
+            .table_input(entry::after(entry, staged)?)
+            .version_id(version)
+            .skip_archive(true)
+            .customize()
+            .config_override(Config::builder().retry_config(aws::swap_retries()))
+            .send()
+            .await;
+        match swapped {
+            Ok(_) => Ok(()),
+            Err(error) if aws::code(&error) == Some("ConcurrentModificationException") => {
+                let what =
+                    format!("another writer was faster: the entry of the table {ident} in Glue has changed");
+                Err(Error::new(ErrorKind::CatalogCommitConflicts, what).with_retryable(true))
+            }
+            Err(error) => Err(aws::failed(&format!("update the table {ident} in Glue"), ACCESS, error)),
+        }
+    }
+
+    async fn create_entry(&self, table: &Table) -> Result<()> {
+        let ident = table.identifier();
+        let created = self
+            .client
+            .create_table()
+            .set_catalog_id(self.catalog_id.clone())
+            .database_name(database(ident.namespace())?)
+            .table_input(entry::first(table)?)
+            .send()
+            .await;
+        match created {
+            Ok(_) => Ok(()),
+            Err(error) if aws::code(&error) == Some("AlreadyExistsException") => {
+                Err(Error::new(ErrorKind::TableAlreadyExists, format!("Glue has a table {ident} already")))
+            }
+            Err(error) if is_missing(aws::code(&error)) => Err(no_database(ident.namespace())),
+            Err(error) => Err(aws::failed(&format!("create the table {ident} in Glue"), ACCESS, error)),
+        }
+    }
+
+    /// Where a table lies if nothing else is said: under its database, or as Iceberg's Java library has it.
+    async fn default_location(&self, namespace: &NamespaceIdent, name: &str) -> Result<String> {
+        let database = self.get_namespace(namespace).await?;
+        if let Some(location) = database.properties().get(LOCATION).filter(|location| !location.is_empty()) {
+            return Ok(format!("{}/{name}", location.trim_end_matches('/')));
+        }
+        let warehouse = self.warehouse.as_deref().ok_or_else(|| {
+            let what = format!(
+                "no place for new tables: set FRAZIL_WAREHOUSE, or the location of the database {namespace}"
+            );
+            Error::new(ErrorKind::DataInvalid, what)
+        })?;
+        Ok(format!("{}/{namespace}.db/{name}", warehouse.trim_end_matches('/')))
+    }
+}
+
+#[async_trait]
+impl Catalog for GlueCatalog {
+    async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
+        let entry = self.existing(ident).await?;
+        self.files.table(ident, entry::metadata_location(&entry, ident)?).await
+    }
+
+    async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {
+        Ok(self.entry(ident).await?.is_some())
+    }
+
+    async fn update_table(&self, commit: TableCommit) -> Result<Table> {
+        let ident = commit.identifier().clone();
+        let entry = self.existing(&ident).await?;
+        let current = self.files.table(&ident, entry::metadata_location(&entry, &ident)?).await?;
+        let staged = self.files.stage(current, commit).await?;
+        self.swap(entry, &staged).await?;
+        Ok(staged)
+    }
+
+    async fn create_table(&self, namespace: &NamespaceIdent, mut creation: TableCreation) -> Result<Table> {
+        lower_case(&creation.name)?;
+        if creation.location.is_none() {
+            creation.location = Some(self.default_location(namespace, &creation.name).await?);
+        }
+        let ident = TableIdent::new(namespace.clone(), creation.name.clone());
+        let table = self.files.create(&ident, creation).await?;
+        self.create_entry(&table).await?;
+        Ok(table)
+    }
+
+    async fn register_table(&self, ident: &TableIdent, metadata_location: String) -> Result<Table> {
+        lower_case(ident.name())?;
+        let table = self.files.table(ident, &metadata_location).await?;
+        self.create_entry(&table).await?;
+        Ok(table)
+    }
+
+    /// Drops the entry. The table's files stay where they are.
+    async fn drop_table(&self, ident: &TableIdent) -> Result<()> {
+        let dropped = self
+            .client
+            .delete_table()
+            .set_catalog_id(self.catalog_id.clone())
+            .database_name(database(ident.namespace())?)
+            .name(ident.name())
+            .send()
+            .await;
+        match dropped {
+            Ok(_) => Ok(()),
+            Err(error) if is_missing(aws::code(&error)) => {
+                Err(Error::new(ErrorKind::TableNotFound, format!("Glue has no table {ident}")))
+            }
+            Err(error) => {
+                Err(aws::failed(&format!("delete the table {ident} in Glue"), "glue:DeleteTable", error))
+            }
+        }
+    }
+
+    async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>> {
+        let mut pages = self
+            .client
+            .get_tables()
+            .set_catalog_id(self.catalog_id.clone())
+            .database_name(database(namespace)?)
+            .into_paginator()
+            .send();
+        let mut tables = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| match aws::code(&error) {
+                code if is_missing(code) => no_database(namespace),
+                _ => aws::failed(&format!("list the tables of {namespace} in Glue"), "glue:GetTables", error),
+            })?;
+            let iceberg = page.table_list.unwrap_or_default().into_iter().filter(entry::is_iceberg);
+            tables.extend(iceberg.map(|entry| TableIdent::new(namespace.clone(), entry.name)));
+        }
+        Ok(tables)
+    }
+
+    async fn get_namespace(&self, namespace: &NamespaceIdent) -> Result<Namespace> {
+        let asked = self
+            .client
+            .get_database()
+            .set_catalog_id(self.catalog_id.clone())
+            .name(database(namespace)?)
+            .send()
+            .await;
+        let database = match asked {
+            Ok(answer) => answer.database.ok_or_else(|| no_database(namespace))?,
+            Err(error) if is_missing(aws::code(&error)) => return Err(no_database(namespace)),
+            Err(error) => {
+                return Err(aws::failed(&format!("get the database {namespace} from Glue"), ACCESS, error));
+            }
+        };
+        let mut properties = database.parameters.unwrap_or_default();
+        properties.extend(database.location_uri.map(|location| (LOCATION.to_owned(), location)));
+        properties.extend(database.description.map(|comment| (COMMENT.to_owned(), comment)));
+        Ok(Namespace::with_properties(namespace.clone(), properties))
+    }
+
+    async fn namespace_exists(&self, namespace: &NamespaceIdent) -> Result<bool> {
+        match self.get_namespace(namespace).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NamespaceNotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn create_namespace(
+        &self,
+        namespace: &NamespaceIdent,
+        mut properties: HashMap<String, String>,
+    ) -> Result<Namespace> {
+        let created = Namespace::with_properties(namespace.clone(), properties.clone());
+        let what = format!("create the database {namespace} in Glue");
+        let input = DatabaseInput::builder()
+            .name(database(namespace)?)
+            .set_location_uri(properties.remove(LOCATION))
+            .set_description(properties.remove(COMMENT))
+            .set_parameters(Some(properties))
+            .build()
+            .map_err(|error| Error::new(ErrorKind::DataInvalid, format!("cannot {what}: {error}")))?;
+        let answer = self
+            .client
+            .create_database()
+            .set_catalog_id(self.catalog_id.clone())
+            .database_input(input)
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(created),
+            Err(error) if aws::code(&error) == Some("AlreadyExistsException") => {
+                let what = format!("Glue has a database {namespace} already");
+                Err(Error::new(ErrorKind::NamespaceAlreadyExists, what))
+            }
+            Err(error) => Err(aws::failed(&what, ACCESS, error)),
+        }
+    }
+
+    async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
+        if parent.is_some() {
+            return Ok(Vec::new());
+        }
+        let mut pages =
+            self.client.get_databases().set_catalog_id(self.catalog_id.clone()).into_paginator().send();
+        let mut namespaces = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page =
+                page.map_err(|error| aws::failed("list the databases of Glue", "glue:GetDatabases", error))?;
+            namespaces
+                .extend(page.database_list.into_iter().map(|database| NamespaceIdent::new(database.name)));
+        }
+        Ok(namespaces)
+    }
+
+    async fn update_namespace(&self, _: &NamespaceIdent, _: HashMap<String, String>) -> Result<()> {
+        Err(unsupported("change a database", CATALOG))
+    }
+
+    async fn drop_namespace(&self, _: &NamespaceIdent) -> Result<()> {
+        Err(unsupported("drop a database", CATALOG))
+    }
+
+    async fn purge_table(&self, _: &TableIdent) -> Result<()> {
+        Err(unsupported("delete the files of a table", CATALOG))
+    }
+
+    async fn rename_table(&self, _: &TableIdent, _: &TableIdent) -> Result<()> {
+        Err(unsupported("rename a table", CATALOG))
+    }
+}
+
+fn database(namespace: &NamespaceIdent) -> Result<&str> {
+    lower_case(database_of(namespace, CATALOG)?)
+}
+
+/// Glue keeps names in lower case: a name that is not would be another one there.
+fn lower_case(name: &str) -> Result<&str> {
+    if name.chars().any(char::is_uppercase) {
+        let what = format!(
+            "{name} has upper-case letters, and Glue keeps names in lower case: say {}",
+            name.to_lowercase()
+        );
+        return Err(Error::new(ErrorKind::DataInvalid, what));
+    }
+    Ok(name)
+}
+
+fn is_missing(code: Option<&str>) -> bool {
+    code == Some("EntityNotFoundException")
+}
+
+fn no_database(namespace: &NamespaceIdent) -> Error {
+    let what = format!(
+        "Glue has no database {namespace}: create it, or see FRAZIL_TABLE and FRAZIL_GLUE_CATALOG_ID"
+    );
+    Error::new(ErrorKind::NamespaceNotFound, what)
+}

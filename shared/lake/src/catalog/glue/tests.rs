@@ -1,0 +1,489 @@
+//! The Glue catalog against a server that keeps entries as Glue does, and fails as it is told.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_sdk_glue::config::{BehaviorVersion, Credentials, Region};
+use iceberg::io::FileIOBuilder;
+use iceberg::spec::{NestedField, PrimitiveType, Schema};
+use iceberg::transaction::{AddColumn, ApplyTransactionAction as _, Transaction};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::super::Lake;
+use super::super::fake::{Reply, Request, Server, nobody};
+use super::*;
+use crate::commit::{Append, Committed, commit};
+use crate::definition::TableDefinition;
+use crate::job::CommitMetrics;
+use crate::storage::storage_factory;
+use crate::token::{self, Seen, Token};
+
+/// What befalls a request.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Refuse(u16, &'static str, &'static str),
+    /// It is done, and the answer lost.
+    LoseAnswer,
+    /// Another writer changes the entry first.
+    Overtake,
+}
+
+/// Glue, as far as tables go.
+#[derive(Default)]
+struct Glue {
+    databases: HashMap<String, Value>,
+    tables: HashMap<String, Value>,
+    /// By operation.
+    faults: HashMap<&'static str, VecDeque<Fault>>,
+}
+
+impl Glue {
+    fn answer(&mut self, request: &Request) -> Reply {
+        let operation = request.header("x-amz-target").trim_start_matches("AWSGlue.").to_owned();
+        let input = request.json();
+        let fault = self.faults.get_mut(operation.as_str()).and_then(VecDeque::pop_front);
+        match fault {
+            Some(Fault::Refuse(status, code, message)) => return Reply::Refused(status, code, message),
+            Some(Fault::Overtake) => {
+                let entry = self.tables.get_mut(input["TableInput"]["Name"].as_str().unwrap()).unwrap();
+                entry["VersionId"] = next_version(entry);
+            }
+            Some(Fault::LoseAnswer) | None => {}
+        }
+        let reply = self.perform(&operation, &input);
+        if matches!(fault, Some(Fault::LoseAnswer)) { Reply::HangUp } else { reply }
+    }
+
+    fn perform(&mut self, operation: &str, input: &Value) -> Reply {
+        let missing = Reply::Refused(400, "EntityNotFoundException", "Entity Not Found");
+        let there = Reply::Refused(400, "AlreadyExistsException", "it exists");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        match operation {
+            "GetDatabase" => match self.databases.get(&text(&input["Name"])) {
+                Some(database) => Reply::Json(200, json!({"Database": database})),
+                None => missing,
+            },
+            "CreateDatabase" => {
+                let database = &input["DatabaseInput"];
+                self.databases.insert(text(&database["Name"]), database.clone());
+                Reply::Json(200, json!({}))
+            }
+            "GetTable" => match self.tables.get(&text(&input["Name"])) {
+                Some(entry) => Reply::Json(200, json!({"Table": entry})),
+                None => missing,
+            },
+            "GetTables" => Reply::Json(200, json!({"TableList": self.tables.values().collect::<Vec<_>>()})),
+            "CreateTable" => {
+                let mut entry = input["TableInput"].clone();
+                let name = text(&entry["Name"]);
+                if !self.databases.contains_key(&text(&input["DatabaseName"])) {
+                    return missing;
+                }
+                if self.tables.contains_key(&name) {
+                    return there;
+                }
+                entry["VersionId"] = json!("0");
+                self.tables.insert(name, entry);
+                Reply::Json(200, json!({}))
+            }
+            "UpdateTable" => {
+                let mut entry = input["TableInput"].clone();
+                let Some(current) = self.tables.get_mut(&text(&entry["Name"])) else { return missing };
+                if input["VersionId"] != current["VersionId"] {
+                    return Reply::Refused(400, "ConcurrentModificationException", "Update table failed");
+                }
+                assert_eq!(input["SkipArchive"], true, "a version of each commit would use up a quota");
+                entry["VersionId"] = next_version(current);
+                *current = entry;
+                Reply::Json(200, json!({}))
+            }
+            "DeleteTable" => match self.tables.remove(&text(&input["Name"])) {
+                Some(_) => Reply::Json(200, json!({})),
+                None => missing,
+            },
+            other => unreachable!("{other}"),
+        }
+    }
+}
+
+fn next_version(entry: &Value) -> Value {
+    let version: u64 = entry["VersionId"].as_str().unwrap().parse().unwrap();
+    json!((version + 1).to_string())
+}
+
+struct Bench {
+    folder: TempDir,
+    glue: Arc<Mutex<Glue>>,
+    server: Server,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let glue = Arc::new(Mutex::new(Glue::default()));
+        let answering = glue.clone();
+        let server = Server::start(move |request| answering.lock().unwrap().answer(request));
+        Self { folder: tempfile::tempdir().unwrap(), glue, server }
+    }
+
+    fn warehouse(&self) -> String {
+        format!("file://{}/warehouse", self.folder.path().display())
+    }
+
+    fn catalog(&self) -> GlueCatalog {
+        catalog_at(&self.server.uri, Some(self.warehouse()))
+    }
+
+    fn lake(&self) -> Lake {
+        let file_io = FileIOBuilder::new(storage_factory()).build();
+        Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default() }
+    }
+
+    async fn with_table() -> (Self, Lake) {
+        let bench = Self::new();
+        let lake = bench.lake();
+        lake.create(&ident(), definition()).await.unwrap();
+        (bench, lake)
+    }
+
+    fn entry(&self) -> Value {
+        self.glue.lock().unwrap().tables["t"].clone()
+    }
+
+    fn change_entry(&self, change: impl FnOnce(&mut Value)) {
+        change(self.glue.lock().unwrap().tables.get_mut("t").unwrap());
+    }
+
+    fn fail(&self, operation: &'static str, faults: impl IntoIterator<Item = Fault>) {
+        self.glue.lock().unwrap().faults.entry(operation).or_default().extend(faults);
+    }
+
+    fn count(&self, operation: &str) -> usize {
+        let requests = self.server.requests();
+        requests.iter().filter(|request| request.header("x-amz-target").ends_with(operation)).count()
+    }
+}
+
+fn catalog_at(endpoint: &str, warehouse: Option<String>) -> GlueCatalog {
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("eu-west-1"))
+        .credentials_provider(Credentials::new("id", "s3cret", None, None, "test"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .retry_config(aws_config::retry::RetryConfig::standard().with_max_attempts(1))
+        .endpoint_url(endpoint)
+        .build();
+    let file_io = FileIOBuilder::new(storage_factory()).build();
+    GlueCatalog::new(Client::from_conf(config), None, warehouse, file_io)
+}
+
+fn ident() -> TableIdent {
+    TableIdent::from_strs(["db", "t"]).unwrap()
+}
+
+fn namespace() -> NamespaceIdent {
+    NamespaceIdent::new("db".to_owned())
+}
+
+fn definition() -> TableDefinition {
+    let columns = [
+        NestedField::required(1, "record_id", PrimitiveType::String.into()).with_doc("who"),
+        NestedField::optional(2, "at", PrimitiveType::Timestamptz.into()),
+    ];
+    TableDefinition {
+        name: "t".to_owned(),
+        schema: Schema::builder().with_fields(columns.map(Into::into)).build().unwrap(),
+        partition_spec: None,
+        write_order: None,
+        // Without retries in the library a conflict shows.
+        properties: [("comment", "events"), ("commit.retry.num-retries", "0")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+    }
+}
+
+fn object(name: &str) -> Token {
+    Token::new("raw", name, "1")
+}
+
+/// Commits the token of the object `name` and nothing else.
+async fn append(catalog: &dyn Catalog, name: &str) -> Result<Committed> {
+    let looked_at =
+        catalog.load_table(&ident()).await.ok().and_then(|table| table.metadata().current_snapshot_id());
+    let append =
+        Append { files: &[], tokens: &[object(name)], looked_at, id: Uuid::from_u128(fastrand::u128(..)) };
+    commit(catalog, &ident(), append, Instant::now() + Duration::from_secs(20), &mut CommitMetrics::default())
+        .await
+}
+
+/// How many snapshots of the table hold the object `name`.
+async fn commits_of(catalog: &dyn Catalog, name: &str) -> usize {
+    let table = catalog.load_table(&ident()).await.unwrap();
+    let summaries = table.metadata().snapshots().map(|snapshot| &snapshot.summary().additional_properties);
+    let listed = token::listed(&[object(name)]);
+    summaries.filter(|summary| summary.get(token::SUMMARY_KEY) == Some(&listed)).count()
+}
+
+fn names(entry: &Value) -> Vec<&str> {
+    let columns = entry["StorageDescriptor"]["Columns"].as_array().unwrap();
+    columns.iter().map(|column| column["Name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_table_is_created_read_changed_and_dropped() {
+    let (bench, lake) = Bench::with_table().await;
+    let catalog = lake.catalog();
+    let table = lake.table(&ident()).await.unwrap().unwrap();
+    assert_eq!(table.metadata().location(), format!("{}/db.db/t", bench.warehouse()));
+    let entry = bench.entry();
+    assert_eq!(entry["Parameters"]["table_type"], "ICEBERG");
+    assert_eq!(entry["Parameters"]["metadata_location"], table.metadata_location().unwrap());
+    assert_eq!((&entry["TableType"], &entry["Description"]), (&json!("EXTERNAL_TABLE"), &json!("events")));
+    assert_eq!(entry["StorageDescriptor"]["Location"], table.metadata().location());
+    assert_eq!(entry["StorageDescriptor"]["Columns"][1]["Type"], "timestamp");
+
+    assert!(matches!(append(catalog, "a").await, Ok(Committed::Snapshot(..))));
+    assert_eq!(commits_of(catalog, "a").await, 1);
+    assert_eq!(catalog.list_tables(&namespace()).await.unwrap(), [ident()]);
+
+    let location = lake.table(&ident()).await.unwrap().unwrap().metadata_location().unwrap().to_owned();
+    catalog.drop_table(&ident()).await.unwrap();
+    assert!(lake.table(&ident()).await.unwrap().is_none());
+    assert_eq!(catalog.drop_table(&ident()).await.unwrap_err().kind(), ErrorKind::TableNotFound);
+    catalog.register_table(&ident(), location.clone()).await.unwrap();
+    assert_eq!(commits_of(catalog, "a").await, 1);
+    let again = catalog.register_table(&ident(), location).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::TableAlreadyExists);
+}
+
+#[tokio::test]
+async fn what_others_wrote_into_an_entry_stays() {
+    let (bench, lake) = Bench::with_table().await;
+    bench.change_entry(|entry| {
+        entry["Owner"] = json!("analysts");
+        entry["Description"] = json!("ours");
+        entry["Retention"] = json!(7);
+        entry["LastAccessTime"] = json!(1_700_000_000);
+        entry["PartitionKeys"] = json!([{"Name": "day", "Type": "string"}]);
+        entry["Parameters"]["classification"] = json!("pii");
+        entry["Parameters"]["table_type"] = json!("iceberg");
+        let descriptor = &mut entry["StorageDescriptor"];
+        descriptor["InputFormat"] = json!("a.b.C");
+        descriptor["SerdeInfo"] = json!({"Name": "serde", "Parameters": {"a": "b"}});
+        descriptor["Parameters"] = json!({"of": "the descriptor"});
+        descriptor["Columns"][1]["Comment"] = json!("when, said in Glue");
+    });
+    let before = bench.entry();
+    append(lake.catalog(), "a").await.unwrap();
+    let mut after = bench.entry();
+
+    let (previous, current) =
+        (&before["Parameters"]["metadata_location"], &after["Parameters"]["metadata_location"]);
+    assert_ne!(previous, current);
+    assert_eq!(&after["Parameters"]["previous_metadata_location"], previous);
+    assert_eq!(after["Parameters"]["table_type"], "ICEBERG");
+    let own = after["Parameters"].as_object_mut().unwrap();
+    own.remove("previous_metadata_location");
+    own.insert("metadata_location".to_owned(), previous.clone());
+    own.insert("table_type".to_owned(), json!("iceberg"));
+    after["VersionId"] = before["VersionId"].clone();
+    // The SDK writes out flags that were left out.
+    let descriptor = after["StorageDescriptor"].as_object_mut().unwrap();
+    for flag in ["Compressed", "NumberOfBuckets", "StoredAsSubDirectories"] {
+        descriptor.remove(flag);
+    }
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn columns_follow_the_schema_and_are_there_once() {
+    let (bench, lake) = Bench::with_table().await;
+    let catalog = lake.catalog();
+    for name in ["b", "c"] {
+        let table = catalog.load_table(&ident()).await.unwrap();
+        let transaction = Transaction::new(&table);
+        let column = AddColumn::optional(name, PrimitiveType::Long.into());
+        let action = transaction.update_schema().add_column(column);
+        action.apply(transaction).unwrap().commit(catalog).await.unwrap();
+        append(catalog, name).await.unwrap();
+    }
+    assert_eq!(names(&bench.entry()), ["record_id", "at", "b", "c"]);
+    let table = catalog.load_table(&ident()).await.unwrap();
+    let transaction = Transaction::new(&table);
+    let action = transaction.update_schema().delete_column("b");
+    action.apply(transaction).unwrap().commit(catalog).await.unwrap();
+    assert_eq!(names(&bench.entry()), ["record_id", "at", "c"]);
+    assert_eq!(bench.entry()["StorageDescriptor"]["Columns"][0]["Comment"], "who");
+}
+
+#[tokio::test]
+async fn whoever_is_overtaken_conflicts_and_comes_through() {
+    let (bench, lake) = Bench::with_table().await;
+    let table = lake.catalog().load_table(&ident()).await.unwrap();
+    bench.fail("UpdateTable", [Fault::Overtake]);
+    let transaction = Transaction::new(&table);
+    let action = transaction.update_table_properties().set("a".to_owned(), "b".to_owned());
+    let conflict = action.apply(transaction).unwrap().commit(lake.catalog()).await.unwrap_err();
+    assert_eq!(conflict.kind(), ErrorKind::CatalogCommitConflicts, "{conflict}");
+    assert!(conflict.message().contains("another writer was faster"), "{conflict}");
+
+    bench.fail("UpdateTable", [Fault::Overtake, Fault::Overtake, Fault::Overtake]);
+    append(lake.catalog(), "a").await.unwrap();
+    assert_eq!(commits_of(lake.catalog(), "a").await, 1);
+    assert_eq!(bench.count("UpdateTable"), 1 + 3 + 1);
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_there_once() {
+    // The SDK sends it again, and conflicts with its own success. Or that answer is lost too, and nothing is known.
+    for lost in [vec![Fault::LoseAnswer], vec![Fault::LoseAnswer, Fault::LoseAnswer]] {
+        let (bench, lake) = Bench::with_table().await;
+        bench.fail("UpdateTable", lost);
+        let committed = append(lake.catalog(), "a").await;
+        assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
+        assert_eq!(commits_of(lake.catalog(), "a").await, 1);
+        assert_eq!(bench.count("UpdateTable"), 2, "the SDK's own repetition");
+        let table = lake.table(&ident()).await.unwrap().unwrap();
+        let history = token::history(table.metadata(), &[object("a")], None);
+        assert!(matches!(history.seen.values().next(), Some(Seen::This(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_table_whose_creation_was_not_heard_of_counts() {
+    let bench = Bench::new();
+    bench.fail("CreateTable", [Fault::LoseAnswer]);
+    let lake = bench.lake();
+    let table = lake.create(&ident(), definition()).await.unwrap();
+    assert_eq!(bench.entry()["Parameters"]["metadata_location"], table.metadata_location().unwrap());
+    let other = lake.create(&ident(), definition()).await.unwrap();
+    assert_eq!(other.metadata_location(), table.metadata_location(), "the first one counts");
+}
+
+#[tokio::test]
+async fn tables_lie_where_their_database_does() {
+    let bench = Bench::new();
+    let at = |location: &str| json!({"Name": "db", "LocationUri": location});
+    let of_database = format!("{}/elsewhere/", bench.warehouse());
+    bench.glue.lock().unwrap().databases.insert("db".to_owned(), at(&of_database));
+    let table = bench.lake().create(&ident(), definition()).await.unwrap();
+    assert_eq!(table.metadata().location(), format!("{of_database}t"));
+
+    let bench = Bench::new();
+    bench.glue.lock().unwrap().databases.insert("db".to_owned(), at(""));
+    let nowhere = catalog_at(&bench.server.uri, None);
+    let creation = || definition().into_creation("t");
+    let error = nowhere.create_table(&namespace(), creation()).await.unwrap_err();
+    assert!(error.message().contains("set FRAZIL_WAREHOUSE"), "{error}");
+    bench.glue.lock().unwrap().databases.clear();
+    let error = bench.catalog().create_table(&namespace(), creation()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NamespaceNotFound);
+}
+
+#[tokio::test]
+async fn a_missing_table_is_told_from_a_failure() {
+    let bench = Bench::new();
+    let catalog = bench.catalog();
+    assert!(!catalog.table_exists(&ident()).await.unwrap());
+    let error = catalog.load_table(&ident()).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::TableNotFound, "Glue has no table db.t: create it, or see FRAZIL_TABLE")
+    );
+    for (status, code, remedy) in [
+        (400, "AccessDeniedException", "Allow the function's role glue:GetTable"),
+        (400, "ThrottlingException", "MaximumConcurrency"),
+        (400, "ExpiredTokenException", "The credentials have expired"),
+        (400, "UnrecognizedClientException", "The credentials are wrong"),
+        (403, "InvalidSignatureException", "The credentials are wrong"),
+        (500, "InternalServiceException", "documentation"),
+    ] {
+        bench.fail("GetTable", [Fault::Refuse(status, code, "the service's words")]);
+        let error = catalog.table_exists(&ident()).await.unwrap_err();
+        let said = error.message();
+        assert!(
+            said.starts_with(&format!("cannot get the table db.t from Glue: {code}: the service's words. ")),
+            "{said}"
+        );
+        assert!(said.contains(remedy) && !said.contains('\n'), "{said}");
+    }
+    let error = catalog_at(&nobody(), None).table_exists(&ident()).await.unwrap_err();
+    assert!(error.message().contains("Connection refused"), "{error}");
+    assert!(error.message().contains("AWS_ENDPOINT_URL"), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_commit_says_so_and_is_not_there() {
+    let (bench, lake) = Bench::with_table().await;
+    let denied = Fault::Refuse(400, "AccessDeniedException", "not authorized to perform: glue:UpdateTable");
+    bench.fail("UpdateTable", vec![denied; 10]);
+    let error = append(lake.catalog(), "a").await.unwrap_err();
+    assert!(
+        error.message().contains("cannot update the table db.t in Glue: AccessDeniedException"),
+        "{error}"
+    );
+    assert_eq!(commits_of(lake.catalog(), "a").await, 0);
+}
+
+#[tokio::test]
+async fn entries_that_are_no_iceberg_tables_are_refused() {
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 5] = [
+        (
+            |entry| entry["Parameters"] = json!({"classification": "json"}),
+            "no Iceberg table (table_type is EXTERNAL_TABLE)",
+        ),
+        (
+            |entry| entry["Parameters"]["table_type"] = json!("DELTA"),
+            "no Iceberg table (table_type is DELTA)",
+        ),
+        (
+            |entry| entry["Parameters"]["metadata_location"] = json!(""),
+            "without the parameter metadata_location",
+        ),
+        (
+            |entry| entry["TargetTable"] = json!({"CatalogId": "1", "DatabaseName": "far", "Name": "t2"}),
+            "set FRAZIL_TABLE=far.t2 and FRAZIL_GLUE_CATALOG_ID=1",
+        ),
+        (
+            |entry| {
+                let gone =
+                    entry["Parameters"]["metadata_location"].as_str().unwrap().replace("00000-", "00009-");
+                entry["Parameters"]["metadata_location"] = json!(gone);
+            },
+            "it cannot be read",
+        ),
+    ];
+    for (change, expected) in cases {
+        let (bench, lake) = Bench::with_table().await;
+        bench.change_entry(change);
+        let error = lake.table(&ident()).await.unwrap_err();
+        assert!(
+            error.message().contains("db.t") && error.message().contains(expected),
+            "{expected}: {error}"
+        );
+    }
+    // Without a version nothing keeps two writers apart.
+    let (bench, lake) = Bench::with_table().await;
+    bench.change_entry(|entry| entry["VersionId"] = Value::Null);
+    let error = append(lake.catalog(), "a").await.unwrap_err();
+    assert!(error.message().contains("tells no version"), "{error}");
+    assert_eq!(bench.count("UpdateTable"), 0);
+}
+
+#[tokio::test]
+async fn names_are_what_glue_can_have() {
+    let bench = Bench::new();
+    let catalog = bench.catalog();
+    for (name, expected) in [
+        (["a", "b", "t"].as_slice(), "a.b has several levels"),
+        (&["db", "Events"], "say events"),
+        (&["Db", "events"], "say db"),
+    ] {
+        let error = catalog.table_exists(&TableIdent::from_strs(name).unwrap()).await.unwrap_err();
+        assert!(error.message().contains(expected), "{error}");
+    }
+    assert!(bench.server.requests().is_empty());
+}

@@ -1,0 +1,149 @@
+//! The catalog: which tables there are and which metadata file is current.
+//!
+//! In: a [`CatalogConfig`]. Out: a [`Lake`], an Iceberg [`Catalog`] and the storage that goes with it. Each catalog is a
+//! feature of this crate, so that a function carries the one that it uses; SQLite is the default. Refused: a catalog
+//! that was not compiled in.
+
+#[cfg(any(feature = "glue", feature = "s3tables"))]
+mod aws;
+mod config;
+#[cfg(all(test, any(feature = "glue", feature = "rest", feature = "s3tables")))]
+mod fake;
+#[cfg(feature = "glue")]
+mod glue;
+#[cfg(any(feature = "glue", feature = "s3tables"))]
+mod metadata;
+#[cfg(feature = "rest")]
+mod rest;
+#[cfg(feature = "s3tables")]
+mod s3tables;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+#[cfg(any(feature = "glue", feature = "rest", feature = "s3tables"))]
+use iceberg::Error;
+#[cfg(any(feature = "glue", feature = "s3tables"))]
+use iceberg::NamespaceIdent;
+use iceberg::io::{FileIO, FileIOBuilder};
+use iceberg::table::Table;
+use iceberg::{Catalog, ErrorKind, Result, TableIdent};
+
+pub use self::config::{CatalogConfig, RestAuth, Secret};
+use crate::definition::TableDefinition;
+use crate::name_bounds::NameBounds;
+use crate::storage::storage_factory;
+
+/// The name under which every engine must open the SQLite catalog.
+pub const CATALOG_NAME: &str = "frazil";
+
+/// A catalog and the storage of its tables.
+#[derive(Clone, Debug)]
+pub struct Lake {
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) file_io: FileIO,
+    pub(crate) name_bounds: Arc<NameBounds>,
+}
+
+impl Lake {
+    /// Opens a catalog.
+    ///
+    /// # Errors
+    /// It cannot be opened, or this program was built without it.
+    pub async fn open(config: &CatalogConfig) -> Result<Self> {
+        let storage = storage_factory();
+        let file_io = FileIOBuilder::new(storage.clone()).build();
+        let catalog: Arc<dyn Catalog> = match config {
+            #[cfg(feature = "sqlite")]
+            CatalogConfig::Sqlite { database, warehouse } => {
+                Arc::new(sqlite::open(database, warehouse, storage).await?)
+            }
+            #[cfg(feature = "glue")]
+            CatalogConfig::Glue { catalog_id, warehouse } => Arc::new(
+                glue::GlueCatalog::open(catalog_id.clone(), warehouse.clone(), file_io.clone()).await,
+            ),
+            #[cfg(feature = "rest")]
+            CatalogConfig::Rest { uri, warehouse, auth } => {
+                Arc::new(rest::RestCatalog::new(uri, warehouse.as_deref(), auth, storage)?)
+            }
+            #[cfg(feature = "s3tables")]
+            CatalogConfig::S3Tables { table_bucket_arn } => {
+                Arc::new(s3tables::S3TablesCatalog::open(table_bucket_arn, file_io.clone()).await)
+            }
+            #[cfg(not(all(feature = "sqlite", feature = "glue", feature = "rest", feature = "s3tables")))]
+            absent => return Err(absent.not_compiled_in()),
+        };
+        Ok(Self { catalog, file_io, name_bounds: Arc::default() })
+    }
+
+    /// Opens the SQLite catalog in the file `database`, created if it is missing. Tables lie under `warehouse_uri`.
+    ///
+    /// # Errors
+    /// The file cannot be opened or is no SQLite database.
+    #[cfg(feature = "sqlite")]
+    pub async fn open_sqlite(database: &std::path::Path, warehouse_uri: &str) -> Result<Self> {
+        let (database, warehouse) = (database.to_owned(), warehouse_uri.to_owned());
+        Self::open(&CatalogConfig::Sqlite { database, warehouse }).await
+    }
+
+    /// The catalog, for readers.
+    pub fn catalog(&self) -> &dyn Catalog {
+        self.catalog.as_ref()
+    }
+
+    /// The table `ident`, or None if there is none.
+    ///
+    /// # Errors
+    /// The catalog cannot be asked, or the table's metadata cannot be read.
+    pub async fn table(&self, ident: &TableIdent) -> Result<Option<Table>> {
+        match self.catalog.load_table(ident).await {
+            Ok(table) => Ok(Some(table)),
+            Err(error)
+                if [ErrorKind::TableNotFound, ErrorKind::NamespaceNotFound].contains(&error.kind()) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the table `ident` by `definition`. Where another writer is faster its table counts.
+    pub(crate) async fn create(&self, ident: &TableIdent, definition: TableDefinition) -> Result<Table> {
+        let namespace = ident.namespace();
+        if !self.catalog.namespace_exists(namespace).await?
+            && let Err(error) = self.catalog.create_namespace(namespace, HashMap::new()).await
+            && !self.catalog.namespace_exists(namespace).await?
+        {
+            return Err(error);
+        }
+        match self.catalog.create_table(namespace, definition.into_creation(ident.name())).await {
+            Ok(table) => Ok(table),
+            Err(error) => match self.table(ident).await? {
+                Some(table) => Ok(table),
+                None => Err(error),
+            },
+        }
+    }
+}
+
+/// The name of a namespace of `catalog`, which has one level of them.
+#[cfg(any(feature = "glue", feature = "s3tables"))]
+fn database_of<'a>(namespace: &'a NamespaceIdent, catalog: &str) -> Result<&'a str> {
+    match namespace.as_ref().as_slice() {
+        [database] => Ok(database),
+        _ => {
+            let what = format!(
+                "{namespace} has several levels, and {catalog} has one: FRAZIL_TABLE is DATABASE.TABLE there"
+            );
+            Err(Error::new(ErrorKind::DataInvalid, what))
+        }
+    }
+}
+
+#[cfg(any(feature = "glue", feature = "rest", feature = "s3tables"))]
+fn unsupported(what: &str, catalog: &str) -> Error {
+    let what = format!("Frazil does not {what} in {catalog}: do it with the catalog's own tools");
+    Error::new(ErrorKind::FeatureUnsupported, what)
+}

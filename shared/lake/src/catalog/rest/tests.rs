@@ -1,0 +1,266 @@
+//! The REST catalog against a server that signs in, expires tokens, conflicts and fails as it is told.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use iceberg::spec::{NestedField, PrimitiveType, Schema, TableMetadata, TableMetadataBuilder};
+use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
+use serde_json::{Value, json};
+
+use super::super::config::Secret;
+use super::super::fake::{Reply, Request, Server, nobody};
+use super::*;
+use crate::storage::storage_factory;
+
+const SECRET: &str = "s3cret";
+const TOKEN: &str = "t0ken";
+
+/// A catalog of one table.
+struct Service {
+    /// The tokens that are good, and how long it says that they are.
+    good_tokens: Vec<String>,
+    lifetime_seconds: Option<u64>,
+    given: usize,
+    /// The next answers, by method and path.
+    faults: VecDeque<(&'static str, u16)>,
+}
+
+impl Service {
+    fn answer(&mut self, request: &Request) -> Reply {
+        if request.line == "POST /v1/oauth/tokens" {
+            return self.sign_in(request);
+        }
+        let bearer = request.header("authorization").trim_start_matches("Bearer ").to_owned();
+        if !self.good_tokens.contains(&bearer) {
+            return refusal(401, "the token has expired");
+        }
+        let path = request.line.split('?').next().unwrap();
+        if let Some((line, status)) = self.faults.front()
+            && *line == path
+        {
+            let reply = if *status == 0 { Reply::HangUp } else { refusal(*status, "as planned") };
+            self.faults.pop_front();
+            return reply;
+        }
+        match path {
+            "GET /v1/config" => Reply::Json(200, json!({"defaults": {}, "overrides": {}})),
+            "HEAD /v1/namespaces/db/tables/t" => Reply::Json(204, Value::Null),
+            "GET /v1/namespaces/db/tables/t" | "POST /v1/namespaces/db/tables/t" => Reply::Json(
+                200,
+                json!({"metadata-location": "s3://b/t/metadata/00000-a.metadata.json", "metadata": metadata(),
+                    "config": {"s3.secret-access-key": "vended"}}),
+            ),
+            _ => refusal(404, "no such thing"),
+        }
+    }
+
+    fn sign_in(&mut self, request: &Request) -> Reply {
+        let form = String::from_utf8(request.body.clone()).unwrap();
+        if !form.contains("grant_type=client_credentials")
+            || !form.contains("client_id=id&client_secret=s3cret")
+        {
+            return Reply::Json(401, json!({"error": "invalid_client", "error_description": "who are you?"}));
+        }
+        self.given += 1;
+        let token = format!("{TOKEN}-{}", self.given);
+        self.good_tokens = vec![token.clone()];
+        Reply::Json(
+            200,
+            json!({"access_token": token, "token_type": "bearer", "expires_in": self.lifetime_seconds}),
+        )
+    }
+}
+
+fn refusal(status: u16, message: &str) -> Reply {
+    Reply::Json(status, json!({"error": {"message": message, "type": "Exception", "code": status}}))
+}
+
+fn metadata() -> TableMetadata {
+    let column = NestedField::optional(1, "n", PrimitiveType::Long.into());
+    let creation = TableCreation::builder()
+        .name("t".to_owned())
+        .location("s3://b/t".to_owned())
+        .schema(Schema::builder().with_fields([column.into()]).build().unwrap())
+        // Without retries in the library a conflict shows.
+        .properties([("commit.retry.num-retries".to_owned(), "0".to_owned())])
+        .build();
+    TableMetadataBuilder::from_table_creation(creation).unwrap().build().unwrap().metadata
+}
+
+struct Bench {
+    service: Arc<Mutex<Service>>,
+    server: Server,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let service = Service {
+            good_tokens: vec![TOKEN.to_owned()],
+            lifetime_seconds: Some(3600),
+            given: 0,
+            faults: VecDeque::new(),
+        };
+        let service = Arc::new(Mutex::new(service));
+        let answering = service.clone();
+        let server = Server::start(move |request| answering.lock().unwrap().answer(request));
+        Self { service, server }
+    }
+
+    fn catalog(&self, auth: &RestAuth) -> RestCatalog {
+        RestCatalog::new(&self.server.uri, Some("wh"), auth, storage_factory()).unwrap()
+    }
+
+    fn fail(&self, faults: impl IntoIterator<Item = (&'static str, u16)>) {
+        self.service.lock().unwrap().faults.extend(faults);
+    }
+
+    fn count(&self, line: &str) -> usize {
+        self.server.requests().iter().filter(|request| request.line.starts_with(line)).count()
+    }
+}
+
+fn by_token(token: &str) -> RestAuth {
+    RestAuth::Token(Secret::new(token))
+}
+
+fn by_oauth(secret: &str) -> RestAuth {
+    RestAuth::OAuth { credential: Secret::new(format!("id:{secret}")), server_uri: None, scope: None }
+}
+
+fn ident() -> TableIdent {
+    TableIdent::from_strs(["db", "t"]).unwrap()
+}
+
+async fn set_property(catalog: &RestCatalog) -> Result<Table> {
+    let table = catalog.load_table(&ident()).await.unwrap();
+    let transaction = Transaction::new(&table);
+    let action = transaction.update_table_properties().set("a".to_owned(), "b".to_owned());
+    action.apply(transaction).unwrap().commit(catalog).await
+}
+
+#[tokio::test]
+async fn a_bearer_token_and_the_warehouse_are_sent() {
+    let bench = Bench::new();
+    let catalog = bench.catalog(&by_token(TOKEN));
+    assert!(catalog.table_exists(&ident()).await.unwrap());
+    let table = catalog.load_table(&ident()).await.unwrap();
+    assert!(table.file_io().config().props().is_empty(), "what the server says of a storage is not used");
+    assert_eq!(bench.count("GET /v1/config?warehouse=wh"), 1);
+    assert_eq!(bench.count("POST /v1/oauth/tokens"), 0);
+    set_property(&catalog).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_its_end() {
+    let bench = Bench::new();
+    // Ten seconds before its end it is not used any more.
+    bench.service.lock().unwrap().lifetime_seconds = Some(11);
+    let catalog = bench.catalog(&by_oauth(SECRET));
+    for _ in 0..3 {
+        assert!(catalog.table_exists(&ident()).await.unwrap());
+    }
+    assert_eq!(bench.count("POST /v1/oauth/tokens"), 1);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(catalog.table_exists(&ident()).await.unwrap());
+    assert_eq!(bench.count("POST /v1/oauth/tokens"), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_replaced() {
+    let bench = Bench::new();
+    let catalog = bench.catalog(&by_oauth(SECRET));
+    catalog.load_table(&ident()).await.unwrap();
+    bench.service.lock().unwrap().good_tokens.clear();
+    catalog.load_table(&ident()).await.unwrap();
+    assert_eq!(bench.count("POST /v1/oauth/tokens"), 2);
+
+    // A change is not sent again here: whoever commits looks first. Its next request has a new token.
+    bench.fail([("POST /v1/namespaces/db/tables/t", 401)]);
+    let error = set_property(&catalog).await.unwrap_err();
+    assert!(error.message().contains("have expired"), "{error}");
+    set_property(&catalog).await.unwrap();
+    assert_eq!(bench.count("POST /v1/oauth/tokens"), 3);
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_one_clear_error() {
+    let bench = Bench::new();
+    let error = bench.catalog(&by_oauth("wrong")).load_table(&ident()).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("it answers 401") && said.contains("who are you?"), "{said}");
+    assert!(said.contains("See FRAZIL_CATALOG_CREDENTIAL") && !said.contains("wrong"), "{said}");
+
+    let error = bench.catalog(&by_token("expired")).load_table(&ident()).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("The credentials are wrong or have expired: see FRAZIL_CATALOG_TOKEN"), "{said}");
+
+    bench.fail([("GET /v1/namespaces/db/tables/t", 403)]);
+    let error = bench.catalog(&by_token(TOKEN)).load_table(&ident()).await.unwrap_err();
+    assert!(error.message().contains("do not allow this"), "{error}");
+    assert!(!error.message().contains('\n'), "{error}");
+}
+
+#[tokio::test]
+async fn secrets_do_not_show() {
+    let bench = Bench::new();
+    for auth in [by_token(TOKEN), by_oauth(SECRET)] {
+        let catalog = bench.catalog(&auth);
+        assert!(catalog.table_exists(&ident()).await.is_ok());
+        let table = catalog.load_table(&ident()).await.unwrap();
+        let shown = format!("{auth:?} {auth:#?} {catalog:?} {catalog:#?} {table:?}");
+        assert!(!shown.contains(SECRET) && !shown.contains(TOKEN) && !shown.contains("vended"), "{shown}");
+        bench.service.lock().unwrap().good_tokens = vec![TOKEN.to_owned()];
+    }
+}
+
+#[tokio::test]
+async fn what_only_reads_is_sent_again() {
+    let bench = Bench::new();
+    let catalog = bench.catalog(&by_token(TOKEN));
+    let load = "GET /v1/namespaces/db/tables/t";
+    bench.fail([(load, 503), (load, 0)]);
+    catalog.load_table(&ident()).await.unwrap();
+    assert_eq!(bench.count(load), 3);
+    bench.fail([(load, 503), (load, 503), (load, 500)]);
+    let error = catalog.load_table(&ident()).await.unwrap_err();
+    assert!(error.message().contains("status: 500"), "{error}");
+}
+
+#[tokio::test]
+async fn a_commit_is_sent_once_whatever_is_answered() {
+    for (status, kind) in [
+        (409, ErrorKind::CatalogCommitConflicts),
+        (404, ErrorKind::TableNotFound),
+        (500, ErrorKind::Unexpected),
+        (503, ErrorKind::Unexpected),
+        (0, ErrorKind::Unexpected),
+    ] {
+        let bench = Bench::new();
+        let catalog = bench.catalog(&by_token(TOKEN));
+        bench.fail([("POST /v1/namespaces/db/tables/t", status)]);
+        let error = set_property(&catalog).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{status}: {error}");
+        assert_eq!(bench.count("POST /v1/namespaces/db/tables/t"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_place_where_no_catalog_is_is_named() {
+    let catalog = RestCatalog::new(&nobody(), None, &RestAuth::None, storage_factory()).unwrap();
+    let error = catalog.load_table(&ident()).await.unwrap_err();
+    assert!(error.message().contains("Connection refused"), "{error}");
+    assert!(error.message().contains("FRAZIL_CATALOG_URI"), "{error}");
+    let bench = Bench::new();
+    bench.fail([("GET /v1/config", 404)]);
+    let error = bench.catalog(&by_token(TOKEN)).load_table(&ident()).await.unwrap_err();
+    assert!(error.message().contains("without /v1"), "{error}");
+    for (uri, expected) in [
+        ("lake.example.com", "is no URI"),
+        ("s3://lake", "neither http nor https"),
+        ("https://id:s3cret@lake", "a URI with credentials in it"),
+    ] {
+        let error = RestCatalog::new(uri, None, &RestAuth::None, storage_factory()).unwrap_err();
+        assert!(error.message().starts_with("FRAZIL_CATALOG_URI: "), "{error}");
+        assert!(error.message().contains(expected) && !error.message().contains(SECRET), "{error}");
+    }
+}
