@@ -197,7 +197,7 @@ class Documents(Case):
 
     def test_the_example_configuration_names_parameters_that_exist(self):
         config = tomllib.loads(read("samconfig.toml.example"))
-        overrides = config["default"]["deploy"]["parameters"]["parameter_overrides"]
+        overrides = config["default"]["global"]["parameters"]["parameter_overrides"]
         for override in overrides:
             name, value = override.split("=", 1)
             parameter = PARAMETERS[name]
