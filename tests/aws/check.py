@@ -188,7 +188,7 @@ class Deployed(unittest.TestCase):
         stack = Stack(
             self.aws, "other", StreamName="other", KinesisStreamArn="arn:aws:kinesis:us-east-1:000000000000:stream/source",
             KinesisKeyArn=key, KmsKeyArn=key, TableDatabase="other", TableDefinition="user_events.json", AlarmEmail="a@example.org",
-            ReserveConcurrency="false", RawRetentionDays=0, AppendConcurrency=5, TransformBufferMB=0.5)
+            ReserveConcurrency="false", RawRetentionDays=0, TableLocation="s3://elsewhere/tables/user_events", AppendConcurrency=5, TransformBufferMB=0.5)
         function = self.aws.client("lambda").get_function_configuration(FunctionName=stack.outputs["AppendFunction"])
         variables = function["Environment"]["Variables"]
         self.assertEqual(variables["FRAZIL_TABLE_DEFINITION"], "/opt/user_events.json")

@@ -20,9 +20,9 @@ sam)
         "$sam/bin/sam" build --build-dir "$built" --parameter-overrides "Architecture=$(uname -m | sed s/aarch64/arm64/)"
     ;;
 cargo)
-    cargo build -p transform
-    # As [package.metadata.lambda.build] in functions/append/Cargo.toml says; cargo alone does not read it.
-    cargo build -p append --no-default-features --features glue
+    # Beside the other catalogs of the workspace, so that what is compiled for its tests serves here, too. What is deployed
+    # has no other; see [package.metadata.lambda.build] in functions/append/Cargo.toml.
+    cargo build --workspace --bins --features append/glue
     for function in transform append; do
         folder="$built/${function^}Function"
         mkdir -p "$folder"
