@@ -1,15 +1,17 @@
-"""`sam deploy` of the template to ministack, a stand-in for AWS on this machine; records put into the stream; the table read back.
+"""`sam deploy` of the template to ministack, a stand-in for AWS on this machine; records put into the stream; the table
+read back.
 
 What ministack 1.5.33 does otherwise than AWS, and what covers it instead:
 
-- It does not know AWS::Glue::TableOptimizer: tests/template, and `test_what_is_refused` here, which fails when it learns.
-- It calls transform once for each record and writes one object, not compressed, for each: tests/interop and the tests of transform
-  have batches and gzip. Records that transform refuses vanish: here an error object is put where Firehose would put it.
+- It does not know AWS::Glue::TableOptimizer: tests/template, and `test_1_what_is_refused` here, which fails when it learns.
+- It calls transform once for each record and writes one object, not compressed, for each: tests/interop and the tests of
+  transform have batches and gzip. Records that transform refuses vanish: here an error object is put where Firehose would
+  put it.
 - Parameters that are numbers arrive as text, and its poller of queues stumbles over them: `Stack.__init__` sets them again.
-- It stores, but does not enforce: policies of any kind, KMS keys, alarms, the dashboard. It drops the buckets' lifecycle rules and
-  access logs, and reserved concurrency. tests/template checks what can be checked without.
-- Functions run on this machine: architecture and memory are this machine's. Layers are not unpacked, so that a TableDefinition is
-  deployed here, and not read.
+- It stores, but does not enforce: policies of any kind, KMS keys, alarms, the dashboard. It drops the buckets' lifecycle
+  rules and access logs, and reserved concurrency. tests/template checks what can be checked without.
+- Functions run on this machine: architecture and memory are this machine's. Layers are not unpacked, so that a
+  TableDefinition is deployed here, and not read.
 """
 
 import base64
@@ -29,6 +31,9 @@ import botocore.config
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
+sys.path.append(str(HERE.parent))
+import counted  # noqa: E402, beside this folder
+
 BUCKET = "code"
 DEPLOY_SECONDS = 300
 ROWS_SECONDS = 180
@@ -57,8 +62,8 @@ class Aws:
         with self.log.open("w") as log:
             # In a session of its own, so that the functions that it starts end with it.
             self.process = subprocess.Popen(
-                [Path(sys.executable).parent / "ministack"], env=os.environ | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)},
-                cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+                [Path(sys.executable).parent / "ministack"], cwd=self.folder, stdout=log, stderr=subprocess.STDOUT,
+                env=os.environ | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}, start_new_session=True)
         try:
             wait_for(self.answers, 30, "ministack to answer")
             self.client("s3").create_bucket(Bucket=BUCKET)
@@ -115,12 +120,13 @@ class Stack:
     def put(self, events):
         client = self.aws.client("firehose")
         for start in range(0, len(events), 50):
-            records = [{"Data": event if isinstance(event, bytes) else json.dumps(event).encode()} for event in events[start:start + 50]]
+            records = [{"Data": json.dumps(event).encode()} for event in events[start:start + 50]]
             answer = client.put_record_batch(DeliveryStreamName=self.outputs["StreamName"], Records=records)
             assert answer["FailedPutCount"] == 0, answer
 
     def keys(self, prefix):
-        pages = self.aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.outputs["RawBucket"], Prefix=prefix)
+        lister = self.aws.client("s3").get_paginator("list_objects_v2")
+        pages = lister.paginate(Bucket=self.outputs["RawBucket"], Prefix=prefix)
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
     def waiting(self):
@@ -136,8 +142,10 @@ class Stack:
         from pyiceberg.catalog import load_catalog
 
         catalog = load_catalog("glue", **{
-            "type": "glue", "glue.endpoint": self.aws.endpoint, "glue.region": "us-east-1", "s3.endpoint": self.aws.endpoint,
-            "s3.access-key-id": "test", "s3.secret-access-key": "test", "s3.region": "us-east-1"})
+            "type": "glue", "glue.endpoint": self.aws.endpoint, "glue.region": "us-east-1",
+            "s3.endpoint": self.aws.endpoint, "s3.region": "us-east-1",
+            "s3.access-key-id": "test", "s3.secret-access-key": "test",
+        })
         return catalog.load_table(self.outputs["Table"])
 
     def rows(self):
@@ -148,13 +156,16 @@ class Stack:
         except NoSuchTableError:
             return []
 
+    def log(self):
+        events = self.aws.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{self.name}-append")["events"]
+        return "\n".join(event["message"].rstrip() for event in events[-40:])
+
     def wait_for_rows(self, count):
         try:
             wait_for(lambda: len(self.rows()) >= count and not self.waiting(), ROWS_SECONDS, f"{count} rows")
         except AssertionError as error:
-            events = self.aws.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{self.name}-append")["events"]
-            log = "\n".join(event["message"].rstrip() for event in events[-40:])
-            raise AssertionError(f"{error}; there are {len(self.rows())}, {self.waiting()} messages wait\n{log}") from None
+            state = f"there are {len(self.rows())}, {self.waiting()} messages wait"
+            raise AssertionError(f"{error}; {state}\n{self.log()}") from None
         return self.rows()
 
 
@@ -174,8 +185,8 @@ class Deployed(unittest.TestCase):
         self.assertEqual(source["FunctionResponseTypes"], ["ReportBatchItemFailures"])
 
     def test_1_objects_of_two_prefixes_are_announced(self):
-        configuration = self.aws.client("s3").get_bucket_notification_configuration(Bucket=self.stack.outputs["RawBucket"])
-        prefixes = [rule["Value"] for queue in configuration["QueueConfigurations"] for rule in queue["Filter"]["Key"]["FilterRules"]]
+        queues = self.notifications()["QueueConfigurations"]
+        prefixes = [rule["Value"] for queue in queues for rule in queue["Filter"]["Key"]["FilterRules"]]
         self.assertEqual(prefixes, ["raw/", "errors/processing-failed/"])
 
     def test_1_what_is_refused(self):
@@ -186,9 +197,10 @@ class Deployed(unittest.TestCase):
         self.aws.client("kinesis").create_stream(StreamName="source", ShardCount=1)
         key = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
         stack = Stack(
-            self.aws, "other", StreamName="other", KinesisStreamArn="arn:aws:kinesis:us-east-1:000000000000:stream/source",
-            KinesisKeyArn=key, KmsKeyArn=key, TableDatabase="other", TableDefinition="user_events.json", AlarmEmail="a@example.org",
-            ReserveConcurrency="false", RawRetentionDays=0, TableLocation="s3://elsewhere/tables/user_events", AppendConcurrency=5, TransformBufferMB=0.5)
+            self.aws, "other", StreamName="other", KinesisKeyArn=key, KmsKeyArn=key, TableDatabase="other",
+            KinesisStreamArn="arn:aws:kinesis:us-east-1:000000000000:stream/source", TableDefinition="user_events.json",
+            TableLocation="s3://elsewhere/tables/user_events", AlarmEmail="a@example.org", ReserveConcurrency="false",
+            RawRetentionDays=0, AppendConcurrency=5, TransformBufferMB=0.5)
         function = self.aws.client("lambda").get_function_configuration(FunctionName=stack.outputs["AppendFunction"])
         variables = function["Environment"]["Variables"]
         self.assertEqual(variables["FRAZIL_TABLE_DEFINITION"], "/opt/user_events.json")
@@ -204,20 +216,23 @@ class Deployed(unittest.TestCase):
         snapshots = len(self.stack.table().snapshots())
         for key in self.stack.keys("raw/")[:10]:
             head = self.aws.client("s3").head_object(Bucket=bucket, Key=key)
-            object_ = {"key": key, "size": head["ContentLength"], "eTag": head["ETag"].strip('"'), "versionId": head["VersionId"],
-                       "sequencer": "00"}
-            record = {"eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1", "eventName": "ObjectCreated:Put",
-                      "eventTime": "2026-01-02T03:04:05.000Z", "s3": {"bucket": {"name": bucket}, "object": object_}}
+            announced = {"key": key, "size": head["ContentLength"], "eTag": head["ETag"].strip('"'),
+                         "versionId": head["VersionId"], "sequencer": "00"}
+            record = {"eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
+                      "eventName": "ObjectCreated:Put", "eventTime": "2026-01-02T03:04:05.000Z",
+                      "s3": {"bucket": {"name": bucket}, "object": announced}}
             client.send_message(QueueUrl=url, MessageBody=json.dumps({"Records": [record]}))
         wait_for(lambda: not self.stack.waiting(), ROWS_SECONDS, "the queue to be empty")
         self.assert_rows(self.stack.rows(), range(100))
         self.assertEqual(len(self.stack.table().snapshots()), snapshots)
 
     def test_4_failed_records_become_rows_and_other_errors_do_not(self):
-        lines = [{"attemptsMade": 4, "arrivalTimestamp": 1767323045678, "errorCode": "Lambda.FunctionError",
-                  "errorMessage": "The Lambda function was successfully invoked but it returned an error result.",
-                  "attemptEndingTimestamp": 1767323055678, "lambdaArn": "arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST",
-                  "rawData": base64.b64encode(json.dumps(event(number)).encode()).decode()} for number in range(100, 105)]
+        lines = [{
+            "attemptsMade": 4, "arrivalTimestamp": 1767323045678, "attemptEndingTimestamp": 1767323055678,
+            "errorCode": "Lambda.FunctionError", "errorMessage": "The function answered with an error.",
+            "lambdaArn": "arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST",
+            "rawData": base64.b64encode(json.dumps(event(number)).encode()).decode(),
+        } for number in range(100, 105)]
         body = "".join(json.dumps(line) + "\n" for line in lines).encode()
         for kind in ("format-conversion-failed", "processing-failed"):
             key = f"errors/{kind}/2026/01/02/03/clicks-1-2026-01-02-03-04-05-8f0c4d4e-6a3f-4b7e-9d43-0f6d6a1b2c3d"
@@ -226,11 +241,14 @@ class Deployed(unittest.TestCase):
 
     def test_5_the_same_by_eventbridge(self):
         stack = Stack(self.aws, "frazil", Notifications="EventBridge")
-        configuration = self.aws.client("s3").get_bucket_notification_configuration(Bucket=stack.outputs["RawBucket"])
-        self.assertNotIn("QueueConfigurations", configuration)
-        self.assertIn("EventBridgeConfiguration", configuration)
+        self.assertNotIn("QueueConfigurations", self.notifications())
+        self.assertIn("EventBridgeConfiguration", self.notifications())
         stack.put([event(number) for number in range(105, 125)])
         self.assert_rows(stack.wait_for_rows(125), range(125))
+
+    def notifications(self):
+        client = self.aws.client("s3")
+        return client.get_bucket_notification_configuration(Bucket=self.stack.outputs["RawBucket"])
 
     def assert_rows(self, rows, numbers):
         self.assertEqual(sorted(row["user_id"] for row in rows), sorted(f"user-{number}" for number in numbers))
@@ -243,17 +261,5 @@ def event(number):
     return {"user_id": f"user-{number}", "event_type": "click", "event_data": {"n": number, "text": "grüße \u2603"}}
 
 
-class Result(unittest.TextTestResult):
-    passed = 0
-
-    def addSuccess(self, test):
-        super().addSuccess(test)
-        self.passed += 1
-
-
 if __name__ == "__main__":
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(suite)
-    failed = len(result.failures) + len(result.errors)
-    print(f"{result.passed} passed, {failed} failed")
-    sys.exit(1 if failed or not result.passed else 0)
+    counted.main(__name__)

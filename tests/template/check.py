@@ -1,7 +1,4 @@
-"""template.yaml against the code that it deploys, the documents that explain it, and rules that no linter knows.
-
-The last line says how many tests passed and failed.
-"""
+"""template.yaml against the code that it deploys, the documents that explain it, and rules that no linter knows."""
 
 import json
 import re
@@ -13,6 +10,8 @@ from pathlib import Path
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.append(str(REPOSITORY / "tests"))
+import counted  # noqa: E402, beside this folder
 
 # The metrics of AWS that the stack looks at, and their dimension (Monitoring sections of the developer guides).
 AWS_METRICS = {
@@ -248,7 +247,8 @@ class Rules(Case):
         self.assertEqual(prefixes, ["raw/", "errors/processing-failed/"])
         keys = properties("RawObjectsRule")["EventPattern"]["detail"]["object"]["key"]
         self.assertEqual([key["prefix"] for key in keys], prefixes)
-        (statement,) = [one for one in walk(properties("AppendRole")) if isinstance(one, dict) and one.get("Sid") == "ReadRawObjects"]
+        (statement,) = [one for one in walk(properties("AppendRole"))
+                        if isinstance(one, dict) and one.get("Sid") == "ReadRawObjects"]
         self.assertEqual([arn["Fn::Sub"].split("${AWS::Region}/")[1] for arn in statement["Resource"]],
                          [f"{prefix}*" for prefix in prefixes])
         destination = properties("Stream")["ExtendedS3DestinationConfiguration"]
@@ -301,17 +301,5 @@ class Rules(Case):
         self.assertEqual(build, {"no_default_features": True, "features": [variables["FRAZIL_CATALOG"]]})
 
 
-class Result(unittest.TextTestResult):
-    passed = 0
-
-    def addSuccess(self, test):
-        super().addSuccess(test)
-        self.passed += 1
-
-
 if __name__ == "__main__":
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(suite)
-    failed = len(result.failures) + len(result.errors)
-    print(f"{result.passed} passed, {failed} failed")
-    sys.exit(1 if failed or not result.passed else 0)
+    counted.main(__name__)
