@@ -1,0 +1,265 @@
+"""`sam deploy` of the template to ministack, a stand-in for AWS on this machine; records put into the stream; the table
+read back.
+
+What ministack 1.5.33 does otherwise than AWS, and what covers it instead:
+
+- It does not know AWS::Glue::TableOptimizer: tests/template, and `test_1_what_is_refused` here, which fails when it learns.
+- It calls transform once for each record and writes one object, not compressed, for each: tests/interop and the tests of
+  transform have batches and gzip. Records that transform refuses vanish: here an error object is put where Firehose would
+  put it.
+- Parameters that are numbers arrive as text, and its poller of queues stumbles over them: `Stack.__init__` sets them again.
+- It stores, but does not enforce: policies of any kind, KMS keys, alarms, the dashboard. It drops the buckets' lifecycle
+  rules and access logs, and reserved concurrency. tests/template checks what can be checked without.
+- Functions run on this machine: architecture and memory are this machine's. Layers are not unpacked, so that a
+  TableDefinition is deployed here, and not read.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+import boto3
+import botocore.config
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+sys.path.append(str(HERE.parent))
+import counted  # noqa: E402, beside this folder
+
+BUCKET = "code"
+DEPLOY_SECONDS = 300
+ROWS_SECONDS = 180
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Aws:
+    """ministack, for as long as the tests run."""
+
+    def __init__(self):
+        port = free_port()
+        self.endpoint = f"http://127.0.0.1:{port}"
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name] # nothing of this may reach an account
+        os.environ |= {
+            "AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self.folder = REPOSITORY / "target/aws"
+        self.log = self.folder / "ministack.log"
+        with self.log.open("w") as log:
+            # In a session of its own, so that the functions that it starts end with it.
+            self.process = subprocess.Popen(
+                [Path(sys.executable).parent / "ministack"], cwd=self.folder, stdout=log, stderr=subprocess.STDOUT,
+                env=os.environ | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}, start_new_session=True)
+        try:
+            wait_for(self.answers, 30, "ministack to answer")
+            self.client("s3").create_bucket(Bucket=BUCKET)
+        except BaseException:
+            self.stop()
+            raise
+
+    def answers(self):
+        with contextlib.suppress(OSError), socket.create_connection(self.endpoint[7:].split(":"), timeout=1):
+            return True
+        return False
+
+    def client(self, service):
+        config = botocore.config.Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=60)
+        return boto3.client(service, config=config)
+
+    def stop(self):
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
+                break
+
+
+def wait_for(condition, seconds, what):
+    """The first true value of `condition`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.5)
+    raise AssertionError(f"waited {seconds} s for {what}")
+
+
+class Stack:
+    """A stack that was deployed."""
+
+    def __init__(self, aws, name, **parameters):
+        self.aws, self.name = aws, name
+        command = [HERE / "deploy.sh", name, BUCKET, *(f"{key}={value}" for key, value in parameters.items())]
+        deployed = subprocess.run(command, timeout=DEPLOY_SECONDS, capture_output=True, text=True)
+        if deployed.returncode:
+            raise RuntimeError(deployed.stdout[-4000:] + deployed.stderr[-4000:])
+        stack, = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        self.parameters = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+        functions = aws.client("lambda")
+        self.source, = functions.list_event_source_mappings(FunctionName=self.outputs["AppendFunction"])["EventSourceMappings"]
+        # Numbers, not text; and a short window, so that the test need not wait for company.
+        functions.update_event_source_mapping(UUID=self.source["UUID"], MaximumBatchingWindowInSeconds=1, ScalingConfig={
+            "MaximumConcurrency": int(self.parameters["AppendConcurrency"])})
+
+    def put(self, events):
+        client = self.aws.client("firehose")
+        for start in range(0, len(events), 50):
+            records = [{"Data": json.dumps(event).encode()} for event in events[start:start + 50]]
+            answer = client.put_record_batch(DeliveryStreamName=self.outputs["StreamName"], Records=records)
+            assert answer["FailedPutCount"] == 0, answer
+
+    def keys(self, prefix):
+        lister = self.aws.client("s3").get_paginator("list_objects_v2")
+        pages = lister.paginate(Bucket=self.outputs["RawBucket"], Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def waiting(self):
+        """Messages in the queue that are not done."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        queue = self.outputs["Queue"].rpartition("/")[2]
+        client = self.aws.client("sqs")
+        url = client.get_queue_url(QueueName=queue)["QueueUrl"]
+        attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        return sum(int(attributes[name]) for name in names)
+
+    def table(self):
+        from pyiceberg.catalog import load_catalog
+
+        catalog = load_catalog("glue", **{
+            "type": "glue", "glue.endpoint": self.aws.endpoint, "glue.region": "us-east-1",
+            "s3.endpoint": self.aws.endpoint, "s3.region": "us-east-1",
+            "s3.access-key-id": "test", "s3.secret-access-key": "test",
+        })
+        return catalog.load_table(self.outputs["Table"])
+
+    def rows(self):
+        from pyiceberg.exceptions import NoSuchTableError
+
+        try:
+            return self.table().scan().to_arrow().to_pylist()
+        except NoSuchTableError:
+            return []
+
+    def log(self):
+        events = self.aws.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{self.name}-append")["events"]
+        return "\n".join(event["message"].rstrip() for event in events[-40:])
+
+    def wait_for_rows(self, count):
+        try:
+            wait_for(lambda: len(self.rows()) >= count and not self.waiting(), ROWS_SECONDS, f"{count} rows")
+        except AssertionError as error:
+            state = f"there are {len(self.rows())}, {self.waiting()} messages wait"
+            raise AssertionError(f"{error}; {state}\n{self.log()}") from None
+        return self.rows()
+
+
+class Deployed(unittest.TestCase):
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.aws = Aws()
+        cls.addClassCleanup(cls.aws.stop)
+        cls.stack = Stack(cls.aws, "frazil")
+
+    def test_1_the_queue_calls_append_as_the_template_says(self):
+        source = self.stack.source
+        self.assertEqual(int(source["BatchSize"]), 100)
+        self.assertEqual(int(source["MaximumBatchingWindowInSeconds"]), 60)
+        self.assertEqual(source["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+
+    def test_1_objects_of_two_prefixes_are_announced(self):
+        queues = self.notifications()["QueueConfigurations"]
+        prefixes = [rule["Value"] for queue in queues for rule in queue["Filter"]["Key"]["FilterRules"]]
+        self.assertEqual(prefixes, ["raw/", "errors/processing-failed/"])
+
+    def test_1_what_is_refused(self):
+        with self.assertRaisesRegex(RuntimeError, r"Unrecognized resource types: \[AWS::Glue::TableOptimizer\]"):
+            Stack(self.aws, "frazil", TableOptimizers="on")
+
+    def test_1_other_parameters_deploy(self):
+        self.aws.client("kinesis").create_stream(StreamName="source", ShardCount=1)
+        key = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
+        stack = Stack(
+            self.aws, "other", StreamName="other", KinesisKeyArn=key, KmsKeyArn=key, TableDatabase="other",
+            KinesisStreamArn="arn:aws:kinesis:us-east-1:000000000000:stream/source", TableDefinition="user_events.json",
+            TableLocation="s3://elsewhere/tables/user_events", AlarmEmail="a@example.org", ReserveConcurrency="false",
+            RawRetentionDays=0, AppendConcurrency=5, TransformBufferMB=0.5)
+        function = self.aws.client("lambda").get_function_configuration(FunctionName=stack.outputs["AppendFunction"])
+        variables = function["Environment"]["Variables"]
+        self.assertEqual(variables["FRAZIL_TABLE_DEFINITION"], "/opt/user_events.json")
+        self.assertEqual((variables["FRAZIL_S3_SSE"], variables["FRAZIL_S3_KMS_KEY_ID"]), ("aws:kms", key))
+
+    def test_2_every_record_is_a_row_once(self):
+        self.stack.put([event(number) for number in range(100)])
+        self.assert_rows(self.stack.wait_for_rows(100), range(100))
+
+    def test_3_announced_again_they_are_not_appended_again(self):
+        bucket, client = self.stack.outputs["RawBucket"], self.aws.client("sqs")
+        url = client.get_queue_url(QueueName=self.stack.outputs["Queue"].rpartition("/")[2])["QueueUrl"]
+        snapshots = len(self.stack.table().snapshots())
+        for key in self.stack.keys("raw/")[:10]:
+            head = self.aws.client("s3").head_object(Bucket=bucket, Key=key)
+            announced = {"key": key, "size": head["ContentLength"], "eTag": head["ETag"].strip('"'),
+                         "versionId": head["VersionId"], "sequencer": "00"}
+            record = {"eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
+                      "eventName": "ObjectCreated:Put", "eventTime": "2026-01-02T03:04:05.000Z",
+                      "s3": {"bucket": {"name": bucket}, "object": announced}}
+            client.send_message(QueueUrl=url, MessageBody=json.dumps({"Records": [record]}))
+        wait_for(lambda: not self.stack.waiting(), ROWS_SECONDS, "the queue to be empty")
+        self.assert_rows(self.stack.rows(), range(100))
+        self.assertEqual(len(self.stack.table().snapshots()), snapshots)
+
+    def test_4_failed_records_become_rows_and_other_errors_do_not(self):
+        lines = [{
+            "attemptsMade": 4, "arrivalTimestamp": 1767323045678, "attemptEndingTimestamp": 1767323055678,
+            "errorCode": "Lambda.FunctionError", "errorMessage": "The function answered with an error.",
+            "lambdaArn": "arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST",
+            "rawData": base64.b64encode(json.dumps(event(number)).encode()).decode(),
+        } for number in range(100, 105)]
+        body = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        for kind in ("format-conversion-failed", "processing-failed"):
+            key = f"errors/{kind}/2026/01/02/03/clicks-1-2026-01-02-03-04-05-8f0c4d4e-6a3f-4b7e-9d43-0f6d6a1b2c3d"
+            self.aws.client("s3").put_object(Bucket=self.stack.outputs["RawBucket"], Key=key, Body=body)
+        self.assert_rows(self.stack.wait_for_rows(105), range(105))
+
+    def test_5_the_same_by_eventbridge(self):
+        stack = Stack(self.aws, "frazil", Notifications="EventBridge")
+        self.assertNotIn("QueueConfigurations", self.notifications())
+        self.assertIn("EventBridgeConfiguration", self.notifications())
+        stack.put([event(number) for number in range(105, 125)])
+        self.assert_rows(stack.wait_for_rows(125), range(125))
+
+    def notifications(self):
+        client = self.aws.client("s3")
+        return client.get_bucket_notification_configuration(Bucket=self.stack.outputs["RawBucket"])
+
+    def assert_rows(self, rows, numbers):
+        self.assertEqual(sorted(row["user_id"] for row in rows), sorted(f"user-{number}" for number in numbers))
+        self.assertEqual(len({row["record_id"] for row in rows}), len(rows))
+        bucket = self.stack.outputs["RawBucket"]
+        self.assertTrue(all(row["file_name"].startswith(f"s3://{bucket}/") for row in rows))
+
+
+def event(number):
+    return {"user_id": f"user-{number}", "event_type": "click", "event_data": {"n": number, "text": "grüße \u2603"}}
+
+
+if __name__ == "__main__":
+    counted.main(__name__)
