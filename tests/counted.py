@@ -1,4 +1,4 @@
-"""Runs the tests of a module. The last line says how many passed and failed."""
+"""Runs tests. The last line says how many passed and failed."""
 
 import sys
 import unittest
@@ -15,8 +15,11 @@ class Result(unittest.TextTestResult):
 
 
 def main(module):
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[module])
+    run(unittest.defaultTestLoader.loadTestsFromModule(sys.modules[module]))
+
+
+def run(suite):
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result).run(suite)
-    failed = len(result.failures) + len(result.errors)
+    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
     print(f"{result.passed} passed, {failed} failed")
     sys.exit(1 if failed or not result.passed else 0)

@@ -15,11 +15,8 @@ What ministack 1.5.33 does otherwise than AWS, and what covers it instead:
 """
 
 import base64
-import contextlib
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,62 +28,32 @@ import botocore.config
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-sys.path.append(str(HERE.parent))
+sys.path += [str(HERE.parent), str(HERE.parent / "interop")]
 import counted  # noqa: E402, beside this folder
+from aws_server import Ministack  # noqa: E402, beside this folder
 
 BUCKET = "code"
 DEPLOY_SECONDS = 300
 ROWS_SECONDS = 180
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 class Aws:
-    """ministack, for as long as the tests run."""
+    """The stand-in, for as long as the tests run."""
 
     def __init__(self):
-        port = free_port()
-        self.endpoint = f"http://127.0.0.1:{port}"
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name] # nothing of this may reach an account
         os.environ |= {
-            "AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
         }
-        self.folder = REPOSITORY / "target/aws"
-        self.log = self.folder / "ministack.log"
-        with self.log.open("w") as log:
-            # In a session of its own, so that the functions that it starts end with it.
-            self.process = subprocess.Popen(
-                [Path(sys.executable).parent / "ministack"], cwd=self.folder, stdout=log, stderr=subprocess.STDOUT,
-                env=os.environ | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}, start_new_session=True)
-        try:
-            wait_for(self.answers, 30, "ministack to answer")
-            self.client("s3").create_bucket(Bucket=BUCKET)
-        except BaseException:
-            self.stop()
-            raise
-
-    def answers(self):
-        with contextlib.suppress(OSError), socket.create_connection(self.endpoint[7:].split(":"), timeout=1):
-            return True
-        return False
+        self.ministack = Ministack(REPOSITORY / "target/aws")
+        os.environ["AWS_ENDPOINT_URL"] = self.ministack.uri
+        self.client("s3").create_bucket(Bucket=BUCKET)
 
     def client(self, service):
         config = botocore.config.Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=60)
         return boto3.client(service, config=config)
-
-    def stop(self):
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, sign)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(10)
-                break
 
 
 def wait_for(condition, seconds, what):
@@ -142,8 +109,8 @@ class Stack:
         from pyiceberg.catalog import load_catalog
 
         catalog = load_catalog("glue", **{
-            "type": "glue", "glue.endpoint": self.aws.endpoint, "glue.region": "us-east-1",
-            "s3.endpoint": self.aws.endpoint, "s3.region": "us-east-1",
+            "type": "glue", "glue.endpoint": self.aws.ministack.uri, "glue.region": "us-east-1",
+            "s3.endpoint": self.aws.ministack.uri, "s3.region": "us-east-1",
             "s3.access-key-id": "test", "s3.secret-access-key": "test",
         })
         return catalog.load_table(self.outputs["Table"])
@@ -175,7 +142,7 @@ class Deployed(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.aws = Aws()
-        cls.addClassCleanup(cls.aws.stop)
+        cls.addClassCleanup(cls.aws.ministack.stop)
         cls.stack = Stack(cls.aws, "frazil")
 
     def test_1_the_queue_calls_append_as_the_template_says(self):

@@ -8,7 +8,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$here/../.."
 
 sam="$(tests/venv.sh sam tests/template/sam.txt)"
-aws="$(tests/venv.sh aws "$here/requirements.txt")"
+interop="$(tests/venv.sh interop tests/interop/requirements.txt)"
 built=target/aws/build
 rm -rf "$built"
 mkdir -p "$built"
@@ -16,7 +16,7 @@ mkdir -p "$built"
 case "${1:-cargo}" in
 sam)
     # For this machine, on which the functions are going to run.
-    PATH="$PATH:$(tests/venv.sh interop tests/interop/requirements.txt)/bin" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
+    PATH="$interop/bin:$PATH" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
         "$sam/bin/sam" build --build-dir "$built" --parameter-overrides "Architecture=$(uname -m | sed s/aarch64/arm64/)"
     ;;
 cargo)
@@ -38,4 +38,4 @@ cargo)
     exit 2
     ;;
 esac
-PATH="$PATH:$sam/bin" exec "$aws/bin/python" "$here/check.py"
+PATH="$interop/bin:$PATH:$sam/bin" exec "$interop/bin/python" "$here/check.py"

@@ -6,14 +6,16 @@ import socket
 import threading
 import unittest
 from collections import Counter
+from urllib.parse import urlsplit
 
 import bench
 import boto3
 from botocore.exceptions import ClientError
 from lambdas import Function, s3_event, sqs_event
-from ministack import Lossy, Ministack
+from aws_server import Lossy, Ministack
 from pyiceberg.catalog import load_catalog
 from s3_server import REGION, SECRET, TABLE_BUCKET, S3Server
+from tls import Tls
 
 APPEND = bench.BINARIES / "append"
 WRITERS = 6
@@ -93,6 +95,7 @@ class Race:
         self.case.assertEqual(len(tokens), WRITERS * COMMITS)
         self.case.assertEqual({count for count in tokens.values()}, {1}, "tokens that are there twice")
         log = "".join(path.read_text() for path in self.case.folder.glob("append-*.log"))
+        self.case.assertIn("commit attempt failed", log, "that was no race")
         print(
             f"\n{WRITERS} writers, {len(table.metadata.snapshots)} commits, {sum(found.values())} rows,",
             f"{log.count('commit attempt failed')} failed attempts, {dict(self.attempts)}",
@@ -139,6 +142,20 @@ class WithS3(unittest.TestCase):
         self.assertNotIn("\n", message)
         self.assertNotIn(SECRET.format("admin"), message)
         return message
+
+
+    def check_deadline(self, variable):
+        """An answer in time from a function whose catalog says nothing."""
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            nobody.listen(100)
+            variables = self.variables("errors.t", **{variable: f"http://127.0.0.1:{nobody.getsockname()[1]}"})
+            self.put("errors/1.json", '{"record_id": "1"}\n')
+            kind, answer = self.said(variables, sqs_event([[(BUCKET, "errors/1.json", "1")]]), 3)
+            self.assertEqual((kind, answer), ("response", {"batchItemFailures": [{"itemIdentifier": "0"}]}))
+            kind, answer = self.said(variables, s3_event(BUCKET, "errors/1.json", "1"), 3)
+            self.assertEqual(kind, "error")
+            self.assertIn("there was no time for", answer["errorMessage"])
 
 
 class Glue(WithS3):
@@ -245,18 +262,22 @@ class Glue(WithS3):
                 message = self.check_error(self.variables(table, **changes), event, expected)
                 print(f"\n{table} {changes}: {message}")
 
+    def test_a_table_that_may_not_be_created(self):
+        """What a role without glue:CreateTable gets while there is no table."""
+
+        def is_refused(headers):
+            return headers["x-amz-target"] == "AWSGlue.CreateTable"
+
+        way = Lossy(self.aws.port, lambda *_: False, is_refused)
+        self.addCleanup(way.stop)
+        self.put("errors/1.json", '{"record_id": "1"}\n')
+        variables = self.variables("errors.none", AWS_ENDPOINT_URL_GLUE=way.uri)
+        expected = "cannot create the table errors.none in Glue: AccessDeniedException"
+        message = self.check_error(variables, s3_event(BUCKET, "errors/1.json", "1"), expected)
+        self.assertIn("glue:CreateTable", message)
+
     def test_an_answer_comes_at_the_deadline(self):
-        with socket.socket() as nobody:
-            nobody.bind(("127.0.0.1", 0))
-            nobody.listen(100)
-            endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-            variables = self.variables("errors.t", AWS_ENDPOINT_URL_GLUE=endpoint)
-            self.put("errors/1.json", '{"record_id": "1"}\n')
-            kind, answer = self.said(variables, sqs_event([[(BUCKET, "errors/1.json", "1")]]), 3)
-            self.assertEqual((kind, answer), ("response", {"batchItemFailures": [{"itemIdentifier": "0"}]}))
-            kind, answer = self.said(variables, s3_event(BUCKET, "errors/1.json", "1"), 3)
-            self.assertEqual(kind, "error")
-            self.assertIn("there was no time for", answer["errorMessage"])
+        self.check_deadline("AWS_ENDPOINT_URL_GLUE")
 
 
 class Rest(WithS3):
@@ -289,6 +310,20 @@ class Rest(WithS3):
         race = Race(self, self.variables("lake.events"), self.put)
         race.run()
         race.compare(self.table("lake.events"))
+
+    def test_by_tls(self):
+        tls = Tls(urlsplit(self.s3.catalog).port, self.folder)
+        self.addCleanup(tls.stop)
+        self.put("tls/1.json", '{"record_id": "1"}\n')
+        event = s3_event(BUCKET, "tls/1.json", "1")
+        variables = self.variables("lake.tls", FRAZIL_CATALOG_URI=tls.uri)
+        self.check_error(variables, event, "UnknownIssuer")
+        kind, answer = self.said(variables | {"SSL_CERT_FILE": str(tls.authority)}, event)
+        self.assertEqual(kind, "response", answer)
+        self.assertEqual(self.table("lake.tls").scan().count(), 1)
+
+    def test_an_answer_comes_at_the_deadline(self):
+        self.check_deadline("FRAZIL_CATALOG_URI")
 
     def test_errors_say_what_to_do(self):
         self.put("errors/1.json", '{"record_id": "1"}\n')

@@ -15,9 +15,10 @@ GRACE_SECONDS = 5
 
 
 class Function:
-    """`variables` are all of FRAZIL_ and AWS_ that it sees. What it logs goes to the file `log`."""
+    """`variables` are all of FRAZIL_ and AWS_ that it sees. What it logs goes to the file `log`. `emulator` is the command
+    that runs the binary, if it is not for this machine."""
 
-    def __init__(self, binary, log, variables):
+    def __init__(self, binary, log, variables, emulator=()):
         self.log = log
         self.events = queue.Queue()
         self.answers = queue.Queue()
@@ -32,7 +33,7 @@ class Function:
             **variables,
         }
         with open(log, "ab") as output:
-            self.process = subprocess.Popen([str(binary)], env=environment, stdout=output, stderr=output)
+            self.process = subprocess.Popen([*emulator, str(binary)], env=environment, stdout=output, stderr=output)
 
     def handler(function):
         class Handler(BaseHTTPRequestHandler):
@@ -71,6 +72,12 @@ class Function:
                     raise AssertionError(f"the function has ended:\n{self.log.read_text()}") from None
                 if time.monotonic() > give_up:
                     raise AssertionError(f"no answer in {seconds} s:\n{self.log.read_text()}") from None
+
+    def peak_mib(self):
+        """The most memory that the process has had, its binary's pages included."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            peak = next(line for line in status if line.startswith("VmHWM"))
+        return int(peak.split()[1]) / 1024
 
     def stop(self):
         self.process.kill()

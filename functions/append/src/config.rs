@@ -80,7 +80,7 @@ fn catalog(environment: &Environment) -> anyhow::Result<CatalogConfig> {
         },
         Some("s3tables") => {
             let table_bucket_arn = uri("the ARN of an S3 table bucket")?;
-            if !table_bucket_arn.starts_with("arn:") {
+            if !(table_bucket_arn.starts_with("arn:") && table_bucket_arn.contains(":s3tables:")) {
                 let expected = "the ARN of an S3 table bucket";
                 let (name, value) = ("FRAZIL_CATALOG_URI", table_bucket_arn);
                 return Err(VariableError::Invalid { name, value, expected }.into());
@@ -202,8 +202,8 @@ mod tests {
                 "FRAZIL_CATALOG_TOKEN and FRAZIL_CATALOG_CREDENTIAL are both set: expected one of them",
             ),
             (
-                &[("FRAZIL_CATALOG", "s3tables"), ("FRAZIL_CATALOG_URI", "my-bucket")],
-                &format!("FRAZIL_CATALOG_URI=my-bucket: expected {ARN}"),
+                &[("FRAZIL_CATALOG", "s3tables"), ("FRAZIL_CATALOG_URI", "arn:aws:s3:::my-bucket")],
+                &format!("FRAZIL_CATALOG_URI=arn:aws:s3:::my-bucket: expected {ARN}"),
             ),
             (&[("FRAZIL_TABLE", "user_events")], "FRAZIL_TABLE=user_events: expected NAMESPACE.NAME"),
             (&[("FRAZIL_TABLE", "a..b")], "FRAZIL_TABLE=a..b: expected NAMESPACE.NAME"),

@@ -370,6 +370,8 @@ impl<'a> Invocation<'a> {
                     writer.abandon().await;
                 }
                 Err(error) => {
+                    // To abandon may take longer than there is time.
+                    tracing::error!(%error, "the files cannot be written");
                     writer.abandon().await;
                     return Err(error);
                 }
@@ -405,8 +407,15 @@ impl<'a> Invocation<'a> {
                 Step::Rejected(at, rejection) => {
                     let object = &self.objects[at];
                     let versions = known.versions.get(&object.token).map_or(&[][..], Vec::as_slice);
-                    if !quarantine.add(object, versions, &rejection).await? {
-                        *rejected_before.entry((at, rejection.refusal.reason)).or_default() += 1;
+                    let Some(input) = self.inputs.get(&at) else {
+                        return Err(Error::new(ErrorKind::Unexpected, "an object without bytes: a defect"));
+                    };
+                    match quarantine.add(object, input, versions, &rejection).await? {
+                        Ok(true) => {}
+                        Ok(false) => {
+                            *rejected_before.entry((at, rejection.refusal.reason)).or_default() += 1;
+                        }
+                        Err(error) => return Ok(Err((at, error))),
                     }
                 }
                 Step::Finished { at, rows, mut rejected } => {

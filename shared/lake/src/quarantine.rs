@@ -14,7 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use iceberg::Result;
-use iceberg::io::{FileIO, FileWrite};
+use iceberg::io::{FileIO, FileWrite, InputFile};
 use records::rejection::Refusal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -89,14 +89,20 @@ impl Quarantine {
         Self { file_io, errors_uri, table: table.to_owned(), open: None }
     }
 
-    /// Adds a rejection of `object`, unless one of its other `versions` brought the record here before. Says whether it
-    /// was added. The rejections of an object come one after the other, then [`Quarantine::close`].
+    /// Adds a rejection of `object`, whose bytes are `input`, unless one of its other `versions` brought the record here
+    /// before. Says whether it was added. The rejections of an object come one after the other, then
+    /// [`Quarantine::close`].
+    ///
+    /// # Errors
+    /// The inner error is that of reading the object, which goes along as a copy where a line cannot hold what is
+    /// rejected.
     pub(crate) async fn add(
         &mut self,
         object: &SourceObject,
+        input: &InputFile,
         versions: &[Token],
         rejection: &Rejection,
-    ) -> Result<bool> {
+    ) -> Result<Result<bool>> {
         let copy = self.uri("objects", object, object.token, "");
         let path = self.uri("quarantine", object, object.token, ".jsonl");
         let others = versions
@@ -119,11 +125,13 @@ impl Quarantine {
             && *known > 0
         {
             *known -= 1;
-            return Ok(false);
+            return Ok(Ok(false));
         }
         open.is_empty = false;
         if rejection.bytes.is_none() && !open.has_copy {
-            copy_object(&self.file_io, &object.uri, &copy).await?;
+            if let Err(error) = copy_object(input, &self.file_io, &copy).await? {
+                return Ok(Err(error));
+            }
             open.has_copy = true;
         }
         let line = Line {
@@ -144,7 +152,7 @@ impl Quarantine {
         if open.buffer.len() >= BUFFER_BYTES {
             open.file.write(Bytes::from(std::mem::take(&mut open.buffer))).await?;
         }
-        Ok(true)
+        Ok(Ok(true))
     }
 
     /// Ends the file of the current object, if anything of it was rejected.
@@ -231,18 +239,24 @@ fn digest(name: &str) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string()
 }
 
-async fn copy_object(file_io: &FileIO, from: &str, to: &str) -> Result<()> {
-    let input = file_io.new_input(from)?;
-    let size_bytes = input.metadata().await?.size;
-    let reader = input.reader().await?;
+/// The inner error is that of reading.
+async fn copy_object(from: &InputFile, file_io: &FileIO, to: &str) -> Result<Result<()>> {
+    let opened = async { Ok((from.metadata().await?.size, from.reader().await?)) };
+    let (size_bytes, reader) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => return Ok(Err(error)),
+    };
     let mut writer = file_io.new_output(to)?.writer().await?;
     let mut start = 0;
     while start < size_bytes {
         let end = size_bytes.min(start + COPY_BYTES);
-        writer.write(reader.read(start..end).await?).await?;
+        match reader.read(start..end).await {
+            Ok(bytes) => writer.write(bytes).await?,
+            Err(error) => return Ok(Err(error)),
+        }
         start = end;
     }
-    writer.close().await
+    writer.close().await.map(Ok)
 }
 
 #[cfg(test)]

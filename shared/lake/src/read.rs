@@ -109,14 +109,21 @@ impl Reader {
         let mut readings = readings.into_iter();
         let mut ahead = readings.next().map(fetch);
         while let Some((reading, raw)) = ahead.take() {
+            let left = self.time.begin_until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.send(Step::NotReached(reading.at))?;
+                for reading in readings.by_ref() {
+                    self.send(Step::NotReached(reading.at))?;
+                }
+                break;
+            }
             // Most objects are small: the next one comes while this one is read.
             ahead = readings.next().map(fetch);
-            let left = self.time.begin_until.saturating_duration_since(Instant::now());
             let needed = match bytes_read {
                 ..SAMPLE_BYTES => Duration::ZERO,
                 bytes => started.elapsed().mul_f64(reading.size_bytes as f64 / bytes as f64),
             };
-            if left.is_zero() || needed > left {
+            if needed > left {
                 self.send(Step::NotReached(reading.at))?;
                 continue;
             }

@@ -36,7 +36,9 @@ where
     let (cause, remedy) = match error.as_service_error() {
         Some(service) => {
             let code = service.code().unwrap_or("an error without a code");
-            let message = service.message().unwrap_or("no message");
+            // Of a wrong signature the services tell all that was signed, in many lines.
+            let message =
+                service.message().and_then(|message| message.lines().next()).unwrap_or("no message");
             (format!("{code}: {message}"), remedy_of(code, access))
         }
         None => {

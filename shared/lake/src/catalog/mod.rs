@@ -120,9 +120,9 @@ impl Lake {
         }
         match self.catalog.create_table(namespace, definition.into_creation(ident.name())).await {
             Ok(table) => Ok(table),
-            Err(error) => match self.table(ident).await? {
-                Some(table) => Ok(table),
-                None => Err(error),
+            Err(error) => match self.table(ident).await {
+                Ok(Some(table)) => Ok(table),
+                _ => Err(error),
             },
         }
     }

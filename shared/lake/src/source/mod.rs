@@ -79,9 +79,15 @@ async fn fetch(object: Arc<dyn FileRead>, size_bytes: u64, sender: &mpsc::Sender
     while start < size_bytes {
         let Ok(room) = sender.reserve().await else { return };
         let end = size_bytes.min(start + RANGE_BYTES);
-        let (result, range) = oneshot::channel();
+        let (mut result, range) = oneshot::channel();
         let object = object.clone();
-        tokio::spawn(async move { result.send(fetch_range(object.as_ref(), start..end).await) });
+        tokio::spawn(async move {
+            tokio::select! {
+                // A reader that has gone away has no use for the range.
+                () = result.closed() => {}
+                fetched = fetch_range(object.as_ref(), start..end) => drop(result.send(fetched)),
+            }
+        });
         room.send(range);
         start = end;
     }
@@ -125,6 +131,8 @@ impl Read for ObjectReader {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use iceberg::io::{FileIOBuilder, LocalFsStorageFactory};
 
@@ -170,6 +178,43 @@ mod tests {
             let missing = u64::from(range.start > 0);
             Ok(Bytes::from(vec![b' '; (range.end - range.start - missing) as usize]))
         }
+    }
+
+    /// Counts the ranges that are on their way, none of which ever comes.
+    #[derive(Debug, Default)]
+    struct Slow(Arc<AtomicUsize>);
+
+    struct OnItsWay(Arc<AtomicUsize>);
+
+    impl Drop for OnItsWay {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl FileRead for Slow {
+        async fn read(&self, _: Range<u64>) -> iceberg::Result<Bytes> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let _on_its_way = OnItsWay(self.0.clone());
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_goes_away_takes_its_ranges_along() {
+        let object = Arc::new(Slow::default());
+        let (on_their_way, (sender, ranges)) = (object.0.clone(), mpsc::channel(RANGES_AHEAD));
+        let fetching = tokio::spawn(async move { fetch(object, 9 * RANGE_BYTES, &sender).await });
+        let wait_for = async |count| {
+            while on_their_way.load(Ordering::SeqCst) != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        wait_for(RANGES_AHEAD).await;
+        drop(ranges);
+        wait_for(0).await;
+        fetching.await.unwrap();
     }
 
     #[tokio::test]

@@ -50,7 +50,6 @@ struct ByScheme {
 impl ByScheme {
     fn of(&self, uri: &str) -> Result<&dyn Storage> {
         match scheme(uri) {
-            None => Ok(&self.local),
             Some(scheme) if scheme.eq_ignore_ascii_case("file") => Ok(&self.local),
             #[cfg(feature = "s3")]
             Some(scheme) if is_s3(scheme) => Ok(&self.s3),
@@ -59,6 +58,11 @@ impl ByScheme {
                 let what = format!("{uri}: this build has no S3 storage; build it with the cargo feature s3");
                 Err(Error::new(ErrorKind::FeatureUnsupported, what))
             }
+            None if uri.split_once(":/").is_some_and(|(scheme, _)| is_s3(scheme)) => {
+                let what = format!("{uri} has one slash: expected s3://BUCKET/KEY");
+                Err(Error::new(ErrorKind::DataInvalid, what))
+            }
+            None => Ok(&self.local),
             Some(scheme) => {
                 let what =
                     format!("{uri}: no storage for {scheme}: expected s3://BUCKET/KEY or file:///PATH");
@@ -196,6 +200,8 @@ mod tests {
             assert!(file_io.delete_stream(some).await.is_err());
             assert!(file_io.exists(&uris[0]).await.unwrap(), "nothing is deleted by halves");
         }
+        let error = file_io.new_input("s3:/b/k").unwrap_err();
+        assert_eq!(error.message(), "s3:/b/k has one slash: expected s3://BUCKET/KEY");
         #[cfg(not(feature = "s3"))]
         {
             let error = file_io.new_input("s3://b/k").unwrap_err();

@@ -28,6 +28,11 @@ impl Locations {
         Ok(Self { data, spec, partition_type })
     }
 
+    /// URI of the folder of data files.
+    pub(super) fn data(&self) -> &str {
+        &self.data
+    }
+
     pub(super) fn data_file(&self, partition: &Struct, file_name: &str) -> String {
         let mut path = self.data.clone();
         let fields = self.spec.fields().iter().zip(self.partition_type.fields()).zip(partition.iter());

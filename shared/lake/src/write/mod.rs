@@ -23,6 +23,7 @@ use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use futures::stream;
 use iceberg::io::{FileIO, FileWrite};
 use iceberg::spec::{DataFile, Struct};
 use iceberg::table::Table;
@@ -86,13 +87,14 @@ impl TableWriter {
     /// A writer to `table` as it is now. `attempt` makes the names of its files unique.
     pub(crate) fn new(table: &Table, limits: WriteLimits, attempt: Uuid) -> Result<Self> {
         let metadata = table.metadata();
+        let locations = Locations::new(metadata)?;
         Ok(Self {
             file_io: table.file_io().clone(),
             partitioner: Partitioner::new(metadata)?,
-            locations: Locations::new(metadata)?,
+            part_bytes: storage::held_bytes(locations.data()),
+            locations,
             properties: FileProperties::new(metadata)?,
             limits,
-            part_bytes: storage::held_bytes(metadata.location()),
             open: HashMap::new(),
             waiting: HashMap::new(),
             closed: Vec::new(),
@@ -165,10 +167,11 @@ impl TableWriter {
     /// Removes everything this writer has written. Only for files that no commit was tried with.
     pub(crate) async fn abandon(self) {
         drop(self.open);
-        for path in self.paths {
-            if let Err(error) = self.file_io.delete(&path).await {
-                tracing::warn!(path, %error, "an unused data file stays behind; it is in no snapshot");
-            }
+        let files = self.paths.len();
+        if files > 0
+            && let Err(error) = self.file_io.delete_stream(stream::iter(self.paths)).await
+        {
+            tracing::warn!(files, %error, "unused data files stay behind; they are in no snapshot");
         }
     }
 

@@ -12,23 +12,29 @@ use iceberg::spec::{PrimitiveType, Schema, Type};
 const FIELD_ID: &str = "iceberg.field.id";
 const FIELD_OPTIONAL: &str = "iceberg.field.optional";
 const FIELD_CURRENT: &str = "iceberg.field.current";
-/// Glue refuses an entry with a longer comment.
+/// What Glue takes of each text; it refuses an entry with a longer one (AWS Glue API, "Column", "TableInput").
+const LONGEST_NAME_CHARS: usize = 255;
 const LONGEST_COMMENT_CHARS: usize = 255;
+const LONGEST_TYPE_CHARS: usize = 131_072;
+const LONGEST_DESCRIPTION_CHARS: usize = 2048;
 
 /// The columns of `schema`. Comments that stand only in Glue, at `columns`, stay there.
 pub(super) fn of(schema: &Schema, columns: &[Column]) -> Vec<Column> {
     let mut seen = HashSet::new();
     let fields = schema.as_struct().fields().iter();
     fields
+        .map(|field| (shown(&field.name, LONGEST_NAME_CHARS), field))
         // Hive knows no upper case: names that differ by it are one column there, and twice it would be an error.
-        .filter(|field| seen.insert(field.name.to_lowercase()))
-        .filter_map(|field| {
+        .filter(|(name, _)| seen.insert(name.to_lowercase()))
+        .filter_map(|(name, field)| {
             let comment = field.doc.as_deref().filter(|doc| !doc.is_empty());
             let comment = comment.or_else(|| comment_of(columns, field.id, &field.name));
-            let comment = comment.map(|text| text.chars().take(LONGEST_COMMENT_CHARS).collect());
+            let comment = comment.map(|text| shown(text, LONGEST_COMMENT_CHARS));
+            let kind = shown(&hive_type(&field.field_type), usize::MAX);
+            let kind = if kind.chars().count() > LONGEST_TYPE_CHARS { "string".to_owned() } else { kind };
             let column = Column::builder()
-                .name(&field.name)
-                .r#type(hive_type(&field.field_type))
+                .name(name)
+                .r#type(kind)
                 .set_comment(comment)
                 .parameters(FIELD_ID, field.id.to_string())
                 .parameters(FIELD_OPTIONAL, (!field.required).to_string())
@@ -37,6 +43,17 @@ pub(super) fn of(schema: &Schema, columns: &[Column]) -> Vec<Column> {
             column.build().ok()
         })
         .collect()
+}
+
+/// The description of a table as Glue takes it.
+pub(super) fn description(text: &str) -> String {
+    shown(text, LONGEST_DESCRIPTION_CHARS)
+}
+
+/// `text` as Glue takes it: without line breaks and other control characters, and not longer than `chars`.
+fn shown(text: &str, chars: usize) -> String {
+    let is_taken = |char: &char| !char.is_control() && !matches!(char, '\u{fffe}' | '\u{ffff}');
+    text.chars().map(|char| if is_taken(&char) { char } else { ' ' }).take(chars).collect()
 }
 
 /// The comment in Glue on the column that is the field `id`, or that has its name and no id.
@@ -186,7 +203,7 @@ mod tests {
             Column::builder().name("doc").parameters(FIELD_ID, "4").comment("in Glue").build().unwrap(),
         ];
         let text = |id, name: &str| NestedField::optional(id, name, primitive(PrimitiveType::String));
-        let long = "ü".repeat(300);
+        let long = format!("{}\n", "ü".repeat(254)) + "more";
         let schema = schema([
             text(1, "new"),
             text(2, "n"),
@@ -196,10 +213,29 @@ mod tests {
         ]);
         let columns = of(&schema, &so_far);
         let comments: Vec<Option<&str>> = columns.iter().map(|column| column.comment.as_deref()).collect();
-        let cut = "ü".repeat(255);
+        let cut = "ü".repeat(254) + " ";
         assert_eq!(
             comments,
             [Some("by id"), Some("by name"), None, Some("of the table"), Some(cut.as_str())]
         );
+    }
+
+    #[test]
+    fn what_glue_would_refuse_is_said_as_nearly_as_it_takes_it() {
+        let long = (0..1000).map(|id| {
+            NestedField::optional(id + 10, format!("{id:0>250}"), primitive(PrimitiveType::Long)).into()
+        });
+        let columns = of(
+            &schema([
+                NestedField::optional(1, "two\nlines", primitive(PrimitiveType::Long)),
+                NestedField::optional(2, "n".repeat(300), primitive(PrimitiveType::Long)),
+                NestedField::optional(3, "wide", Type::Struct(StructType::new(long.collect()))),
+            ]),
+            &[],
+        );
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, ["two lines", &"n".repeat(255), "wide"]);
+        assert_eq!(columns[2].r#type.as_deref(), Some("string"));
+        assert_eq!(description("a\nb"), "a b");
     }
 }

@@ -35,6 +35,11 @@ pub(super) fn metadata_location<'a>(entry: &'a Entry, ident: &TableIdent) -> Res
             catalog.unwrap_or_default()
         ));
     }
+    if entry.federated_table.is_some() {
+        return refused(format!(
+            "{ident} belongs to another catalog that Glue only shows: use that one (FRAZIL_CATALOG=s3tables for S3 Tables)"
+        ));
+    }
     if !is_iceberg(entry) {
         return refused(format!(
             "{ident} is in Glue, but it is no Iceberg table ({TABLE_TYPE} is {}): choose another name in \
@@ -62,7 +67,7 @@ pub(super) fn first(table: &Table) -> Result<TableInput> {
         StorageDescriptor::builder().location(table.metadata().location()).set_columns(Some(columns)).build();
     TableInput::builder()
         .name(table.identifier().name())
-        .set_description(table.metadata().properties().get(COMMENT).cloned())
+        .set_description(table.metadata().properties().get(COMMENT).map(|text| columns::description(text)))
         .table_type(EXTERNAL_TABLE)
         .parameters(TABLE_TYPE, ICEBERG)
         .parameters(METADATA_LOCATION, table.metadata_location_result()?)
@@ -84,7 +89,8 @@ pub(super) fn after(entry: Entry, table: &Table) -> Result<TableInput> {
     descriptor.columns = Some(columns::of(table.metadata().current_schema(), &so_far));
     descriptor.location = Some(table.metadata().location().to_owned());
     TableInput::builder()
-        .name(entry.name)
+        // Not the entry's own: through a link Glue tells the target's.
+        .name(table.identifier().name())
         .set_description(entry.description)
         .set_owner(entry.owner)
         .set_last_access_time(entry.last_access_time)

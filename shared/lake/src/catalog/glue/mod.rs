@@ -80,15 +80,9 @@ impl GlueCatalog {
         })
     }
 
-    /// Swaps the pointer of the table, if `entry` is still its entry.
-    async fn swap(&self, entry: Entry, staged: &Table) -> Result<()> {
+    /// Swaps the pointer of the table, if `entry` is still its entry: version `version` of it.
+    async fn swap(&self, entry: Entry, version: String, staged: &Table) -> Result<()> {
         let ident = staged.identifier();
-        let version = entry.version_id.clone().ok_or_else(|| {
-            let what = format!(
-                "Glue tells no version of the table {ident}, so that commits could overwrite each other"
-            );
-            Error::new(ErrorKind::FeatureUnsupported, what)
-        })?;
         let swapped = self
             .client
             .update_table()
@@ -163,8 +157,14 @@ impl Catalog for GlueCatalog {
         let ident = commit.identifier().clone();
         let entry = self.existing(&ident).await?;
         let current = self.files.table(&ident, entry::metadata_location(&entry, &ident)?).await?;
+        let version = entry.version_id.clone().ok_or_else(|| {
+            let what = format!(
+                "Glue tells no version of the table {ident}, so that commits could overwrite each other"
+            );
+            Error::new(ErrorKind::FeatureUnsupported, what)
+        })?;
         let staged = self.files.stage(current, commit).await?;
-        self.swap(entry, &staged).await?;
+        self.swap(entry, version, &staged).await?;
         Ok(staged)
     }
 
@@ -193,7 +193,7 @@ impl Catalog for GlueCatalog {
             .delete_table()
             .set_catalog_id(self.catalog_id.clone())
             .database_name(database(ident.namespace())?)
-            .name(ident.name())
+            .name(lower_case(ident.name())?)
             .send()
             .await;
         match dropped {

@@ -21,7 +21,7 @@ use iceberg::{
     TableIdent,
 };
 
-use self::session::Sessions;
+use self::session::{Sessions, SignedIn};
 use super::config::RestAuth;
 use super::unsupported;
 use crate::causes::causes;
@@ -29,6 +29,8 @@ use crate::causes::causes;
 /// For what only reads.
 const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// What is said of an error: some servers answer with pages.
+const LONGEST_TOLD_CHARS: usize = 1000;
 
 #[derive(Debug)]
 pub(super) struct RestCatalog {
@@ -41,10 +43,11 @@ macro_rules! read {
     ($self:ident, $method:ident ( $($argument:expr),* )) => {{
         let mut attempt = 1;
         loop {
-            let answer = $self.sessions.current().await?.$method($($argument),*).await;
+            let session = $self.session().await?;
+            let answer = session.$method($($argument),*).await;
             match answer {
-                Err(error) if attempt < ATTEMPTS && may_pass(&error) => {
-                    $self.sessions.forget().await;
+                Err(error) if attempt < ATTEMPTS && $self.may_pass(&error) => {
+                    $self.forget_after(&error).await;
                     tokio::time::sleep(FIRST_PAUSE * attempt).await;
                     attempt += 1;
                 }
@@ -57,7 +60,7 @@ macro_rules! read {
 /// Sends a request that changes something, once.
 macro_rules! change {
     ($self:ident, $method:ident ( $($argument:expr),* )) => {{
-        let answer = $self.sessions.current().await?.$method($($argument),*).await;
+        let answer = $self.session().await?.$method($($argument),*).await;
         $self.explained(answer).await
     }};
 }
@@ -71,6 +74,35 @@ impl RestCatalog {
     ) -> Result<Self> {
         let file_io = FileIOBuilder::new(storage.clone()).build();
         Ok(Self { sessions: Sessions::new(uri, warehouse, auth, storage)?, file_io })
+    }
+
+    /// The catalog, signed in.
+    async fn session(&self) -> Result<Arc<SignedIn>> {
+        let mut attempt = 1;
+        loop {
+            match self.sessions.current().await {
+                Err(error) if attempt < ATTEMPTS && error.retryable() => {
+                    tokio::time::sleep(FIRST_PAUSE * attempt).await;
+                    attempt += 1;
+                }
+                session => return session,
+            }
+        }
+    }
+
+    /// The next request starts with a new token if the server has refused this one.
+    async fn forget_after(&self, error: &Error) {
+        if was_refused(error) {
+            self.sessions.forget().await;
+        }
+    }
+
+    /// Whether another attempt may succeed. A refusal may be of a token that has just expired.
+    fn may_pass(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::Unexpected
+            && !["400", "404"].iter().any(|status| has_status(error, status))
+            && !is_unreadable(error)
+            && (!was_refused(error) || self.sessions.can_renew())
     }
 
     /// The table on our own storage. The server may send settings of a storage; ours come from the environment.
@@ -88,14 +120,14 @@ impl RestCatalog {
             .build()
     }
 
-    /// What failed, with a remedy. The next request starts with a new token if this one may have come to its end.
+    /// What failed, with a remedy.
     async fn explained<T>(&self, answer: Result<T>) -> Result<T> {
         let error = match answer {
             Ok(answer) => return Ok(answer),
             Err(error) if error.kind() != ErrorKind::Unexpected => return Err(error),
             Err(error) => error,
         };
-        self.sessions.forget().await;
+        self.forget_after(&error).await;
         let remedy = if has_status(&error, "401") {
             "The credentials are wrong or have expired: see FRAZIL_CATALOG_TOKEN or FRAZIL_CATALOG_CREDENTIAL"
         } else if has_status(&error, "403") {
@@ -105,15 +137,30 @@ impl RestCatalog {
         } else {
             "See FRAZIL_CATALOG_URI and the server's log; messages are delivered again"
         };
-        let what = format!("the REST catalog {} failed: {}. {remedy}", self.sessions.uri(), causes(&error));
+        let what = format!("the REST catalog {} failed: {}. {remedy}", self.sessions.uri(), told(&error));
         Err(Error::new(ErrorKind::Unexpected, what))
     }
 }
 
-/// Whether another attempt may succeed. A refusal may be of a token that has just expired.
-fn may_pass(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unexpected
-        && !["400", "403", "404"].iter().any(|status| has_status(error, status))
+/// Whether the server refuses whoever asks.
+fn was_refused(error: &Error) -> bool {
+    // 419 is the specification's for a session that has timed out.
+    ["401", "403", "419"].iter().any(|status| has_status(error, status))
+}
+
+/// Whether an answer came that the library does not understand. It keeps the answer with the error.
+fn is_unreadable(error: &Error) -> bool {
+    error.message().starts_with("Failed to parse response")
+}
+
+/// What is said of `error`, in one line. An answer that is not understood may hold credentials of the storage: only what is
+/// wrong with it is said.
+fn told(error: &Error) -> String {
+    let text = match std::error::Error::source(error) {
+        Some(source) if is_unreadable(error) => format!("its answer is not understood: {}", causes(source)),
+        _ => causes(error),
+    };
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(LONGEST_TOLD_CHARS).collect()
 }
 
 /// The library tells the status of an unexpected answer in the error's text alone.

@@ -15,7 +15,7 @@ use iceberg_catalog_rest::{
     REST_CATALOG_PROP_URI, REST_CATALOG_PROP_WAREHOUSE, RestCatalog, RestCatalogBuilder,
 };
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, Url};
+use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
@@ -27,10 +27,15 @@ use crate::causes::causes;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For one request, its answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that a frozen function wakes up with are dead.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a token is for, if nothing else is said; so the specification has it.
 const SCOPE: &str = "catalog";
 /// How long a token is used whose server does not say how long it is good for.
 const UNTOLD_LIFETIME: Duration = Duration::from_secs(600);
+
+/// The crate's catalog, whose requests carry the token.
+pub(super) type SignedIn = RestCatalog;
 
 pub(super) struct Sessions {
     uri: String,
@@ -41,7 +46,7 @@ pub(super) struct Sessions {
 }
 
 struct Session {
-    catalog: Arc<RestCatalog>,
+    catalog: Arc<SignedIn>,
     /// None if it lasts.
     until: Option<Instant>,
 }
@@ -73,12 +78,9 @@ impl Sessions {
         auth: &RestAuth,
         storage: Arc<dyn StorageFactory>,
     ) -> Result<Self> {
-        let url = Url::parse(uri).map_err(|error| wrong_uri(format!("{uri} is no URI ({error})")))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(wrong_uri("a URI with credentials in it ends up in logs".to_owned()));
-        }
-        if !["http", "https"].contains(&url.scheme()) {
-            return Err(wrong_uri(format!("{uri} is neither http nor https")));
+        check(uri, "FRAZIL_CATALOG_URI")?;
+        if let RestAuth::OAuth { server_uri: Some(server_uri), .. } = auth {
+            check(server_uri, "FRAZIL_CATALOG_OAUTH2_SERVER_URI")?;
         }
         Ok(Self {
             uri: uri.trim_end_matches('/').to_owned(),
@@ -94,7 +96,7 @@ impl Sessions {
     }
 
     /// The catalog, signed in.
-    pub(super) async fn current(&self) -> Result<Arc<RestCatalog>> {
+    pub(super) async fn current(&self) -> Result<Arc<SignedIn>> {
         let mut current = self.current.lock().await;
         if let Some(session) = &*current
             && session.until.is_none_or(|until| Instant::now() < until)
@@ -107,9 +109,14 @@ impl Sessions {
         Ok(catalog)
     }
 
+    /// Whether a token that is refused can be replaced.
+    pub(super) fn can_renew(&self) -> bool {
+        matches!(self.auth, RestAuth::OAuth { .. })
+    }
+
     /// The next request signs in anew.
     pub(super) async fn forget(&self) {
-        if matches!(self.auth, RestAuth::OAuth { .. }) {
+        if self.can_renew() {
             *self.current.lock().await = None;
         }
     }
@@ -126,7 +133,7 @@ impl Sessions {
                 let lifetime = token.expires_in.map_or(UNTOLD_LIFETIME, Duration::from_secs);
                 // Before its end, so that a request that has been sent is not refused on the way.
                 let used = lifetime.saturating_sub((lifetime / 10).max(REQUEST_TIMEOUT));
-                (Some(Secret::new(token.access_token)), Some(asked + used))
+                (Some(Secret::new(token.access_token)), asked.checked_add(used))
             }
         };
         let mut properties = HashMap::from([(REST_CATALOG_PROP_URI.to_owned(), self.uri.clone())]);
@@ -154,6 +161,7 @@ fn client(token: Option<&Secret>) -> Result<Client> {
     let client = Client::builder()
         .default_headers(headers)
         .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
         .build();
     client.map_err(|error| Error::new(ErrorKind::Unexpected, format!("no HTTP client: {}", causes(&error))))
@@ -175,13 +183,16 @@ async fn exchange(server_uri: &str, credential: &Secret, scope: &str) -> Result<
     let answer = client(None)?.post(server_uri).form(&form).send().await;
     let answer = answer.map_err(|error| {
         failed(format!("{}. See FRAZIL_CATALOG_OAUTH2_SERVER_URI and FRAZIL_CATALOG_URI", causes(&error)))
+            .with_retryable(true)
     })?;
     let status = answer.status();
-    let body = answer.bytes().await.map_err(|error| failed(causes(&error)))?;
+    let body = answer.bytes().await.map_err(|error| failed(causes(&error)).with_retryable(true))?;
     if !status.is_success() {
         let remedy = "See FRAZIL_CATALOG_CREDENTIAL, FRAZIL_CATALOG_SCOPE, \
                       FRAZIL_CATALOG_OAUTH2_SERVER_URI and FRAZIL_CATALOG_URI";
-        return Err(failed(format!("it answers {status}{}. {remedy}", reason(&body))));
+        let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        let error = failed(format!("it answers {status}{}. {remedy}", reason(&body)));
+        return Err(error.with_retryable(may_pass));
     }
     // The error of the parser could show the token.
     serde_json::from_slice(&body).map_err(|_| failed("its answer holds no access_token".to_owned()))
@@ -194,9 +205,20 @@ fn reason(body: &[u8]) -> String {
     texts.into_iter().find_map(|text| text.as_str()).map_or(String::new(), |text| format!(" ({text})"))
 }
 
-fn wrong_uri(what: String) -> Error {
-    Error::new(
-        ErrorKind::DataInvalid,
-        format!("FRAZIL_CATALOG_URI: {what}; expected https://HOST, without /v1"),
-    )
+/// Refuses a URI that no request can go to, or that should not be shown.
+fn check(uri: &str, variable: &str) -> Result<()> {
+    let wrong = |what: String| {
+        Err(Error::new(
+            ErrorKind::DataInvalid,
+            format!("{variable}: {what}; expected https://HOST, without /v1"),
+        ))
+    };
+    if uri.contains('@') {
+        return wrong("a URI with credentials in it ends up in logs".to_owned());
+    }
+    match Url::parse(uri) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) => Ok(()),
+        Ok(_) => wrong(format!("{uri} is neither http nor https")),
+        Err(error) => wrong(format!("{uri} is no URI ({error})")),
+    }
 }

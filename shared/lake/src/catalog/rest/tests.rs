@@ -14,6 +14,8 @@ use crate::storage::storage_factory;
 
 const SECRET: &str = "s3cret";
 const TOKEN: &str = "t0ken";
+const SIGN_IN: &str = "POST /v1/oauth/tokens";
+const LOAD: &str = "GET /v1/namespaces/db/tables/t";
 
 /// A catalog of one table.
 struct Service {
@@ -27,28 +29,30 @@ struct Service {
 
 impl Service {
     fn answer(&mut self, request: &Request) -> Reply {
-        if request.line == "POST /v1/oauth/tokens" {
-            return self.sign_in(request);
-        }
+        let path = request.line.split('?').next().unwrap();
         let bearer = request.header("authorization").trim_start_matches("Bearer ").to_owned();
-        if !self.good_tokens.contains(&bearer) {
+        if path != SIGN_IN && !self.good_tokens.contains(&bearer) {
             return refusal(401, "the token has expired");
         }
-        let path = request.line.split('?').next().unwrap();
         if let Some((line, status)) = self.faults.front()
             && *line == path
         {
-            let reply = if *status == 0 { Reply::HangUp } else { refusal(*status, "as planned") };
+            let reply = match *status {
+                0 => Reply::HangUp,
+                200 => Reply::Json(200, json!({"metadata": {"format-version": 9}, "config": vended()})),
+                status => refusal(status, "as planned"),
+            };
             self.faults.pop_front();
             return reply;
         }
         match path {
+            SIGN_IN => self.sign_in(request),
             "GET /v1/config" => Reply::Json(200, json!({"defaults": {}, "overrides": {}})),
             "HEAD /v1/namespaces/db/tables/t" => Reply::Json(204, Value::Null),
             "GET /v1/namespaces/db/tables/t" | "POST /v1/namespaces/db/tables/t" => Reply::Json(
                 200,
                 json!({"metadata-location": "s3://b/t/metadata/00000-a.metadata.json", "metadata": metadata(),
-                    "config": {"s3.secret-access-key": "vended"}}),
+                    "config": vended()}),
             ),
             _ => refusal(404, "no such thing"),
         }
@@ -69,6 +73,10 @@ impl Service {
             json!({"access_token": token, "token_type": "bearer", "expires_in": self.lifetime_seconds}),
         )
     }
+}
+
+fn vended() -> Value {
+    json!({"s3.secret-access-key": "vended"})
 }
 
 fn refusal(status: u16, message: &str) -> Reply {
@@ -146,7 +154,7 @@ async fn a_bearer_token_and_the_warehouse_are_sent() {
     let table = catalog.load_table(&ident()).await.unwrap();
     assert!(table.file_io().config().props().is_empty(), "what the server says of a storage is not used");
     assert_eq!(bench.count("GET /v1/config?warehouse=wh"), 1);
-    assert_eq!(bench.count("POST /v1/oauth/tokens"), 0);
+    assert_eq!(bench.count(SIGN_IN), 0);
     set_property(&catalog).await.unwrap();
 }
 
@@ -159,10 +167,10 @@ async fn a_token_is_renewed_before_its_end() {
     for _ in 0..3 {
         assert!(catalog.table_exists(&ident()).await.unwrap());
     }
-    assert_eq!(bench.count("POST /v1/oauth/tokens"), 1);
+    assert_eq!(bench.count(SIGN_IN), 1);
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert!(catalog.table_exists(&ident()).await.unwrap());
-    assert_eq!(bench.count("POST /v1/oauth/tokens"), 2);
+    assert_eq!(bench.count(SIGN_IN), 2);
 }
 
 #[tokio::test]
@@ -172,14 +180,14 @@ async fn a_token_that_is_refused_is_replaced() {
     catalog.load_table(&ident()).await.unwrap();
     bench.service.lock().unwrap().good_tokens.clear();
     catalog.load_table(&ident()).await.unwrap();
-    assert_eq!(bench.count("POST /v1/oauth/tokens"), 2);
+    assert_eq!(bench.count(SIGN_IN), 2);
 
     // A change is not sent again here: whoever commits looks first. Its next request has a new token.
     bench.fail([("POST /v1/namespaces/db/tables/t", 401)]);
     let error = set_property(&catalog).await.unwrap_err();
     assert!(error.message().contains("have expired"), "{error}");
     set_property(&catalog).await.unwrap();
-    assert_eq!(bench.count("POST /v1/oauth/tokens"), 3);
+    assert_eq!(bench.count(SIGN_IN), 3);
 }
 
 #[tokio::test]
@@ -194,7 +202,7 @@ async fn wrong_credentials_are_one_clear_error() {
     let said = error.to_string();
     assert!(said.contains("The credentials are wrong or have expired: see FRAZIL_CATALOG_TOKEN"), "{said}");
 
-    bench.fail([("GET /v1/namespaces/db/tables/t", 403)]);
+    bench.fail([(LOAD, 403)]);
     let error = bench.catalog(&by_token(TOKEN)).load_table(&ident()).await.unwrap_err();
     assert!(error.message().contains("do not allow this"), "{error}");
     assert!(!error.message().contains('\n'), "{error}");
@@ -211,19 +219,38 @@ async fn secrets_do_not_show() {
         assert!(!shown.contains(SECRET) && !shown.contains(TOKEN) && !shown.contains("vended"), "{shown}");
         bench.service.lock().unwrap().good_tokens = vec![TOKEN.to_owned()];
     }
+    // An answer that is not understood may hold them.
+    bench.fail([(LOAD, 200)]);
+    let error = bench.catalog(&by_token(TOKEN)).load_table(&ident()).await.unwrap_err();
+    let said = format!("{error} {error:?}");
+    assert!(said.contains("its answer is not understood") && !said.contains("vended"), "{said}");
+    assert!(!error.message().contains('\n'), "{said}");
+    assert_eq!(bench.count(LOAD), 3, "it is not asked again");
 }
 
 #[tokio::test]
 async fn what_only_reads_is_sent_again() {
     let bench = Bench::new();
     let catalog = bench.catalog(&by_token(TOKEN));
-    let load = "GET /v1/namespaces/db/tables/t";
-    bench.fail([(load, 503), (load, 0)]);
+    bench.fail([(LOAD, 503), (LOAD, 0)]);
     catalog.load_table(&ident()).await.unwrap();
-    assert_eq!(bench.count(load), 3);
-    bench.fail([(load, 503), (load, 503), (load, 500)]);
+    assert_eq!(bench.count(LOAD), 3);
+    bench.fail([(LOAD, 503), (LOAD, 503), (LOAD, 500)]);
     let error = catalog.load_table(&ident()).await.unwrap_err();
     assert!(error.message().contains("status: 500"), "{error}");
+}
+
+#[tokio::test]
+async fn signing_in_is_tried_again_and_lasts_through_an_outage() {
+    let bench = Bench::new();
+    let catalog = bench.catalog(&by_oauth(SECRET));
+    bench.fail([(SIGN_IN, 503), (SIGN_IN, 0), (LOAD, 503), (LOAD, 0)]);
+    catalog.load_table(&ident()).await.unwrap();
+    assert_eq!((bench.count(SIGN_IN), bench.count(LOAD)), (3, 3));
+    bench.fail([(SIGN_IN, 503), (SIGN_IN, 503), (SIGN_IN, 503)]);
+    let error = bench.catalog(&by_oauth(SECRET)).load_table(&ident()).await.unwrap_err();
+    assert!(error.message().contains("it answers 503"), "{error}");
+    assert_eq!(bench.count(SIGN_IN), 6);
 }
 
 #[tokio::test]
@@ -258,9 +285,17 @@ async fn a_place_where_no_catalog_is_is_named() {
         ("lake.example.com", "is no URI"),
         ("s3://lake", "neither http nor https"),
         ("https://id:s3cret@lake", "a URI with credentials in it"),
+        ("id:s3cret@lake", "a URI with credentials in it"),
     ] {
-        let error = RestCatalog::new(uri, None, &RestAuth::None, storage_factory()).unwrap_err();
-        assert!(error.message().starts_with("FRAZIL_CATALOG_URI: "), "{error}");
-        assert!(error.message().contains(expected) && !error.message().contains(SECRET), "{error}");
+        let server_uri = Some(uri.to_owned());
+        let auth = RestAuth::OAuth { credential: Secret::new("id:x"), server_uri, scope: None };
+        for (uri, auth, variable) in [
+            (uri, &RestAuth::None, "FRAZIL_CATALOG_URI: "),
+            ("https://lake", &auth, "FRAZIL_CATALOG_OAUTH2_SERVER_URI: "),
+        ] {
+            let error = RestCatalog::new(uri, None, auth, storage_factory()).unwrap_err();
+            assert!(error.message().starts_with(variable), "{error}");
+            assert!(error.message().contains(expected) && !error.message().contains(SECRET), "{error}");
+        }
     }
 }

@@ -63,16 +63,14 @@ async fn batch(s3: &Connection, at: &Location, keys: Vec<String>) -> Result<()> 
     let answer = request.send().await.map_err(|error| failed(s3, Action::Delete, at, &error))?;
     match answer.errors() {
         [] => Ok(()),
-        [first, rest @ ..] => Err(Error::new(
-            ErrorKind::Unexpected,
-            format!(
-                "cannot delete s3://{}/{}: {}: {}, nor {} other objects",
-                at.bucket,
-                first.key().unwrap_or_default(),
-                first.code().unwrap_or_default(),
-                first.message().unwrap_or_default(),
-                rest.len()
-            ),
-        )),
+        [first, rest @ ..] => {
+            let (key, code) = (first.key().unwrap_or_default(), first.code().unwrap_or_default());
+            let message = first.message().unwrap_or_default();
+            let mut what = format!("cannot delete s3://{}/{key}: {code}: {message}", at.bucket);
+            if !rest.is_empty() {
+                what += &format!(", nor {} other objects", rest.len());
+            }
+            Err(Error::new(ErrorKind::Unexpected, what))
+        }
     }
 }

@@ -77,7 +77,9 @@ where
             let request = error.meta().request_id().unwrap_or("unknown");
             let said = [answer.code, answer.message].into_iter().filter(|text| !text.is_empty());
             let said = said.collect::<Vec<_>>().join(": ");
-            (kind, format!("{why} (status {}, {said}, request {request})", answer.status))
+            let details = [format!("status {}", answer.status), said, format!("request {request}")];
+            let details: Vec<String> = details.into_iter().filter(|text| !text.is_empty()).collect();
+            (kind, format!("{why} ({})", details.join(", ")))
         }
         _ => (ErrorKind::Unexpected, unanswered(s3, error)),
     };
@@ -105,13 +107,21 @@ fn explain(s3: &Connection, action: Action, at: &Location, answer: &Answer<'_>) 
         ("RequestTimeTooSkewed" | "RequestExpired", _) => "the clock of this machine is wrong; set it",
         ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) | (_, 301 | 307) => match answer.region {
             Some(region) => {
-                let why = format!("the bucket {bucket} is in the region {region}; set AWS_REGION={region}");
+                let why = format!(
+                    "the bucket {bucket} is in the region {region}, and all buckets of a function must be in its own; \
+                     deploy it there (outside Lambda, set AWS_REGION={region})"
+                );
                 return (ErrorKind::Unexpected, why);
             }
-            None => "the bucket is in another region; set AWS_REGION",
+            None => {
+                "the bucket is in another region than the function; deploy it there (outside Lambda, set AWS_REGION)"
+            }
         },
         ("InvalidObjectState", _) => "the object is archived; restore it first",
         ("NoSuchUpload", _) => "someone else aborted the upload, a lifecycle rule of the bucket perhaps",
+        (code, _) if code.ends_with("ThrottlingException") => {
+            "KMS has too many requests, and was asked several times; run fewer functions at a time"
+        }
         (code, _) if code.starts_with("KMS") || answer.message.contains("kms:") => KMS,
         ("SlowDown" | "RequestLimitExceeded", _) | (_, 429 | 503) => {
             "S3 has too many requests, and was asked several times; run fewer functions at a time"
@@ -132,9 +142,11 @@ fn explain(s3: &Connection, action: Action, at: &Location, answer: &Answer<'_>) 
 fn unanswered<E: StdError + 'static>(s3: &Connection, error: &SdkError<E>) -> String {
     let causes = || std::iter::successors(Some(error as &dyn StdError), |error| (*error).source());
     let root = causes().last().map(ToString::to_string).unwrap_or_default();
-    if causes().any(|cause| cause.is::<CredentialsError>()) {
+    // Who does not answer in time is told by a text alone.
+    if causes().any(|cause| cause.is::<CredentialsError>()) || root.starts_with("identity resolver timed out")
+    {
         return format!(
-            "there are no AWS credentials; give the function a role, or set AWS_ACCESS_KEY_ID and \
+            "there are no AWS credentials to be had; give the function a role, or set AWS_ACCESS_KEY_ID and \
              AWS_SECRET_ACCESS_KEY, or AWS_PROFILE ({root})"
         );
     }

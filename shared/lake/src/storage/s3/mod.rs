@@ -68,7 +68,7 @@ async fn head(s3: &Connection, at: &Location) -> Result<Option<HeadObjectOutput>
         Ok(head) => return Ok(Some(head)),
         Err(error) => error,
     };
-    if error.raw_response().is_none() {
+    if error.raw_response().is_none_or(|answer| matches!(answer.status().as_u16(), 429 | 500..)) {
         return Err(failed(s3, Action::Read, at, &error));
     }
     // The answer to HEAD has no body and hence no reason: a missing bucket looks like a missing object, and wrong

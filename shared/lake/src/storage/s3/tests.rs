@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use aws_config::Region;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use futures::StreamExt as _;
@@ -17,6 +18,8 @@ use super::*;
 use crate::aws;
 
 const URI: &str = "s3://lake/a/object";
+/// Longer than a client waits for the next bytes.
+const STALL: Duration = Duration::from_secs(30);
 
 /// A request as the server got it.
 #[derive(Clone, Debug)]
@@ -45,13 +48,15 @@ struct Reply {
     body: Vec<u8>,
     /// Bytes of the body after which the connection ends.
     cut: Option<usize>,
+    /// Bytes of the body after which nothing more comes for a while.
+    stall: Option<usize>,
     /// How long the server thinks.
     after: Duration,
 }
 
 impl Reply {
     fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), cut: None, after: Duration::ZERO }
+        Self { status, headers: Vec::new(), body: body.into(), cut: None, stall: None, after: Duration::ZERO }
     }
 
     fn header(mut self, name: &'static str, value: &str) -> Self {
@@ -106,8 +111,12 @@ impl Server {
 
     async fn storage_with(&self, settings: Settings) -> S3Storage {
         let sdk = loader(&self.endpoint).retry_config(RetryConfig::standard().with_max_attempts(1));
-        S3Storage::connected(Connection::new(&sdk.load().await, settings).unwrap())
+        connected(sdk, settings).await
     }
+}
+
+async fn connected(sdk: aws_config::ConfigLoader, settings: Settings) -> S3Storage {
+    S3Storage::connected(Connection::new(&sdk.load().await, settings).unwrap())
 }
 
 fn loader(endpoint: &str) -> aws_config::ConfigLoader {
@@ -154,7 +163,12 @@ fn serve(
         }
         writer.write_all((text + "\r\n").as_bytes())?;
         if !request.is("HEAD ") {
-            writer.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())])?;
+            let sent = reply.stall.unwrap_or(0);
+            writer.write_all(&reply.body[..sent])?;
+            if reply.stall.is_some() {
+                std::thread::sleep(STALL);
+            }
+            writer.write_all(&reply.body[sent..reply.cut.unwrap_or(reply.body.len())])?;
         }
         if reply.cut.is_some() {
             return connection.shutdown(std::net::Shutdown::Both);
@@ -210,7 +224,7 @@ async fn errors_say_what_was_asked_and_what_helps() {
             301,
             "PermanentRedirect",
             "",
-            "the bucket lake is in the region eu-west-1; set AWS_REGION=eu-west-1",
+            "the bucket lake is in the region eu-west-1, and all buckets of a function must be in its own",
         ),
         (403, "InvalidObjectState", "", "the object is archived; restore it first"),
         (503, "SlowDown", "", "run fewer functions at a time"),
@@ -289,6 +303,52 @@ async fn an_answer_that_breaks_off_is_asked_for_again() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_stands_still_is_asked_for_again() {
+    let content: Vec<u8> = (0..1000).map(|at| at as u8).collect();
+    let (count, answered) = (Mutex::new(0), content.clone());
+    let server = Server::start(move |request| {
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        Reply { stall: (*count == 1).then_some(50), ..part_of(&answered, request) }
+    });
+    let impatient = StalledStreamProtectionConfig::enabled().grace_period(Duration::from_millis(200));
+    let sdk = loader(&server.endpoint).stalled_stream_protection(impatient.build());
+    let reader = connected(sdk, Settings::default()).await.reader(URI).await.unwrap();
+    let started = Instant::now();
+    assert_eq!(reader.read(0..1000).await.unwrap(), content);
+    assert!(started.elapsed() < STALL);
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_a_while_is_sent_again_whole() {
+    let refused = Mutex::new(Vec::new());
+    let server = Server::start(move |request| {
+        let mut refused = refused.lock().unwrap();
+        if refused.contains(&request.line) {
+            return uploads(request);
+        }
+        refused.push(request.line.clone());
+        Reply::error(503, "SlowDown", "Please reduce your request rate.")
+    });
+    let quickly = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+    let storage = connected(loader(&server.endpoint).retry_config(quickly), Settings::default()).await;
+    let bytes = |count: usize| Bytes::from((0..count).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+    for count in [1000, 2 * PART_BYTES + 1000] {
+        storage.write(URI, bytes(count)).await.unwrap();
+    }
+    let requests = server.requests();
+    for request in &requests {
+        let twins: Vec<_> = requests.iter().filter(|other| other.line == request.line).collect();
+        assert_eq!(twins.len(), 2, "{}", request.line);
+        assert!(twins[0].body == twins[1].body, "{}", request.line);
+    }
+    let sent: usize =
+        requests.iter().filter(|request| request.is("PUT")).map(|request| request.body.len()).sum();
+    assert_eq!(sent, 2 * (1000 + 2 * PART_BYTES + 1000));
 }
 
 /// A server may pass over ranges, or claim another length.
@@ -523,7 +583,7 @@ async fn many_are_deleted_at_once_and_a_bucket_never() {
     let server = Server::start(|request| Reply::new(200, if request.is("GET") { LISTED } else { REFUSED }));
     let storage = server.storage().await;
     let error = storage.delete_prefix("s3://lake/a/t").await.unwrap_err();
-    assert_eq!(error.message(), "cannot delete s3://lake/a/t/2: AccessDenied: no, nor 0 other objects");
+    assert_eq!(error.message(), "cannot delete s3://lake/a/t/2: AccessDenied: no");
     let requests = server.requests();
     assert!(requests[0].line.contains("prefix=a%2Ft%2F"), "{}", requests[0].line);
     assert!(

@@ -92,11 +92,20 @@ impl ObjectWrite {
                 return Ok(());
             }
             let buffer = std::mem::take(buffer);
+            // Until the upload is there: whoever stops waiting for it must not close an object of what is left.
+            self.state = State::Closed;
             self.state = State::Multipart(Upload::begin(&self.s3, &self.at, buffer).await?);
         }
         match &mut self.state {
             State::Multipart(upload) => upload.append(&self.s3, &self.at, bytes).await,
             State::Small(_) | State::Closed => Err(closed(&self.at)),
+        }
+    }
+
+    /// Gives up what has come of the file. It goes on if nobody waits for it any longer.
+    async fn fail(&mut self) {
+        if let Some(abort) = self.abandon() {
+            let _ = tokio::spawn(abort).await;
         }
     }
 
@@ -113,10 +122,8 @@ impl ObjectWrite {
 impl FileWrite for ObjectWrite {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let appended = self.append(&bytes).await;
-        if appended.is_err()
-            && let Some(abort) = self.abandon()
-        {
-            abort.await;
+        if appended.is_err() {
+            self.fail().await;
         }
         appended
     }
@@ -125,18 +132,15 @@ impl FileWrite for ObjectWrite {
         let finished = match &mut self.state {
             State::Small(buffer) => {
                 let bytes = Bytes::from(std::mem::take(buffer));
-                put(&self.s3, &self.at, bytes).await
+                self.state = State::Closed;
+                return put(&self.s3, &self.at, bytes).await;
             }
             State::Multipart(upload) => upload.complete(&self.s3, &self.at).await,
-            State::Closed => return Err(closed(&self.at)),
+            State::Closed => Err(closed(&self.at)),
         };
         match finished {
             Ok(()) => self.state = State::Closed,
-            Err(_) => {
-                if let Some(abort) = self.abandon() {
-                    abort.await;
-                }
-            }
+            Err(_) => self.fail().await,
         }
         finished
     }

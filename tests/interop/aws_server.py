@@ -1,8 +1,10 @@
 """AWS on this machine: ministack, whose Glue heeds the VersionId of UpdateTable, and a way to it on which answers are lost."""
 
+import contextlib
 import http.client
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -20,6 +22,8 @@ def free_port():
 
 
 class Ministack:
+    """Started in `folder`, which keeps its log; to be stopped."""
+
     def __init__(self, folder):
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
@@ -31,7 +35,10 @@ class Ministack:
         }
         with open(folder / "ministack.log", "wb") as log:
             command = [shutil.which("ministack")]
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+            # In a session of its own, so that the functions that it starts end with it.
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -45,18 +52,19 @@ class Ministack:
                 time.sleep(0.2)
 
     def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(20)
+                break
 
 
 class Lossy:
-    """Passes requests on to `port`; of those that `is_lost` picks when they are done, the answer does not come back."""
+    """Passes requests on to `port`; of those that `is_lost` picks when they are done, the answer does not come back. Those
+    that `is_refused` picks are denied, as by a role that does not allow them."""
 
-    def __init__(self, port, is_lost):
+    def __init__(self, port, is_lost, is_refused=lambda headers: False):
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -65,6 +73,13 @@ class Lossy:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
+                if is_refused(self.headers):
+                    denied = b'{"__type": "AccessDeniedException", "Message": "not authorized"}'
+                    self.send_response(400)
+                    self.send_header("content-length", str(len(denied)))
+                    self.end_headers()
+                    self.wfile.write(denied)
+                    return
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
                 connection.request("POST", self.path, body, dict(self.headers))
                 answer = connection.getresponse()
