@@ -196,5 +196,5 @@ def log_of(function):
 def peak_mib(function):
     """Without the pages of the binary, which is built for debugging and with every catalog here."""
     with open(f"/proc/{function.processes[-1].pid}/status") as status:
-        kib = {line.split(":")[0]: line.split()[1] for line in status}
+        kib = dict(re.findall(r"(\w+):\s+(\d+) kB", status.read()))
     return (int(kib["VmHWM"]) - int(kib["RssFile"])) / 1024

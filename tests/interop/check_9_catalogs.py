@@ -271,8 +271,8 @@ class Glue(WithS3):
         way = Lossy(self.aws.port, lambda *_: False, is_refused)
         self.addCleanup(way.stop)
         self.put("errors/1.json", '{"record_id": "1"}\n')
-        variables = self.variables("errors.none", AWS_ENDPOINT_URL_GLUE=way.uri)
-        expected = "cannot create the table errors.none in Glue: AccessDeniedException"
+        variables = self.variables("denied.none", AWS_ENDPOINT_URL_GLUE=way.uri)
+        expected = "cannot create the table denied.none in Glue: AccessDeniedException"
         message = self.check_error(variables, s3_event(BUCKET, "errors/1.json", "1"), expected)
         self.assertIn("glue:CreateTable", message)
 

@@ -137,7 +137,7 @@ impl RestCatalog {
         } else {
             "See FRAZIL_CATALOG_URI and the server's log; messages are delivered again"
         };
-        let what = format!("the REST catalog {} failed: {}. {remedy}", self.sessions.uri(), told(&error));
+        let what = format!("the REST catalog {}: {}. {remedy}", self.sessions.uri(), told(&error));
         Err(Error::new(ErrorKind::Unexpected, what))
     }
 }
@@ -156,11 +156,24 @@ fn is_unreadable(error: &Error) -> bool {
 /// What is said of `error`, in one line. An answer that is not understood may hold credentials of the storage: only what is
 /// wrong with it is said.
 fn told(error: &Error) -> String {
-    let text = match std::error::Error::source(error) {
-        Some(source) if is_unreadable(error) => format!("its answer is not understood: {}", causes(source)),
+    let text = match (std::error::Error::source(error), answer_of(error)) {
+        (Some(source), _) if is_unreadable(error) => {
+            format!("its answer is not understood: {}", causes(source))
+        }
+        (_, Some(answer)) => answer,
         _ => causes(error),
     };
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(LONGEST_TOLD_CHARS).collect()
+}
+
+/// What the server answered, if it did. The library tells it in the error's text alone.
+fn answer_of(error: &Error) -> Option<String> {
+    let text = error.to_string();
+    let (status, rest) = text.split_once("status: ")?.1.split_once(',')?;
+    let body = rest.split_once("json: ").map_or("", |(_, body)| body);
+    let body = serde_json::Deserializer::from_str(body).into_iter::<serde_json::Value>().next();
+    let reason = body.and_then(std::result::Result::ok).map_or(String::new(), |body| session::reason(&body));
+    Some(format!("it answers {status}{reason}"))
 }
 
 /// The library tells the status of an unexpected answer in the error's text alone.

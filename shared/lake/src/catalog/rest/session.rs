@@ -191,7 +191,10 @@ async fn exchange(server_uri: &str, credential: &Secret, scope: &str) -> Result<
         let remedy = "See FRAZIL_CATALOG_CREDENTIAL, FRAZIL_CATALOG_SCOPE, \
                       FRAZIL_CATALOG_OAUTH2_SERVER_URI and FRAZIL_CATALOG_URI";
         let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        let error = failed(format!("it answers {status}{}. {remedy}", reason(&body)));
+        let error = failed(format!(
+            "it answers {status}{}. {remedy}",
+            reason(&serde_json::from_slice(&body).unwrap_or_default())
+        ));
         return Err(error.with_retryable(may_pass));
     }
     // The error of the parser could show the token.
@@ -199,8 +202,7 @@ async fn exchange(server_uri: &str, credential: &Secret, scope: &str) -> Result<
 }
 
 /// The reason that a server gives for a refusal (RFC 6749, 5.2, or the REST catalog's own shape).
-fn reason(body: &[u8]) -> String {
-    let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+pub(super) fn reason(answer: &serde_json::Value) -> String {
     let texts = [&answer["error_description"], &answer["error"]["message"], &answer["error"]];
     texts.into_iter().find_map(|text| text.as_str()).map_or(String::new(), |text| format!(" ({text})"))
 }

@@ -237,7 +237,7 @@ async fn what_only_reads_is_sent_again() {
     assert_eq!(bench.count(LOAD), 3);
     bench.fail([(LOAD, 503), (LOAD, 503), (LOAD, 500)]);
     let error = catalog.load_table(&ident()).await.unwrap_err();
-    assert!(error.message().contains("status: 500"), "{error}");
+    assert!(error.message().contains("it answers 500 Internal Server Error (as planned)"), "{error}");
 }
 
 #[tokio::test]
