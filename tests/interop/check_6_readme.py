@@ -1,13 +1,21 @@
-"""The Python snippets of the README run as written, in a folder in which `frazil replay` ran as the README says."""
+"""What the README says: its Python snippets, in a folder in which `frazil replay` ran as it says; and its commands for single
+functions, on another port and with another folder for the lake."""
 
 import contextlib
 import io
+import json
+import os
 import re
+import signal
 import subprocess
+import time
 import unittest
 
 import bench
 import engines
+from aws_server import free_port
+
+COMPILE_SECONDS = 400
 
 
 class Readme(unittest.TestCase):
@@ -48,3 +56,43 @@ class Readme(unittest.TestCase):
         self.assertEqual(len(queries), 2)
         counts = dict(re.findall(r"│ (\w+)\s+│\s+(\d+) │", printed))
         self.assertEqual(counts["page_view"], str(bench.expected()["rows_by_event_type"]["page_view"]))
+
+    def test_single_functions(self):
+        readme = (bench.REPOSITORY / "README.md").read_text()
+        section = readme.split("### Single functions")[1].split("\n## ")[0]
+        # A command may go over several lines.
+        commands = re.findall(r"^    ((?:.*\\\n)*.*)$", section, re.MULTILINE)
+        watches = [command for command in commands if "cargo lambda watch" in command]
+        invokes = [command for command in commands if "cargo lambda invoke" in command]
+        self.assertEqual(len(watches), 2)
+        for watch, invoke in zip(watches, invokes, strict=True):
+            answer = self.answer_of(watch, invoke)
+            if "records" in answer:
+                self.assertEqual({record["result"] for record in answer["records"]}, {"Ok"})
+            else:
+                self.assertEqual(answer, {"batchItemFailures": []})
+        rows = engines.load_table(self.folder / "single", "streaming_analytics.user_events").scan().count()
+        self.assertGreater(rows, 0)
+
+    def answer_of(self, watch, invoke):
+        port = free_port()
+        watch = watch.replace("cargo lambda watch", f"exec cargo lambda watch -A 127.0.0.1 -P {port}")
+        watch = watch.replace("$PWD/.frazil", str(self.folder / "single"))
+        invoke = invoke.replace("cargo lambda invoke", f"cargo lambda invoke -A 127.0.0.1 -P {port}")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "FRAZIL_"))}
+        run = {"shell": True, "cwd": bench.REPOSITORY, "env": environment}
+        with open(self.folder / "watch.log", "ab") as log:
+            server = subprocess.Popen(watch, stdout=log, stderr=log, start_new_session=True, **run)
+        try:
+            end = time.monotonic() + COMPILE_SECONDS
+            while True:
+                answered = subprocess.run(invoke, capture_output=True, text=True, timeout=COMPILE_SECONDS, **run)
+                if answered.returncode == 0:
+                    return json.loads(answered.stdout)
+                if time.monotonic() > end or server.poll() is not None:
+                    log = (self.folder / "watch.log").read_text()
+                    self.fail(f"{answered.stdout}{answered.stderr}\n{log[-4000:]}")
+                time.sleep(1)
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(20)
