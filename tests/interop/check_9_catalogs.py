@@ -145,7 +145,7 @@ class WithS3(unittest.TestCase):
 
 
     def check_deadline(self, variable):
-        """An answer in time from a function whose catalog says nothing."""
+        """An answer in time from a function whose catalog or storage says nothing."""
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
             nobody.listen(100)
@@ -278,6 +278,7 @@ class Glue(WithS3):
 
     def test_an_answer_comes_at_the_deadline(self):
         self.check_deadline("AWS_ENDPOINT_URL_GLUE")
+        self.check_deadline("AWS_ENDPOINT_URL_S3")
 
 
 class Rest(WithS3):
