@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 EVENTS = REPOSITORY / "events"
 TABLES = REPOSITORY / "tables"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-BINARIES = TARGET / "debug"
+BINARIES = TARGET / "interop-bin"
 WORK = TARGET / "interop"
 
 REPLAY_SECONDS = 120

@@ -9,5 +9,9 @@ cd "$here/../.."
 
 environment="$(tests/venv.sh interop "$here/requirements.txt")"
 cargo build --workspace --bins
+# Where no other build, such as that of cargo lambda, puts binaries with fewer features.
+binaries="${CARGO_TARGET_DIR:-target}/interop-bin"
+mkdir -p "$binaries"
+cp "${CARGO_TARGET_DIR:-target}"/debug/{append,frazil,transform} "$binaries"
 # cargo-lambda is found on the PATH of the environment.
 PATH="$environment/bin:$PATH" exec "$environment/bin/python" "$here/run.py" "$@"
