@@ -207,9 +207,12 @@ mod tests {
         let (on_their_way, (sender, ranges)) = (object.0.clone(), mpsc::channel(RANGES_AHEAD));
         let fetching = tokio::spawn(async move { fetch(object, 9 * RANGE_BYTES, &sender).await });
         let wait_for = async |count| {
-            while on_their_way.load(Ordering::SeqCst) != count {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
+            let reached = async {
+                while on_their_way.load(Ordering::SeqCst) != count {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
         };
         wait_for(RANGES_AHEAD).await;
         drop(ranges);
