@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 sys.path += [str(HERE.parent), str(HERE.parent / "interop")]
 import counted  # noqa: E402, beside this folder
-from aws_server import Ministack  # noqa: E402, beside this folder
+from aws_server import Ministack, glue_table  # noqa: E402, beside this folder
 
 BUCKET = "code"
 DEPLOY_SECONDS = 300
@@ -106,14 +106,8 @@ class Stack:
         return sum(int(attributes[name]) for name in names)
 
     def table(self):
-        from pyiceberg.catalog import load_catalog
-
-        catalog = load_catalog("glue", **{
-            "type": "glue", "glue.endpoint": self.aws.ministack.uri, "glue.region": "us-east-1",
-            "s3.endpoint": self.aws.ministack.uri, "s3.region": "us-east-1",
-            "s3.access-key-id": "test", "s3.secret-access-key": "test",
-        })
-        return catalog.load_table(self.outputs["Table"])
+        uri = self.aws.ministack.uri
+        return glue_table(self.outputs["Table"], uri, uri, "test", "test")
 
     def rows(self):
         from pyiceberg.exceptions import NoSuchTableError

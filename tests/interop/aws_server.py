@@ -12,6 +12,8 @@ import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from pyiceberg.catalog import load_catalog
+
 START_SECONDS = 60
 
 
@@ -19,6 +21,16 @@ def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def glue_table(name, glue, s3, access_key, secret_key):
+    """The table as PyIceberg finds it in the Glue at `glue`; its files are in the S3 at `s3`."""
+    region = "us-east-1"
+    return load_catalog("glue", **{
+        "type": "glue", "glue.endpoint": glue, "glue.region": region,
+        "glue.access-key-id": access_key, "glue.secret-access-key": secret_key,
+        "s3.endpoint": s3, "s3.region": region, "s3.access-key-id": access_key, "s3.secret-access-key": secret_key,
+    }).load_table(name)
 
 
 class Ministack:

@@ -12,7 +12,7 @@ import bench
 import boto3
 from botocore.exceptions import ClientError
 from lambdas import Function, s3_event, sqs_event
-from aws_server import Lossy, Ministack
+from aws_server import Lossy, Ministack, glue_table
 from pyiceberg.catalog import load_catalog
 from s3_server import REGION, SECRET, TABLE_BUCKET, S3Server
 from tls import Tls
@@ -116,16 +116,6 @@ class WithS3(unittest.TestCase):
     def put(self, key, text):
         self.s3.put(f"{BUCKET}/{key}", text.encode())
 
-    def load(self, name, **properties):
-        """The table as PyIceberg finds it."""
-        storage = {
-            "s3.endpoint": self.s3.endpoint,
-            "s3.access-key-id": "admin",
-            "s3.secret-access-key": SECRET.format("admin"),
-            "s3.region": REGION,
-        }
-        return load_catalog(self.name, **storage, **properties).load_table(name)
-
     def said(self, variables, event, seconds=60):
         function = Function(APPEND, self.folder / "append-errors.txt", variables)
         try:
@@ -184,8 +174,7 @@ class Glue(WithS3):
         return {name: value for name, value in (variables | changes).items() if value is not None}
 
     def table(self, name):
-        glue = {"endpoint": self.aws.uri, "region": REGION, "access-key-id": "any", "secret-access-key": "any"}
-        return self.load(name, type="glue", **{f"glue.{name}": value for name, value in glue.items()})
+        return glue_table(name, self.aws.uri, self.s3.endpoint, "admin", SECRET.format("admin"))
 
     def mark(self, database, name):
         """Writes into the table's entry, as others do, as soon as there is one. The writers are at work."""
@@ -299,13 +288,13 @@ class Rest(WithS3):
         return {name: value for name, value in (variables | changes).items() if value is not None}
 
     def table(self, name):
-        rest = {
-            "uri": self.s3.catalog,
-            "credential": f"admin:{SECRET.format('admin')}",
-            "oauth2-server-uri": f"{self.s3.catalog}/v1/oauth/tokens",
-            "warehouse": f"s3://{TABLE_BUCKET}",
-        }
-        return self.load(name, type="rest", **rest)
+        secret = SECRET.format("admin")
+        return load_catalog("rest", **{
+            "type": "rest", "uri": self.s3.catalog, "credential": f"admin:{secret}",
+            "oauth2-server-uri": f"{self.s3.catalog}/v1/oauth/tokens", "warehouse": f"s3://{TABLE_BUCKET}",
+            "s3.endpoint": self.s3.endpoint, "s3.region": REGION,
+            "s3.access-key-id": "admin", "s3.secret-access-key": secret,
+        }).load_table(name)
 
     def test_race(self):
         race = Race(self, self.variables("lake.events"), self.put)

@@ -13,14 +13,12 @@ import unittest
 import zipfile
 from pathlib import Path
 
-from pyiceberg.catalog import load_catalog
-
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 sys.path += [str(HERE.parent), str(HERE.parent / "interop")]
 import counted  # noqa: E402, beside this folder
 from lambdas import Function, sqs_event  # noqa: E402
-from aws_server import Ministack  # noqa: E402
+from aws_server import Ministack, glue_table  # noqa: E402
 from s3_server import S3Server  # noqa: E402
 
 FOLDER, *EMULATOR = sys.argv[1:]
@@ -107,13 +105,8 @@ class Package(unittest.TestCase):
         self.assertEqual(self.rows(s3, aws), ["u-1", "u-2"] * 3)
 
     def rows(self, s3, aws):
-        environment = s3.environment()
-        table = load_catalog("glue", **{
-            "type": "glue", "glue.endpoint": aws.uri, "glue.region": environment["AWS_REGION"],
-            "glue.access-key-id": "any", "glue.secret-access-key": "any",
-            "s3.endpoint": s3.endpoint, "s3.region": environment["AWS_REGION"],
-            "s3.access-key-id": environment["AWS_ACCESS_KEY_ID"], "s3.secret-access-key": environment["AWS_SECRET_ACCESS_KEY"],
-        }).load_table("package.events")
+        keys = s3.environment()
+        table = glue_table("package.events", aws.uri, s3.endpoint, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
         rows = table.scan().to_arrow().to_pylist()
         return [row["user_id"] for row in sorted(rows, key=lambda row: (row["file_name"], row["user_id"]))]
 

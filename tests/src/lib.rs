@@ -26,7 +26,7 @@ use lake::{Limits, Outcome, Status, TableDefinition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use crate::table::{definition, numbers, plain_table, scan};
+pub use crate::table::{definition, enriched_table, numbers, plain_table, scan};
 
 /// The table of a [`Bench`].
 pub const TABLE: &str = "test.events";

@@ -31,6 +31,19 @@ pub fn definition(columns: &[(&str, &str)], partitions: &[(&str, &str)]) -> Tabl
     TableDefinition::parse(json.to_string().as_bytes()).unwrap()
 }
 
+/// A table with the columns that transform fills, partitioned as the sample's.
+pub fn enriched_table() -> TableDefinition {
+    let columns = [
+        ("n", "long"),
+        ("record_id", "string"),
+        ("ingestion_timestamp", "timestamptz"),
+        ("partition_date", "string"),
+        ("partition_hour", "string"),
+        ("file_name", "string"),
+    ];
+    definition(&columns, &[("partition_date", "identity"), ("partition_hour", "identity")])
+}
+
 /// The plainest table: `n` and `text`, and the object's URI.
 pub fn plain_table() -> TableDefinition {
     definition(&[("n", "long"), ("text", "string"), ("file_name", "string")], &[])

@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tests::{Bench, Object, definition, files, gzip, lines, plain_table};
+use tests::{Bench, Object, enriched_table, files, gzip, lines, plain_table};
 
 const KEY: &str = "errors/processing-failed/2026/01/02/03/stream-1-2026-01-02-03-04-05-u";
 /// 2026-01-02T03:04:05.678Z.
@@ -25,19 +25,6 @@ fn line_at(arrival_millis: i64, record: impl AsRef<[u8]>) -> String {
         arrival_millis + 1000,
         STANDARD.encode(record)
     )
-}
-
-/// A table with the columns that transform fills, partitioned as the sample's.
-fn enriched_table() -> lake::TableDefinition {
-    let columns = [
-        ("n", "long"),
-        ("record_id", "string"),
-        ("ingestion_timestamp", "timestamptz"),
-        ("partition_date", "string"),
-        ("partition_hour", "string"),
-        ("file_name", "string"),
-    ];
-    definition(&columns, &[("partition_date", "identity"), ("partition_hour", "identity")])
 }
 
 fn ids(rows: &[Value]) -> Vec<String> {

@@ -16,7 +16,7 @@ use iceberg::spec::{MAIN_BRANCH, PrimitiveType, SnapshotReference, SnapshotReten
 use iceberg::transaction::{AddColumn, ApplyTransactionAction as _, Transaction};
 use serde_json::{Value, json};
 use tests::command::frazil;
-use tests::{Bench, Object, definition, files, gzip, lines, plain_table};
+use tests::{Bench, Object, enriched_table, files, gzip, lines, plain_table};
 
 /// Starts `frazil redrive --json` on the lake of `bench`.
 fn start(bench: &Bench, arguments: &[&str]) -> Child {
@@ -434,19 +434,6 @@ async fn rows_of_all_versions_come_back() {
     let summary = redrive(&bench);
     assert_eq!(counts(&summary), [2, 2, 2, 0, 0]);
     assert_eq!(bench.numbers().await, [1, 2, 3, 4]);
-}
-
-/// A table with the columns that transform fills.
-fn enriched_table() -> lake::TableDefinition {
-    let columns = [
-        ("n", "long"),
-        ("record_id", "string"),
-        ("ingestion_timestamp", "timestamptz"),
-        ("partition_date", "string"),
-        ("partition_hour", "string"),
-        ("file_name", "string"),
-    ];
-    definition(&columns, &[("partition_date", "identity"), ("partition_hour", "identity")])
 }
 
 fn failed_line(record: impl AsRef<[u8]>) -> String {

@@ -72,8 +72,14 @@ struct Invocation<'a> {
     /// Sizes of the objects that are committed, by index.
     bytes_read: HashMap<usize, u64>,
     commit: CommitMetrics,
-    /// The bytes of the objects that were found, by index.
-    inputs: HashMap<usize, Arc<InputFile>>,
+    /// The objects that were found, by index.
+    found: HashMap<usize, Found>,
+}
+
+/// An object that is there.
+struct Found {
+    input: Arc<InputFile>,
+    size_bytes: u64,
 }
 
 /// What one pass over the objects has written.
@@ -104,8 +110,8 @@ impl<'a> Invocation<'a> {
     fn new(lake: &'a Lake, options: &'a AppendOptions, mut objects: Vec<SourceObject>) -> Self {
         let mut seen = HashSet::new();
         objects.retain(|object| seen.insert(object.token));
-        let (statuses, inputs, bytes_read) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { lake, options, objects, statuses, inputs, bytes_read, commit: CommitMetrics::default() }
+        let (statuses, bytes_read, found) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { lake, options, objects, statuses, bytes_read, commit: CommitMetrics::default(), found }
     }
 
     async fn run(&mut self) -> std::result::Result<Outcome, AppendError> {
@@ -119,23 +125,22 @@ impl<'a> Invocation<'a> {
             }
         }
         let table = self.lake.table(&self.options.table).await.map_err(AppendError::Catalog)?;
-        if let Some(table) = &table {
-            self.settle(table);
-        }
-        let sizes = self.sizes().await;
+        let mut history = table.as_ref().map(|table| self.settle(table));
+        self.find_pending().await;
         if self.pending().next().is_none() {
             return Ok(self.outcome(table.as_ref(), None, &[]));
         }
         let mut current = match table {
             Some(table) => table,
-            None => match self.create_table(&sizes).await? {
+            None => match self.create_table().await? {
                 Some(table) => table,
-                None => return Ok(self.reject_all(&sizes).await?),
+                None => return Ok(self.reject_all().await?),
             },
         };
         loop {
-            let known = self.look(&current).await?;
-            let Some(written) = self.write(&current, &sizes, &known).await? else {
+            let history = history.take().unwrap_or_else(|| self.settle(&current));
+            let known = self.look(&current, history).await?;
+            let Some(written) = self.write(&current, &known).await? else {
                 return Ok(self.outcome(Some(&current), None, &[]));
             };
             let tokens = self.tokens(&written.counts);
@@ -153,7 +158,7 @@ impl<'a> Invocation<'a> {
             self.commit.duration += started.elapsed();
             match committed {
                 Ok(Committed::Snapshot(table, snapshot)) => {
-                    self.committed(written.counts, &sizes);
+                    self.committed(written.counts);
                     return Ok(self.outcome(Some(&table), Some(snapshot), &written.files));
                 }
                 Ok(Committed::Outdated { tried }) => {
@@ -196,10 +201,9 @@ impl<'a> Invocation<'a> {
         history
     }
 
-    /// Decides the objects that are in the table, and asks it for the rows of those that may be there in part: of another
-    /// version of an object; of any object, once snapshots have expired.
-    async fn look(&mut self, table: &Table) -> Result<Known> {
-        let history = self.settle(table);
+    /// Asks the table for the rows of objects that may be there in part: of another version of an object; of any object,
+    /// once snapshots have expired.
+    async fn look(&mut self, table: &Table, history: History) -> Result<Known> {
         let rows = self.ask(table, &history).await?;
         Ok(Known { rows, versions: history.versions })
     }
@@ -220,7 +224,8 @@ impl<'a> Invocation<'a> {
             );
             for at in doubtful {
                 if history.seen.contains_key(&self.objects[at].token) {
-                    let what = "another version of the object is in the table, which has no column file_name to tell                         which of its rows; add one";
+                    let what = "another version of the object is in the table, which has no column file_name to tell which of \
+                                its rows; add one";
                     self.statuses.insert(at, Status::Failed(Error::new(ErrorKind::DataInvalid, what)));
                 }
             }
@@ -251,62 +256,56 @@ impl<'a> Invocation<'a> {
     }
 
     /// The objects of `counts` are in the table.
-    fn committed(&mut self, counts: Vec<Count>, sizes: &HashMap<usize, u64>) {
+    fn committed(&mut self, counts: Vec<Count>) {
         for Count { at, rows, known, rejected } in counts {
             for version in self.versions(at).collect::<Vec<_>>() {
                 let nothing = Status::Committed { rows: 0, known: 0, rejected: Rejected::new() };
                 self.statuses.insert(version, nothing);
             }
             self.statuses.insert(at, Status::Committed { rows, known, rejected });
-            self.bytes_read.extend(sizes.get(&at).map(|size| (at, *size)));
+            self.bytes_read.extend(self.found.get(&at).map(|found| (at, found.size_bytes)));
         }
     }
 
-    /// Sizes of the pending objects; those that cannot be found are given up before anything is written.
-    async fn sizes(&mut self) -> HashMap<usize, u64> {
+    /// Finds the pending objects; those that are not there are given up before anything is written.
+    async fn find_pending(&mut self) {
         let (objects, file_io) = (&self.objects, &self.lake.file_io);
-        let asked: Vec<(usize, Result<(InputFile, u64)>)> = stream::iter(self.pending().collect::<Vec<_>>())
+        let asked: Vec<(usize, Result<Found>)> = stream::iter(self.pending().collect::<Vec<_>>())
             .map(|at| async move { (at, find(file_io, &objects[at]).await) })
             .buffer_unordered(PARALLEL_REQUESTS)
             .collect()
             .await;
-        let mut sizes = HashMap::new();
         for (at, found) in asked {
             match found {
-                Ok((input, size)) => {
-                    self.inputs.insert(at, Arc::new(input));
-                    sizes.insert(at, size);
+                Ok(found) => {
+                    self.found.insert(at, found);
                 }
                 Err(error) => {
                     self.statuses.insert(at, Status::Failed(error));
                 }
             }
         }
-        sizes
     }
 
     /// The pending objects as a reader takes them, each place once.
-    fn to_read(&self, sizes: &HashMap<usize, u64>) -> Vec<Reading> {
+    fn to_read(&self) -> Vec<Reading> {
         let mut seen = HashSet::new();
         self.pending()
             .filter(|at| seen.insert(&self.objects[*at].uri))
             .filter_map(|at| {
-                let input = self.inputs.get(&at)?.clone();
-                let size_bytes = *sizes.get(&at)?;
-                Some(Reading { at, object: self.objects[at].clone(), input, size_bytes })
+                let Found { input, size_bytes } = self.found.get(&at)?;
+                let (object, input) = (self.objects[at].clone(), input.clone());
+                Some(Reading { at, object, input, size_bytes: *size_bytes })
             })
             .collect()
     }
 
     /// Creates the table, unless there is nothing to tell its columns from.
-    async fn create_table(
-        &mut self,
-        sizes: &HashMap<usize, u64>,
-    ) -> std::result::Result<Option<Table>, AppendError> {
+    async fn create_table(&mut self) -> std::result::Result<Option<Table>, AppendError> {
         let definition = match &self.options.definition {
             Some(definition) => definition.clone(),
             None => {
-                let readings = self.to_read(sizes);
+                let readings = self.to_read();
                 let (schema, failed) = read::infer(readings, self.options.limits).await?;
                 for (at, error) in failed {
                     self.statuses.insert(at, Status::Failed(error));
@@ -324,13 +323,13 @@ impl<'a> Invocation<'a> {
 
     /// Without a table and without a record to infer one from: what the objects hold instead goes to the quarantine.
     /// No token is needed, since nothing could come twice.
-    async fn reject_all(&mut self, sizes: &HashMap<usize, u64>) -> Result<Outcome> {
-        let readings = self.to_read(sizes);
+    async fn reject_all(&mut self) -> Result<Outcome> {
+        let readings = self.to_read();
         let schema = Schema::builder().build()?;
         let known = Known::default();
         let time = ReadingTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
         match self.read_once(&schema, None, &known, readings, time).await? {
-            Ok(counts) => self.committed(counts, sizes),
+            Ok(counts) => self.committed(counts),
             Err((at, error)) => {
                 self.statuses.insert(at, Status::Failed(error));
             }
@@ -339,18 +338,13 @@ impl<'a> Invocation<'a> {
     }
 
     /// Writes the files of all pending objects. None if no object is left.
-    async fn write(
-        &mut self,
-        table: &Table,
-        sizes: &HashMap<usize, u64>,
-        known: &Known,
-    ) -> Result<Option<Written>> {
+    async fn write(&mut self, table: &Table, known: &Known) -> Result<Option<Written>> {
         loop {
             let left = self.options.deadline.saturating_duration_since(Instant::now());
             let kept = (left / COMMIT_SHARE).max(COMMIT_TIME.min(left / 2));
             let (begin_until, cut_off) = (self.options.deadline - kept, self.options.deadline - kept / 2);
             let time = ReadingTime { begin_until, cut_off };
-            let readings = self.to_read(sizes);
+            let readings = self.to_read();
             if readings.is_empty() {
                 return Ok(None);
             }
@@ -407,7 +401,7 @@ impl<'a> Invocation<'a> {
                 Step::Rejected(at, rejection) => {
                     let object = &self.objects[at];
                     let versions = known.versions.get(&object.token).map_or(&[][..], Vec::as_slice);
-                    let Some(input) = self.inputs.get(&at) else {
+                    let Some(Found { input, .. }) = self.found.get(&at) else {
                         return Err(Error::new(ErrorKind::Unexpected, "an object without bytes: a defect"));
                     };
                     match quarantine.add(object, input, versions, &rejection).await? {
@@ -466,11 +460,10 @@ impl<'a> Invocation<'a> {
     }
 }
 
-/// The bytes of `object`, and how many there are.
-async fn find(file_io: &FileIO, object: &SourceObject) -> Result<(InputFile, u64)> {
+async fn find(file_io: &FileIO, object: &SourceObject) -> Result<Found> {
     let input = file_io.new_input(&object.uri)?;
     match input.metadata().await {
-        Ok(metadata) => Ok((input, metadata.size)),
+        Ok(metadata) => Ok(Found { input: Arc::new(input), size_bytes: metadata.size }),
         Err(error) if error.kind() == ErrorKind::DataInvalid && !input.exists().await? => {
             let what = format!(
                 "the object {} does not exist; it was deleted, or the notification is for another place",

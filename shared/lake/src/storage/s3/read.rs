@@ -16,6 +16,7 @@ use iceberg::{Error, ErrorKind, Result};
 use super::connection::{Connection, transfer_time};
 use super::error::{Action, changed, failed};
 use super::location::Location;
+use crate::causes::causes;
 
 /// How often a body is asked for.
 const BODY_ATTEMPTS: u32 = 3;
@@ -90,7 +91,7 @@ pub(super) async fn get(
 /// The whole body, which must have `expected` bytes.
 async fn collect(mut body: ByteStream, expected: Option<u64>) -> std::result::Result<Bytes, String> {
     let mut bytes = BytesMut::with_capacity(expected.unwrap_or(0) as usize);
-    while let Some(chunk) = body.try_next().await.map_err(|error| in_full(&error))? {
+    while let Some(chunk) = body.try_next().await.map_err(|error| causes(&error))? {
         // Were a range passed over, the whole object would come.
         if expected.is_some_and(|expected| (bytes.len() + chunk.len()) as u64 > expected) {
             break;
@@ -103,9 +104,4 @@ async fn collect(mut body: ByteStream, expected: Option<u64>) -> std::result::Re
         }
         _ => Ok(bytes.freeze()),
     }
-}
-
-fn in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
