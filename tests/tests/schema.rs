@@ -64,6 +64,7 @@ fn accepted() -> Vec<(&'static str, &'static str, Value)> {
         ("long", "9223372036854775807", json!(i64::MAX)),
         ("long", "-9223372036854775808", json!(i64::MIN)),
         ("long", "9007199254740993", json!(9_007_199_254_740_993_i64)),
+        ("int", "\"09\"", json!(9)),
         ("long", "\"-7\"", json!(-7)),
         ("long", "1200e-2", json!(12)),
         ("float", "1.5", json!(1.5)),

@@ -1,8 +1,10 @@
 //! One JSON value that is no array, object or null -> the value of a primitive Iceberg type.
 //!
 //! The rules, strict so that nothing is damaged silently: a whole number may be spelled `1.0` or `1e3`; a string may
-//! spell a number or a boolean; a decimal is exact or refused; instants are RFC 3339 (UTC where no zone is given) or
-//! whole milliseconds since 1970; a uuid is canonical; binary is base64 (RFC 4648 section 4, padding optional).
+//! spell a boolean or a number, and of leading zeros it may have the one of two digits (ISO 8601 writes hours so, and
+//! transform `partition_hour`; `007` is no number); a decimal is exact or refused; instants are RFC 3339 (UTC where no
+//! zone is given) or whole milliseconds since 1970; a uuid is canonical; binary is base64 (RFC 4648 section 4, padding
+//! optional).
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -141,6 +143,7 @@ impl<'a> Scalar<'a> {
     /// The text of a number, or of a string that may spell one.
     fn number(self) -> Option<&'a str> {
         match self {
+            Self::Text(text) if matches!(text.as_bytes(), [b'0', b'0'..=b'9']) => Some(&text[1..]),
             Self::Text(text) | Self::Number(text) => Some(text),
             Self::Boolean(_) => None,
         }

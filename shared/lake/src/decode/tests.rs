@@ -172,6 +172,9 @@ fn int() {
             (r#""42""#, 42),
             (r#""-1.0""#, -1),
             (r#""\u0034\u0032""#, 42),
+            (r#""0""#, 0),
+            (r#""00""#, 0),
+            (r#""07""#, 7),
         ],
     );
     refuses(
@@ -186,6 +189,8 @@ fn int() {
             (r#""1.5""#, "a string of 3 bytes"),
             (r#""2147483648""#, "a string of 10 bytes"),
             (r#""007""#, "a string of 3 bytes"),
+            (r#""0x""#, "a string of 2 bytes"),
+            (r#""-07""#, "a string of 3 bytes"),
             (r#"" 1""#, "a string of 2 bytes"),
             (r#""""#, "a string of 0 bytes"),
             ("true", "a boolean"),

@@ -314,7 +314,7 @@ async fn an_answer_that_stands_still_is_asked_for_again() {
         *count += 1;
         Reply { stall: (*count == 1).then_some(50), ..part_of(&answered, request) }
     });
-    let impatient = StalledStreamProtectionConfig::enabled().grace_period(Duration::from_millis(200));
+    let impatient = StalledStreamProtectionConfig::enabled().grace_period(Duration::from_secs(1));
     let sdk = loader(&server.endpoint).stalled_stream_protection(impatient.build());
     let reader = connected(sdk, Settings::default()).await.reader(URI).await.unwrap();
     let started = Instant::now();
@@ -491,7 +491,10 @@ async fn what_goes_wrong_is_aborted() {
     let storage = server.storage().await;
     let error = storage.write(URI, whole()).await.unwrap_err();
     assert!(error.message().contains("cannot write s3://lake/a/object: access is denied"), "{error}");
-    assert_eq!(server.lines().last().unwrap(), ABORT);
+    // The third part was on its way: the server may hear of it after the abort.
+    let lines = server.lines();
+    assert!(lines.iter().any(|line| line == ABORT), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("POST") && line.contains("uploadId=")), "{lines:?}");
     // An error that comes after the status said that all is well.
     let server = Server::start(|request| match request.is("POST") && request.line.contains("uploadId=") {
         true => Reply::error(200, "InternalError", "We encountered an internal error. Please try again."),
@@ -519,7 +522,7 @@ async fn what_goes_wrong_is_aborted() {
     let mut writer = storage.writer(URI).await.unwrap();
     writer.close().await.unwrap();
     assert!(writer.write(Bytes::from_static(b"more")).await.is_err() && writer.close().await.is_err());
-    assert!(server.lines().last().unwrap().contains("PutObject"));
+    assert!(server.lines().iter().any(|line| line.contains("PutObject")));
 }
 
 /// A network that takes nothing must not make the process hold everything.
@@ -528,7 +531,7 @@ async fn memory_is_bounded_by_the_parts_on_their_way() {
     let server = Server::start(|request| {
         let mut reply = uploads(request);
         if request.line.contains("partNumber=") {
-            reply.after = Duration::from_secs(2);
+            reply.after = Duration::from_secs(60);
         }
         reply
     });
@@ -538,7 +541,7 @@ async fn memory_is_bounded_by_the_parts_on_their_way() {
     for (at, bytes) in taken.iter_mut().enumerate() {
         let mut writer = storage.writer(&format!("{URI}{at}")).await.unwrap();
         let piece = Bytes::from(vec![0; PART_BYTES / 4]);
-        let patience = Duration::from_millis(200);
+        let patience = Duration::from_secs(1);
         while let Ok(written) = tokio::time::timeout(patience, writer.write(piece.clone())).await {
             written.unwrap();
             *bytes += piece.len();
@@ -564,7 +567,7 @@ async fn whoever_does_not_answer_is_not_waited_for_long() {
     );
     // Someone listens and says nothing.
     let silent = Server::start(|_| Reply { after: Duration::from_secs(60), ..Reply::new(200, "") });
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(300));
+    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(1));
     let sdk = loader(&silent.endpoint).timeout_config(timeouts.build()).retry_config(
         RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(1)),
     );
