@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 sys.path += [str(HERE.parent), str(HERE.parent / "interop")]
 import counted  # noqa: E402, beside this folder
-from aws_server import Ministack, glue_table  # noqa: E402, beside this folder
+from aws_server import REGION, Ministack  # noqa: E402, beside this folder
 
 BUCKET = "code"
 DEPLOY_SECONDS = 300
@@ -44,7 +44,7 @@ class Aws:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name] # nothing of this may reach an account
         os.environ |= {
-            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         self.ministack = Ministack(REPOSITORY / "target/aws")
@@ -106,8 +106,8 @@ class Stack:
         return sum(int(attributes[name]) for name in names)
 
     def table(self):
-        uri = self.aws.ministack.uri
-        return glue_table(self.outputs["Table"], uri, uri, "test", "test")
+        s3 = {"endpoint": self.aws.ministack.uri, "region": REGION, "access-key-id": "test", "secret-access-key": "test"}
+        return self.aws.ministack.glue_table(self.outputs["Table"], {f"s3.{key}": value for key, value in s3.items()})
 
     def rows(self):
         from pyiceberg.exceptions import NoSuchTableError

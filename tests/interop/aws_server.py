@@ -5,32 +5,16 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import threading
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from processes import Listening, free_port
 from pyiceberg.catalog import load_catalog
 
 START_SECONDS = 60
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def glue_table(name, glue, s3, access_key, secret_key):
-    """The table as PyIceberg finds it in the Glue at `glue`; its files are in the S3 at `s3`."""
-    region = "us-east-1"
-    return load_catalog("glue", **{
-        "type": "glue", "glue.endpoint": glue, "glue.region": region,
-        "glue.access-key-id": access_key, "glue.secret-access-key": secret_key,
-        "s3.endpoint": s3, "s3.region": region, "s3.access-key-id": access_key, "s3.secret-access-key": secret_key,
-    }).load_table(name)
+REGION = "us-east-1"
 
 
 class Ministack:
@@ -63,6 +47,12 @@ class Ministack:
                     raise AssertionError(f"ministack did not start:\n{text}") from error
                 time.sleep(0.2)
 
+    def glue_table(self, name, storage):
+        """The table as PyIceberg finds it in Glue. `storage` are its properties for the S3 with the table's files."""
+        glue = {"endpoint": self.uri, "region": REGION, "access-key-id": "any", "secret-access-key": "any"}
+        properties = {f"glue.{key}": value for key, value in glue.items()} | storage
+        return load_catalog("glue", type="glue", **properties).load_table(name)
+
     def stop(self):
         for sign in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
@@ -72,7 +62,7 @@ class Ministack:
                 break
 
 
-class Lossy:
+class Lossy(Listening):
     """Passes requests on to `port`; of those that `is_lost` picks when they are done, the answer does not come back. Those
     that `is_refused` picks are denied, as by a role that does not allow them."""
 
@@ -109,11 +99,5 @@ class Lossy:
                 self.end_headers()
                 self.wfile.write(content)
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.uri = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(ThreadingHTTPServer, Handler)
+        self.uri = f"http://127.0.0.1:{self.port}"

@@ -16,17 +16,12 @@ from urllib.parse import unquote
 
 import bench
 from engines import load_table
+from lambdas import function_environment
+from processes import free_port
 
 START_SECONDS = 20
 INVOKE_SECONDS = 30
-MEMORY_MB = "512"
 OWN_FIELDS = ("record_id", "ingestion_timestamp", "partition_date", "partition_hour")
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def event(name):
@@ -64,16 +59,8 @@ class Server:
         raise AssertionError("the Runtime API server did not start:\n" + (self.log_folder / "server.log").read_text())
 
     def function(self, name, **variables):
-        environment = {
-            key: value for key, value in os.environ.items() if not key.startswith(("FRAZIL_", "AWS_"))
-        } | {
-            "AWS_LAMBDA_RUNTIME_API": f"http://127.0.0.1:{self.port}/.rt/{name}",
-            "AWS_LAMBDA_FUNCTION_NAME": name,
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": MEMORY_MB,
-            "AWS_LAMBDA_FUNCTION_VERSION": "1",
-            **variables,
-        }
-        self.start(name, [str(bench.BINARIES / name)], environment)
+        told = function_environment(f"http://127.0.0.1:{self.port}/.rt/{name}", name)
+        self.start(name, [str(bench.BINARIES / name)], told | variables)
 
     def invoke(self, name, payload):
         """The status and the answer. A function that is not there would keep the request waiting: hence the time-out."""

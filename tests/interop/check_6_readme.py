@@ -13,7 +13,7 @@ import unittest
 
 import bench
 import engines
-from aws_server import free_port
+from processes import environment, free_port
 
 COMPILE_SECONDS = 400
 
@@ -79,8 +79,7 @@ class Readme(unittest.TestCase):
         watch = watch.replace("cargo lambda watch", f"exec cargo lambda watch -A 127.0.0.1 -P {port}")
         watch = watch.replace("$PWD/.frazil", str(self.folder / "single"))
         invoke = invoke.replace("cargo lambda invoke", f"cargo lambda invoke -A 127.0.0.1 -P {port}")
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "FRAZIL_"))}
-        run = {"shell": True, "cwd": bench.REPOSITORY, "env": environment}
+        run = {"shell": True, "cwd": bench.REPOSITORY, "env": environment()}
         with open(self.folder / "watch.log", "ab") as log:
             server = subprocess.Popen(watch, stdout=log, stderr=log, start_new_session=True, **run)
         try:

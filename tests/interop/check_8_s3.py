@@ -11,9 +11,10 @@ from urllib.parse import quote, unquote
 
 import bench
 from check_5_runtime import Server, event
+from processes import environment, memory_kib
 from pyarrow.fs import FileSelector
 from pyiceberg.catalog import load_catalog
-from s3_server import REGION, SECRET, S3Server
+from s3_server import S3Server
 
 NAME = "streaming_analytics.user_events"
 STORAGE_SECONDS = 500
@@ -32,12 +33,11 @@ class WithS3(unittest.TestCase):
 class Storage(WithS3):
     def test_the_storage_against_a_real_server(self):
         """The tests of the crate that need one; they are left out elsewhere."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FRAZIL_"))}
         command = ["cargo", "test", "--workspace", "--lib", "--", "--ignored", "storage::s3::live"]
         run = subprocess.run(
             command,
             cwd=bench.REPOSITORY,
-            env=environment | self.s3.environment(),
+            env=environment() | self.s3.environment(),
             capture_output=True,
             text=True,
             timeout=STORAGE_SECONDS,
@@ -75,18 +75,8 @@ class Append(WithS3):
         return function
 
     def table(self, name):
-        catalog = load_catalog(
-            "frazil",
-            **{
-                "type": "sql",
-                "uri": f"sqlite:///{self.folder}/{name}/catalog.db",
-                "s3.endpoint": self.s3.endpoint,
-                "s3.access-key-id": "admin",
-                "s3.secret-access-key": SECRET.format("admin"),
-                "s3.region": REGION,
-            },
-        )
-        return catalog.load_table(NAME)
+        uri = f"sqlite:///{self.folder}/{name}/catalog.db"
+        return load_catalog("frazil", type="sql", uri=uri, **self.s3.properties()).load_table(NAME)
 
     def files(self, folder):
         found = self.s3.files.get_file_info(FileSelector(folder, recursive=True, allow_not_found=True))
@@ -195,6 +185,5 @@ def log_of(function):
 
 def peak_mib(function):
     """Without the pages of the binary, which is built for debugging and with every catalog here."""
-    with open(f"/proc/{function.processes[-1].pid}/status") as status:
-        kib = dict(re.findall(r"(\w+):\s+(\d+) kB", status.read()))
-    return (int(kib["VmHWM"]) - int(kib["RssFile"])) / 1024
+    kib = memory_kib(function.processes[-1].pid)
+    return (kib["VmHWM"] - kib["RssFile"]) / 1024

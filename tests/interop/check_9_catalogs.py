@@ -12,7 +12,7 @@ import bench
 import boto3
 from botocore.exceptions import ClientError
 from lambdas import Function, s3_event, sqs_event
-from aws_server import Lossy, Ministack, glue_table
+from aws_server import Lossy, Ministack
 from pyiceberg.catalog import load_catalog
 from s3_server import REGION, SECRET, TABLE_BUCKET, S3Server
 from tls import Tls
@@ -133,7 +133,6 @@ class WithS3(unittest.TestCase):
         self.assertNotIn(SECRET.format("admin"), message)
         return message
 
-
     def check_deadline(self, variable):
         """An answer in time from a function whose catalog or storage says nothing."""
         with socket.socket() as nobody:
@@ -174,7 +173,7 @@ class Glue(WithS3):
         return {name: value for name, value in (variables | changes).items() if value is not None}
 
     def table(self, name):
-        return glue_table(name, self.aws.uri, self.s3.endpoint, "admin", SECRET.format("admin"))
+        return self.aws.glue_table(name, self.s3.properties())
 
     def mark(self, database, name):
         """Writes into the table's entry, as others do, as soon as there is one. The writers are at work."""
@@ -288,13 +287,13 @@ class Rest(WithS3):
         return {name: value for name, value in (variables | changes).items() if value is not None}
 
     def table(self, name):
-        secret = SECRET.format("admin")
-        return load_catalog("rest", **{
-            "type": "rest", "uri": self.s3.catalog, "credential": f"admin:{secret}",
-            "oauth2-server-uri": f"{self.s3.catalog}/v1/oauth/tokens", "warehouse": f"s3://{TABLE_BUCKET}",
-            "s3.endpoint": self.s3.endpoint, "s3.region": REGION,
-            "s3.access-key-id": "admin", "s3.secret-access-key": secret,
-        }).load_table(name)
+        rest = {
+            "uri": self.s3.catalog,
+            "credential": f"admin:{SECRET.format('admin')}",
+            "oauth2-server-uri": f"{self.s3.catalog}/v1/oauth/tokens",
+            "warehouse": f"s3://{TABLE_BUCKET}",
+        }
+        return load_catalog("rest", type="rest", **rest, **self.s3.properties()).load_table(name)
 
     def test_race(self):
         race = Race(self, self.variables("lake.events"), self.put)

@@ -1,12 +1,12 @@
 """A process of a function's binary under a Runtime API server of its own, which tells real deadlines."""
 
 import json
-import os
 import queue
 import subprocess
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from processes import Listening, environment, memory_kib
 
 NEXT = "/2018-06-01/runtime/invocation/next"
 MEMORY_MB = "512"
@@ -22,18 +22,10 @@ class Function:
         self.log = log
         self.events = queue.Queue()
         self.answers = queue.Queue()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("FRAZIL_", "AWS_"))} | {
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.server.server_port}",
-            "AWS_LAMBDA_FUNCTION_NAME": binary.name,
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": MEMORY_MB,
-            "AWS_LAMBDA_FUNCTION_VERSION": "1",
-            **variables,
-        }
+        self.server = Listening(ThreadingHTTPServer, self.handler())
+        variables = function_environment(f"127.0.0.1:{self.server.port}", binary.name) | variables
         with open(log, "ab") as output:
-            self.process = subprocess.Popen([*emulator, str(binary)], env=environment, stdout=output, stderr=output)
+            self.process = subprocess.Popen([*emulator, str(binary)], env=variables, stdout=output, stderr=output)
 
     def handler(function):
         class Handler(BaseHTTPRequestHandler):
@@ -75,15 +67,22 @@ class Function:
 
     def peak_mib(self):
         """The most memory that the process has had, its binary's pages included."""
-        with open(f"/proc/{self.process.pid}/status") as status:
-            peak = next(line for line in status if line.startswith("VmHWM"))
-        return int(peak.split()[1]) / 1024
+        return memory_kib(self.process.pid)["VmHWM"] / 1024
 
     def stop(self):
         self.process.kill()
         self.process.wait(10)
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.stop()
+
+
+def function_environment(api, name):
+    """What Lambda tells the function `name`, whose Runtime API is at `api`."""
+    return environment() | {
+        "AWS_LAMBDA_RUNTIME_API": api,
+        "AWS_LAMBDA_FUNCTION_NAME": name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": MEMORY_MB,
+        "AWS_LAMBDA_FUNCTION_VERSION": "1",
+    }
 
 
 def sqs_event(messages):

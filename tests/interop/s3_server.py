@@ -92,6 +92,15 @@ class S3Server:
             **NO_METADATA,
         }
 
+    def properties(self):
+        """The properties by which PyIceberg finds the server."""
+        return {
+            "s3.endpoint": self.endpoint,
+            "s3.region": REGION,
+            "s3.access-key-id": "admin",
+            "s3.secret-access-key": SECRET.format("admin"),
+        }
+
     def put(self, path, content):
         """`path` is BUCKET/KEY."""
         with self.files.open_output_stream(path, compression=None) as file:

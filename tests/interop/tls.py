@@ -7,9 +7,10 @@ from contextlib import suppress
 from socket import SHUT_WR, create_connection
 
 import trustme
+from processes import Listening
 
 
-class Tls:
+class Tls(Listening):
     """Passes what comes by TLS on to `port`. `authority` is the file of the certificate to trust."""
 
     def __init__(self, port, folder):
@@ -29,14 +30,8 @@ class Tls:
                         copy(client, server)
                         back.join()
 
-        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.uri = f"https://localhost:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(socketserver.ThreadingTCPServer, Handler)
+        self.uri = f"https://localhost:{self.port}"
 
 
 def copy(source, target):

@@ -18,7 +18,7 @@ REPOSITORY = HERE.parents[1]
 sys.path += [str(HERE.parent), str(HERE.parent / "interop")]
 import counted  # noqa: E402, beside this folder
 from lambdas import Function, sqs_event  # noqa: E402
-from aws_server import Ministack, glue_table  # noqa: E402
+from aws_server import Ministack  # noqa: E402
 from s3_server import S3Server  # noqa: E402
 
 FOLDER, *EMULATOR = sys.argv[1:]
@@ -105,9 +105,7 @@ class Package(unittest.TestCase):
         self.assertEqual(self.rows(s3, aws), ["u-1", "u-2"] * 3)
 
     def rows(self, s3, aws):
-        keys = s3.environment()
-        table = glue_table("package.events", aws.uri, s3.endpoint, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
-        rows = table.scan().to_arrow().to_pylist()
+        rows = aws.glue_table("package.events", s3.properties()).scan().to_arrow().to_pylist()
         return [row["user_id"] for row in sorted(rows, key=lambda row: (row["file_name"], row["user_id"]))]
 
 
