@@ -1,4 +1,4 @@
-//! How fast the stages of append are: `cargo bench -p lake`.
+//! How fast the stages of append are: `cargo bench -p frazil-lake`.
 //!
 //! Each line is one thread's work, or for `append` the whole of it on the runtime that Lambda gives. Compare lines of one run
 //! with each other; figures of different runs and machines say little. With a file as argument (`-- FILE`) its records are
