@@ -3,7 +3,10 @@
 //! In: the JSON of one message. Out: the objects created, and the names of other events. Refused: a text of
 //! no known shape, and a key that does not decode.
 
+use std::borrow::Cow;
+
 use chrono::DateTime;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::{NotificationError, ObjectRef};
@@ -180,20 +183,13 @@ fn object_ref(s3: &S3Entity<'_>, key: String, event_time: Option<&str>) -> Objec
 fn decode_key(encoded: &str) -> Result<String, NotificationError> {
     let wrong =
         |what: &str| NotificationError(format!("S3 event: the key {encoded:?} is not url-encoded: {what}"));
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let (Some(high), Some(low)) = (digit(), digit()) else {
-                    return Err(wrong("% stands without two hexadecimal digits"));
-                };
-                (high * 16 + low) as u8
-            }
-            byte => byte,
-        });
+    // The library passes such a % on as it is, which would be the key of another object.
+    let is_escape =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if !encoded.split('%').skip(1).all(is_escape) {
+        return Err(wrong("% stands without two hexadecimal digits"));
     }
-    String::from_utf8(bytes).map_err(|_| wrong("it does not decode to UTF-8"))
+    let spaced = encoded.replace('+', " ");
+    let key = percent_decode_str(&spaced).decode_utf8();
+    key.map(Cow::into_owned).map_err(|_| wrong("it does not decode to UTF-8"))
 }
