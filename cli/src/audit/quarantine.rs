@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lake::Digest;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use super::objects::Objects;
 use super::report::{Kind, Report};
@@ -168,10 +168,8 @@ fn check(line: &[u8]) -> Result<(Line, [u8; 16]), String> {
         (None, Some(_)) => line.error_code.clone().into_bytes(),
         (None, None) => return Err("it has neither rawData nor rawObject".to_owned()),
     };
-    let mut digest = [0; 16];
     let place = line.offset.to_be_bytes();
-    digest.copy_from_slice(&Sha256::new().chain_update(place).chain_update(kept).finalize()[..16]);
-    Ok((line, digest))
+    Ok((line, Digest::of(place).and(kept).bytes()))
 }
 
 /// What is wrong with a copy of an object that a rejection names instead of bytes. `object` is the object itself, if it

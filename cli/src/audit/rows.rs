@@ -18,7 +18,7 @@ use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, DataContentType, NameMapping, NestedFieldRef, PrimitiveType, Type,
 };
 use iceberg::{Error, ErrorKind, Result, Runtime};
-use sha2::{Digest as _, Sha256};
+use lake::Digest;
 
 use crate::inventory::{ContentFile, Inventory};
 use crate::warehouse::local_path;
@@ -236,9 +236,7 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<Option<StringArray>> {
 }
 
 fn digest(id: &str) -> IdDigest {
-    let mut digest = IdDigest::default();
-    digest.copy_from_slice(&Sha256::digest(id)[..16]);
-    digest
+    Digest::of(id).bytes()
 }
 
 /// Those of `digests` that occur more than once.

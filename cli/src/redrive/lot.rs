@@ -19,13 +19,12 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use iceberg::spec::Schema;
-use lake::{REDRIVEN_PREFIX, RowDecoder};
-use sha2::{Digest as _, Sha256};
+use lake::{Digest, REDRIVEN_PREFIX, RowDecoder};
 
 use super::history::History;
 use super::now_millis;
 use super::quarantine::QuarantineFile;
-use crate::replay::firehose::{DeliveredObject, etag};
+use crate::replay::firehose::DeliveredObject;
 use crate::warehouse::{Folders, RAW_BUCKET};
 use crate::whole_file::WholeFile;
 
@@ -62,7 +61,7 @@ impl Lot {
         let folder = folders.root.join(RAW_BUCKET);
         let mut object = WholeFile::create(&folder.join(format!("{REDRIVEN_PREFIX}{place}.jsonl")))?;
         let mut decoder = RowDecoder::new(schema, "1970-01-01T00:00:00Z")?;
-        let (mut digest, mut size_bytes, mut records) = (Sha256::new(), 0, 0);
+        let (mut digest, mut size_bytes, mut records) = (Digest::default(), 0, 0);
         let (mut left, mut refused) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
         let mut fits = false;
         file.lines(max_record_bytes, |_, line, record| {
@@ -96,7 +95,7 @@ impl Lot {
             );
             return Ok(Self { left, ..Self::nothing(file) });
         }
-        let etag = etag(digest);
+        let etag = digest.hex();
         let key = format!("{REDRIVEN_PREFIX}{place}.{}.jsonl", &etag[..DIGEST_CHARACTERS]);
         object.finish_as(&folder.join(&key))?;
         let delivered_millis = now_millis();
@@ -127,7 +126,7 @@ impl Lot {
                 Ok(redriven.write_all(text).and_then(|()| redriven.write_all(b"\n"))?)
             })?;
         }
-        let (mut digest, mut records, mut left) = (Sha256::new(), 0, 0_u64);
+        let (mut digest, mut records, mut left) = (Digest::default(), 0, 0_u64);
         file.lines(self.max_record_bytes, |text, line, record| {
             let into = match record {
                 Ok(record) => {
@@ -149,7 +148,8 @@ impl Lot {
         if records == 0 {
             return Ok(());
         }
-        if self.object.as_ref().is_none_or(|object| object.etag != etag(digest)) {
+        let etag = digest.hex();
+        if self.object.as_ref().is_none_or(|object| object.etag != etag) {
             bail!("{} has changed while its rows were put back; run the command again", file.path.display());
         }
         redriven.finish()?;

@@ -19,14 +19,13 @@ use anyhow::{Context as _, bail};
 use append::config::{CatalogConfig, Config, table_ident};
 use append::handler::Appender;
 use iceberg::spec::SchemaRef;
-use lake::{Lake, Limits, Status, Token};
-use sha2::{Digest as _, Sha256};
+use lake::{Digest, Lake, Limits, Status, Token};
 
 use self::history::History;
 use self::lot::Lot;
 use self::quarantine::QuarantineFile;
 use self::summary::Summary;
-use crate::replay::firehose::{DeliveredObject, etag};
+use crate::replay::firehose::DeliveredObject;
 use crate::replay::queue::Queue;
 use crate::warehouse::{Folders, ListedTable, MEMORY_BYTES, files, is_unfinished, list_tables};
 
@@ -205,7 +204,7 @@ fn error_objects(folders: &Folders) -> anyhow::Result<Vec<DeliveredObject>> {
     for path in files(&bucket.join("processing-failed"))?.iter().filter(|path| !is_unfinished(path)) {
         let key = key_in(&bucket, path)?;
         let failed = || format!("cannot read {}", path.display());
-        let mut digest = Sha256::new();
+        let mut digest = Digest::default();
         let size_bytes = File::open(path)
             .and_then(|mut file| std::io::copy(&mut file, &mut digest))
             .with_context(failed)?;
@@ -213,7 +212,7 @@ fn error_objects(folders: &Folders) -> anyhow::Result<Vec<DeliveredObject>> {
             bucket: ERRORS_BUCKET,
             key,
             size_bytes,
-            etag: etag(digest),
+            etag: digest.hex(),
             delivered_millis: now_millis(),
         };
         objects.push(object);

@@ -16,8 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDateTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use lake::Digest;
 use lambda::firehose::{Event, ProcessingFailedLine};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use transform::config::Config;
 use transform::handler::{self, Outcome};
@@ -243,7 +243,7 @@ impl<'a> Firehose<'a> {
         }
         let key = format!("{}.gz", self.object_name("object", self.objects));
         // Of the content before compression: another version of the encoder makes no other object of it.
-        let etag = etag(Sha256::new_with_prefix(&self.object));
+        let etag = Digest::of(&self.object).hex();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&self.object)?;
         let compressed = encoder.finish()?;
@@ -328,9 +328,4 @@ fn arrival_before(folder: &Path, uuid: Uuid) -> anyhow::Result<Option<i64>> {
         }
     }
     Ok(None)
-}
-
-/// An object's ETag, by a digest of its content.
-pub(crate) fn etag(content: Sha256) -> String {
-    content.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
+use lake::Digest;
 use records::frame::{Frame, Framer};
-use sha2::{Digest as _, Sha256};
 
 use super::firehose::Firehose;
 
@@ -45,7 +45,7 @@ impl Input {
             name: "clickstream.json.gz".to_owned(),
             source: Source::Sample,
             size_bytes: SAMPLE.len() as u64,
-            digest: Sha256::digest(SAMPLE).into(),
+            digest: Digest::of(SAMPLE).bytes(),
             arrival_millis: SAMPLE_ARRIVAL_MILLIS,
         }
     }
@@ -59,7 +59,7 @@ impl Input {
             bail!("{shown} is no file; a replay reads its input twice");
         }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut digest = Sha256::new_with_prefix(&name);
+        let mut digest = Digest::of(&name);
         std::io::copy(&mut file, &mut digest).with_context(|| format!("cannot read {shown}"))?;
         let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         let arrival_seconds = modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -67,7 +67,7 @@ impl Input {
             name,
             source: Source::File(File::open(path).with_context(|| format!("cannot open {shown}"))?),
             size_bytes: metadata.len(),
-            digest: digest.finalize().into(),
+            digest: digest.bytes(),
             arrival_millis: arrival_seconds as i64 * 1000,
         })
     }

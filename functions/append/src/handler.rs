@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use lake::{AppendError, AppendOptions, Lake, ObjectOutcome, Outcome, SourceObject, Status, Token};
 use lambda::failure::{ErrorType, PANICKED};
 use lambda::metrics::Emitter;
-use lambda::notification::{BatchResponse, Delivery, Notification, ObjectRef, Source};
+use lambda::notification::{Delivery, Notification, ObjectRef, Source, SqsBatchResponse};
 use serde::Serialize;
 
 use crate::config::Config;
@@ -58,7 +58,7 @@ impl Failure {
 #[serde(untagged)]
 pub enum Answer {
     /// To an SQS event source: the messages to be delivered again.
-    Batch(BatchResponse),
+    Batch(SqsBatchResponse),
     /// To anyone else: all objects are done.
     Done {
         /// Objects that the event named.
@@ -180,19 +180,15 @@ impl Appender {
             objects.iter().map(|outcome| (outcome.object.token, &outcome.status)).collect();
         let status = |object: &ObjectRef| by_token.get(&self.source_object(object).token).copied();
         match notification.source {
-            Source::Sqs => Ok(Answer::Batch(
-                notification
-                    .deliveries
-                    .iter()
-                    .filter(|delivery| match &delivery.objects {
-                        Ok(objects) => {
-                            !objects.iter().all(|object| status(object).is_some_and(Status::is_done))
-                        }
-                        Err(_) => true,
-                    })
-                    .filter_map(|delivery| delivery.message_id.clone())
-                    .collect(),
-            )),
+            Source::Sqs => {
+                let failed = notification.deliveries.iter().filter(|delivery| match &delivery.objects {
+                    Ok(objects) => !objects.iter().all(|object| status(object).is_some_and(Status::is_done)),
+                    Err(_) => true,
+                });
+                let mut response = SqsBatchResponse::default();
+                response.set_failures(failed.map(Delivery::item_identifier));
+                Ok(Answer::Batch(response))
+            }
             Source::Direct => {
                 let (mut rows, mut rows_quarantined) = (0, 0);
                 for ObjectOutcome { object, status, .. } in objects {

@@ -21,9 +21,9 @@ use iceberg::spec::Datum;
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 use records::enrich::RECORD_ID;
-use sha2::{Digest as _, Sha256};
 
 use crate::decode::{FILE_NAME, PROCESSING_TIME};
+use crate::digest::Digest;
 
 /// Objects that are asked for at once.
 const URIS_PER_SCAN: usize = 100;
@@ -241,12 +241,12 @@ impl<'a> Keys<'a> {
     }
 
     fn of_row(&self, row: usize) -> Result<Key> {
-        let mut digest = Sha256::new();
+        let mut digest = Digest::default();
         if let (Some(id), Some(ids)) = (&self.id, self.ids)
             && ids.is_valid(row)
         {
             digest.update(id.value(row).try_to_string().map_err(incomparable)?);
-            return Ok(Key::Id(first_half(digest)));
+            return Ok(Key::Id(digest.number()));
         }
         // Columns that came after the row was written are null in it.
         for (name, (_, formatter)) in self.columns.iter().filter(|(_, (column, _))| column.is_valid(row)) {
@@ -256,18 +256,12 @@ impl<'a> Keys<'a> {
                 digest.update(part);
             }
         }
-        Ok(Key::Content(first_half(digest)))
+        Ok(Key::Content(digest.number()))
     }
 }
 
 /// Values of any type as text that differs where the values differ.
 const FORMAT: FormatOptions<'static> = FormatOptions::new().with_display_error(false);
-
-fn first_half(digest: Sha256) -> u128 {
-    let mut half = [0; 16];
-    half.copy_from_slice(&digest.finalize()[..16]);
-    u128::from_be_bytes(half)
-}
 
 fn incomparable(error: ArrowError) -> Error {
     Error::new(ErrorKind::DataInvalid, "rows of the object cannot be compared with those of the table")

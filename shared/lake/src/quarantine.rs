@@ -17,9 +17,9 @@ use iceberg::Result;
 use iceberg::io::{FileIO, FileWrite, InputFile};
 use records::rejection::Refusal;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::digest::Digest;
 use crate::failpoint::failpoint;
 use crate::job::SourceObject;
 use crate::token::Token;
@@ -121,7 +121,7 @@ impl Quarantine {
             }),
         };
         let raw_data = rejection.bytes.as_ref().map(|bytes| STANDARD.encode(bytes));
-        if let Some(known) = raw_data.as_ref().and_then(|data| open.known.get_mut(&digest_of(data)))
+        if let Some(known) = raw_data.as_ref().and_then(|data| open.known.get_mut(&Digest::of(data).number()))
             && *known > 0
         {
             *known -= 1;
@@ -192,7 +192,7 @@ async fn records_of(file_io: &FileIO, uris: Vec<String>) -> Result<HashMap<u128,
             let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             for line in text[..whole_lines].split(|byte| *byte == b'\n') {
                 if let Ok(RawData { raw_data: Some(data) }) = serde_json::from_slice(line) {
-                    *records.entry(digest_of(&data)).or_default() += 1;
+                    *records.entry(Digest::of(&*data).number()).or_default() += 1;
                 }
             }
             text.drain(..whole_lines);
@@ -227,12 +227,6 @@ fn safe_path(key: &str) -> String {
         path if path.len() > MAX_PATH_BYTES => digest(key),
         path => path,
     }
-}
-
-fn digest_of(data: &str) -> u128 {
-    let mut digest = [0; 16];
-    digest.copy_from_slice(&Sha256::digest(data)[..16]);
-    u128::from_be_bytes(digest)
 }
 
 fn digest(name: &str) -> String {

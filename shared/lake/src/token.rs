@@ -10,7 +10,8 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use iceberg::spec::{SnapshotRef, TableMetadata};
-use sha2::{Digest as _, Sha256};
+
+use crate::digest::Digest;
 
 /// Where a snapshot's summary lists its objects: `<key digest>.<version digest>`, parted by spaces.
 pub const SUMMARY_KEY: &str = "frazil.objects";
@@ -26,12 +27,8 @@ impl Token {
     /// The token of version `version` (version id, else ETag, else sequencer) of the object `key` in `bucket`.
     pub fn new(bucket: &str, key: &str, version: &str) -> Self {
         // A bucket's name holds no NUL, so no other bucket and key give the same bytes.
-        let key = Sha256::new().chain_update(bucket).chain_update([0]).chain_update(key).finalize();
-        let version = Sha256::digest(version);
-        let mut token = Self { key: [0; 16], version: [0; 8] };
-        token.key.copy_from_slice(&key[..16]);
-        token.version.copy_from_slice(&version[..8]);
-        token
+        let key = Digest::of(bucket).and([0]).and(key).bytes();
+        Self { key, version: Digest::of(version).bytes() }
     }
 
     /// The digest of bucket and key alone: the same for all versions of an object.

@@ -11,9 +11,12 @@
 
 mod envelope;
 
-use serde::{Deserialize, Serialize};
+pub use aws_lambda_events::sqs::SqsBatchResponse;
+use aws_lambda_events::sqs::SqsMessage;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::json::Text;
+use crate::json;
 
 /// The object notifications of one invocation.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub struct Notification {
 /// Who invoked the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// An SQS event source, which takes a [`BatchResponse`].
+    /// An SQS event source, which takes an [`SqsBatchResponse`].
     Sqs,
     /// S3, SNS, EventBridge or a person: a failure is reported by failing the invocation.
     Direct,
@@ -36,7 +39,7 @@ pub enum Source {
 /// One message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// SQS's `messageId`.
+    /// SQS's `messageId`, if the message has one.
     pub message_id: Option<String>,
     /// The objects that were created, or why the message cannot be read and what to do about it.
     pub objects: Result<Vec<ObjectRef>, String>,
@@ -68,27 +71,12 @@ pub struct ObjectRef {
 #[error("{0}")]
 pub struct NotificationError(String);
 
-/// The answer to SQS: these messages come again, all others are done (AWS: "Implementing partial batch
-/// responses").
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchResponse {
-    /// The messages to be delivered again.
-    pub batch_item_failures: Vec<BatchItemFailure>,
-}
-
-/// One message to be delivered again.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BatchItemFailure {
-    /// Its `messageId`.
-    pub item_identifier: String,
-}
-
-impl FromIterator<String> for BatchResponse {
-    fn from_iter<I: IntoIterator<Item = String>>(message_ids: I) -> Self {
-        let failures = message_ids.into_iter().map(|item_identifier| BatchItemFailure { item_identifier });
-        Self { batch_item_failures: failures.collect() }
+impl Delivery {
+    /// What tells SQS in an [`SqsBatchResponse`] to deliver the message again. It is empty if the message has no
+    /// id: Lambda then delivers the whole batch again (AWS: "Implementing partial batch responses"), which does no harm
+    /// to objects that are in the table.
+    pub fn item_identifier(&self) -> &str {
+        self.message_id.as_deref().unwrap_or_default()
     }
 }
 
@@ -100,41 +88,59 @@ impl Notification {
     /// as a whole is no notification. An SQS message that cannot be read is an error in its [`Delivery`]
     /// only.
     pub fn parse(json: &str) -> Result<Self, NotificationError> {
-        let messages = match serde_json::from_str::<SqsEvent<'_>>(json) {
-            Ok(event) if !event.records.is_empty() => event.records,
-            _ => return Ok(Self { source: Source::Direct, deliveries: vec![read(None, json)?] }),
-        };
-        let deliveries = messages.iter().map(|message| {
-            read(Some(&message.message_id), &message.body).unwrap_or_else(|error| Delivery {
-                message_id: Some(message.message_id.to_string()),
-                objects: Err(format!("{error}; correct what sends to the queue, or delete the message")),
-                ignored: Vec::new(),
-            })
-        });
-        Ok(Self { source: Source::Sqs, deliveries: deliveries.collect() })
+        let messages = sqs_messages(json);
+        if messages.is_empty() {
+            return Ok(Self { source: Source::Direct, deliveries: vec![read(None, json)?] });
+        }
+        Ok(Self { source: Source::Sqs, deliveries: messages.into_iter().map(read_message).collect() })
     }
 }
 
-#[derive(Deserialize)]
-struct SqsEvent<'a> {
-    #[serde(rename = "Records", borrow)]
-    records: Vec<SqsMessage<'a>>,
+/// The JSON of each message of an SQS event; none if `json` is another event.
+///
+/// The crate's `SqsEvent` would parse them all at once, and one message with a field of an unexpected type would hold
+/// up its neighbours. Each message is parsed by itself instead.
+fn sqs_messages(json: &str) -> Vec<&str> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(rename = "Records", borrow)]
+        records: Vec<&'a RawValue>,
+    }
+
+    let records = serde_json::from_str::<Event<'_>>(json).map(|event| event.records).unwrap_or_default();
+    let is_message = |record: &&RawValue| {
+        json::members(record.get()).is_some_and(|members| {
+            members.contains_key("messageId")
+                || members.get("eventSource").is_some_and(|source| json::content(source) == "aws:sqs")
+        })
+    };
+    if records.iter().any(is_message) { records.into_iter().map(RawValue::get).collect() } else { Vec::new() }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SqsMessage<'a> {
-    #[serde(borrow)]
-    message_id: Text<'a>,
-    #[serde(borrow)]
-    body: Text<'a>,
+fn read_message(json: &str) -> Delivery {
+    let (message_id, body) = match serde_json::from_str::<SqsMessage>(json) {
+        Ok(message) => {
+            (message.message_id, message.body.ok_or_else(|| "SQS message: it has no body".to_owned()))
+        }
+        Err(error) => {
+            let message_id = json::members(json)
+                .and_then(|members| serde_json::from_str(members.get("messageId")?.get()).ok());
+            (message_id, Err(format!("SQS message: {}", json::in_words(&error))))
+        }
+    };
+    body.and_then(|body| read(message_id.clone(), &body).map_err(|error| error.to_string())).unwrap_or_else(
+        |why| {
+            let objects = Err(format!("{why}; correct what sends to the queue, or delete the message"));
+            Delivery { message_id, objects, ignored: Vec::new() }
+        },
+    )
 }
 
-fn read(message_id: Option<&str>, json: &str) -> Result<Delivery, NotificationError> {
+fn read(message_id: Option<String>, json: &str) -> Result<Delivery, NotificationError> {
     let mut objects = Vec::new();
     let mut ignored = Vec::new();
     envelope::collect(json, 0, &mut objects, &mut ignored)?;
-    Ok(Delivery { message_id: message_id.map(str::to_owned), objects: Ok(objects), ignored })
+    Ok(Delivery { message_id, objects: Ok(objects), ignored })
 }
 
 #[cfg(test)]
@@ -393,12 +399,83 @@ mod tests {
     }
 
     #[test]
-    fn batch_response_is_what_sqs_expects() {
-        let response = BatchResponse::from_iter(["m1".to_owned()]);
+    fn a_message_that_differs_from_aws_s_documentation_harms_no_neighbour() {
+        let odd = |fields: serde_json::Value| {
+            let mut event: serde_json::Value =
+                serde_json::from_str(&sqs(&["{}", &s3_event(&["a"])])).unwrap();
+            event["Records"][0] = fields;
+            let queue = Notification::parse(&event.to_string()).unwrap();
+            assert_eq!(queue.source, Source::Sqs);
+            assert_eq!(keys(&queue.deliveries[1]), ["a"]);
+            let Delivery { message_id, objects, .. } = &queue.deliveries[0];
+            let read = match objects {
+                Ok(objects) => objects.iter().map(|object| object.key.as_str()).collect(),
+                Err(why) => why.split(';').next().unwrap().to_owned(),
+            };
+            (message_id.as_deref().unwrap_or("none").to_owned(), read)
+        };
+        let body = s3_event(&["b"]);
+        let no_body = "SQS message: it has no body";
+        for (message, id, read) in [
+            (json!({"messageId": "m", "body": body}), "m", "b"),
+            (json!({"eventSource": "aws:sqs", "body": body}), "none", "b"),
+            (json!({"messageId": null, "body": body}), "none", "b"),
+            (
+                json!({"messageId": "m", "body": body, "attributes": null, "messageAttributes": null}),
+                "m",
+                "b",
+            ),
+            (json!({"messageId": "m"}), "m", no_body),
+            (json!({"messageId": "m", "body": null}), "m", no_body),
+            (json!({}), "none", no_body),
+            (
+                json!({"messageId": "m", "body": {"Records": []}}),
+                "m",
+                "SQS message: invalid type: map, expected a string at line 1 column 8",
+            ),
+            (
+                json!({"attributes": {"ApproximateReceiveCount": 1}, "body": body, "messageId": "m"}),
+                "m",
+                "SQS message: invalid type: integer `1`, expected a string at line 1 column 42",
+            ),
+            (
+                json!(5),
+                "none",
+                "SQS message: invalid type: integer `5`, expected struct SqsMessage at line 1 column 1",
+            ),
+        ] {
+            assert_eq!(odd(message.clone()), (id.to_owned(), read.to_owned()), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_event_bridge_event_that_differs_from_aws_s_documentation_fails_alone() {
+        let mut event: serde_json::Value = serde_json::from_str(&event_bridge(OBJECT_CREATED, "a")).unwrap();
+        for absent in ["version", "id", "account", "time", "region", "resources"] {
+            event.as_object_mut().unwrap().remove(absent);
+        }
+        assert_eq!(keys(&direct(&event.to_string())), ["a"]);
+        event["time"] = json!("yesterday");
+        let queue = Notification::parse(&sqs(&[&event.to_string(), &s3_event(&["b"])])).unwrap();
+        let why = queue.deliveries[0].objects.as_ref().unwrap_err();
+        assert!(why.starts_with("EventBridge event: "), "{why}");
+        assert_eq!(keys(&queue.deliveries[1]), ["b"]);
+    }
+
+    #[test]
+    fn a_message_without_an_id_has_the_batch_delivered_again() {
+        let event =
+            json!({"Records": [{"eventSource": "aws:sqs", "body": "hello"}, {"messageId": "m", "body": ""}]});
+        let queue = Notification::parse(&event.to_string()).unwrap();
+        let mut response = SqsBatchResponse::default();
+        response.set_failures(queue.deliveries.iter().map(Delivery::item_identifier));
         assert_eq!(
             serde_json::to_string(&response).unwrap(),
-            r#"{"batchItemFailures":[{"itemIdentifier":"m1"}]}"#
+            r#"{"batchItemFailures":[{"itemIdentifier":""},{"itemIdentifier":"m"}]}"#
         );
-        assert_eq!(serde_json::to_string(&BatchResponse::default()).unwrap(), r#"{"batchItemFailures":[]}"#);
+        assert_eq!(
+            serde_json::to_string(&SqsBatchResponse::default()).unwrap(),
+            r#"{"batchItemFailures":[]}"#
+        );
     }
 }

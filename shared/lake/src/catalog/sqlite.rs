@@ -8,12 +8,17 @@ use std::time::Duration;
 use iceberg::io::StorageFactory;
 use iceberg::{CatalogBuilder as _, Error, ErrorKind, Result};
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::CATALOG_NAME;
+
 /// How long a connection waits for another one's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What has a meaning in a SQLite URI.
+const URI_SYNTAX: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
 /// Opens the catalog in the file `database`, created if it is missing. Tables lie under `warehouse_uri`.
 pub(crate) async fn open(
@@ -24,7 +29,7 @@ pub(crate) async fn open(
     use_write_ahead_log(database).await?;
     let path = database.to_str().ok_or_else(|| unreadable(database, "the path is not UTF-8"))?;
     SqlCatalogBuilder::default()
-        .uri(format!("sqlite://{}?mode=rwc", percent_encoded(path)))
+        .uri(format!("sqlite://{}?mode=rwc", utf8_percent_encode(path, URI_SYNTAX)))
         .warehouse_location(warehouse_uri)
         .sql_bind_style(SqlBindStyle::QMark)
         .with_storage_factory(storage)
@@ -68,7 +73,24 @@ fn unreadable(database: &Path, error: impl std::fmt::Display) -> Error {
     )
 }
 
-/// `path` for a SQLite URI, whose reader takes `?`, `#` and `%` for its own.
-fn percent_encoded(path: &str) -> String {
-    path.replace('%', "%25").replace('?', "%3F").replace('#', "%23")
+#[cfg(test)]
+mod tests {
+    use iceberg::Catalog as _;
+    use iceberg::io::LocalFsStorageFactory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn any_path_names_its_own_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["50%", "%41", "a b+c", "which?mode=memory", "nr#1", "zoë"] {
+            let database = folder.path().join(name).join("catalog.db");
+            let catalog = open(&database, "file:///unused", Arc::new(LocalFsStorageFactory)).await.unwrap();
+            assert!(catalog.list_namespaces(None).await.unwrap().is_empty());
+            // The catalog's tables are in this file and in no other.
+            let options = SqliteConnectOptions::new().filename(&database);
+            let mut connection = options.connect().await.unwrap();
+            sqlx::query("SELECT count(*) FROM iceberg_tables").execute(&mut connection).await.unwrap();
+        }
+    }
 }

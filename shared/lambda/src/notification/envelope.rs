@@ -3,11 +3,15 @@
 //! In: the JSON of one message. Out: the objects created, and the names of other events. Refused: a text of
 //! no known shape, and a key that does not decode.
 
+use std::borrow::Cow;
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
 use chrono::DateTime;
-use serde::Deserialize;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 
 use super::{NotificationError, ObjectRef};
-use crate::json::{self, Text};
+use crate::json;
 
 /// Reads one event, or the events inside an SNS envelope.
 pub(super) fn collect(
@@ -29,7 +33,7 @@ pub(super) fn collect(
     let text = |key: &str| members.get(key).map(|value| json::content(value)).unwrap_or_default();
 
     if let Some(records) = members.get("Records") {
-        let records: Vec<Record<'_>> = parse(records.get(), "S3 or SNS event")?;
+        let records: Vec<Record> = parse(records.get(), "S3 or SNS event")?;
         for record in &records {
             match record {
                 Record { s3: Some(s3), .. } => {
@@ -58,8 +62,8 @@ pub(super) fn collect(
     }
     let detail_type = text("detail-type");
     if detail_type == OBJECT_CREATED || text("source") == "aws.s3" {
-        let event: EventBridgeEvent<'_> = parse(json, "EventBridge event")?;
-        return add_event_bridge(event, &detail_type, objects, ignored);
+        add_event_bridge(&parse(json, "EventBridge event")?, objects, ignored);
+        return Ok(());
     }
     Err(unknown())
 }
@@ -70,65 +74,53 @@ fn parse<'a, T: Deserialize<'a>>(json: &'a str, kind: &str) -> Result<T, Notific
 }
 
 #[derive(Deserialize)]
-struct Record<'a> {
-    #[serde(rename = "eventSource", alias = "EventSource", borrow)]
-    event_source: Option<Text<'a>>,
-    #[serde(rename = "eventName", borrow)]
-    event_name: Option<Text<'a>>,
-    #[serde(rename = "eventTime", borrow)]
-    event_time: Option<Text<'a>>,
-    #[serde(borrow)]
-    s3: Option<S3Entity<'a>>,
-    #[serde(rename = "Sns", borrow)]
-    sns: Option<SnsMessage<'a>>,
+struct Record {
+    #[serde(rename = "eventSource", alias = "EventSource")]
+    event_source: Option<String>,
+    #[serde(rename = "eventName")]
+    event_name: Option<String>,
+    #[serde(rename = "eventTime")]
+    event_time: Option<String>,
+    s3: Option<S3Entity>,
+    #[serde(rename = "Sns")]
+    sns: Option<SnsMessage>,
 }
 
 #[derive(Deserialize)]
-struct SnsMessage<'a> {
-    #[serde(rename = "Message", borrow)]
-    message: Text<'a>,
+struct SnsMessage {
+    #[serde(rename = "Message")]
+    message: String,
 }
 
-#[derive(Deserialize)]
-struct S3Entity<'a> {
-    #[serde(borrow)]
-    bucket: Bucket<'a>,
-    #[serde(borrow)]
-    object: S3Object<'a>,
+/// What an S3 event has under `s3`, and an EventBridge event under `detail`. ([`EventBridgeEvent`] wants to be able to
+/// write it.)
+#[derive(Deserialize, Serialize)]
+struct S3Entity {
+    bucket: Bucket,
+    object: S3Object,
 }
 
-#[derive(Deserialize)]
-struct Bucket<'a> {
-    #[serde(borrow)]
-    name: Text<'a>,
+#[derive(Deserialize, Serialize)]
+struct Bucket {
+    name: String,
 }
 
 /// The object of an S3 event or of an EventBridge event, whose names differ in spelling only.
-#[derive(Deserialize)]
-struct S3Object<'a> {
-    #[serde(borrow)]
-    key: Text<'a>,
+#[derive(Deserialize, Serialize)]
+struct S3Object {
+    key: String,
     size: Option<u64>,
-    #[serde(rename = "eTag", alias = "etag", borrow)]
-    etag: Option<Text<'a>>,
-    #[serde(rename = "versionId", alias = "version-id", borrow)]
-    version_id: Option<Text<'a>>,
-    #[serde(borrow)]
-    sequencer: Option<Text<'a>>,
+    #[serde(rename = "eTag", alias = "etag")]
+    etag: Option<String>,
+    #[serde(rename = "versionId", alias = "version-id")]
+    version_id: Option<String>,
+    sequencer: Option<String>,
 }
 
 const OBJECT_CREATED: &str = "Object Created";
 
-#[derive(Deserialize)]
-struct EventBridgeEvent<'a> {
-    #[serde(borrow)]
-    time: Option<Text<'a>>,
-    #[serde(borrow)]
-    detail: S3Entity<'a>,
-}
-
 fn add_s3(
-    s3: &S3Entity<'_>,
+    s3: &S3Entity,
     event_name: Option<&str>,
     event_time: Option<&str>,
     objects: &mut Vec<ObjectRef>,
@@ -137,42 +129,39 @@ fn add_s3(
     let event_name = event_name.unwrap_or("an event without a name");
     // Some S3-compatible stores keep the prefix that the notification's configuration has.
     if !event_name.trim_start_matches("s3:").starts_with("ObjectCreated:") {
-        ignored.push(format!("{event_name} {}", &*s3.object.key));
+        ignored.push(format!("{event_name} {}", s3.object.key));
         return Ok(());
     }
     let key = decode_key(&s3.object.key)?;
-    objects.push(object_ref(s3, key, event_time));
+    let time = event_time.and_then(|time| DateTime::parse_from_rfc3339(time).ok());
+    objects.push(object_ref(s3, key, time.map(|time| time.timestamp_millis())));
     Ok(())
 }
 
 fn add_event_bridge(
-    event: EventBridgeEvent<'_>,
-    detail_type: &str,
+    event: &EventBridgeEvent<S3Entity>,
     objects: &mut Vec<ObjectRef>,
     ignored: &mut Vec<String>,
-) -> Result<(), NotificationError> {
-    let key = event.detail.object.key.to_string();
-    if detail_type == OBJECT_CREATED {
-        objects.push(object_ref(&event.detail, key, event.time.as_deref()));
+) {
+    let key = &event.detail.object.key;
+    if event.detail_type == OBJECT_CREATED {
+        let time_millis = event.time.map(|time| time.timestamp_millis());
+        objects.push(object_ref(&event.detail, key.clone(), time_millis));
     } else {
-        ignored.push(format!("{detail_type} {key}"));
+        ignored.push(format!("{} {key}", event.detail_type));
     }
-    Ok(())
 }
 
-fn object_ref(s3: &S3Entity<'_>, key: String, event_time: Option<&str>) -> ObjectRef {
-    let present =
-        |text: &Option<Text<'_>>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+fn object_ref(s3: &S3Entity, key: String, event_time_millis: Option<i64>) -> ObjectRef {
+    let present = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     ObjectRef {
-        bucket: s3.bucket.name.to_string(),
+        bucket: s3.bucket.name.clone(),
         key,
         size: s3.object.size,
         etag: present(&s3.object.etag),
         version_id: present(&s3.object.version_id),
         sequencer: present(&s3.object.sequencer),
-        event_time_millis: event_time
-            .and_then(|time| DateTime::parse_from_rfc3339(time).ok())
-            .map(|time| time.timestamp_millis()),
+        event_time_millis,
     }
 }
 
@@ -180,20 +169,13 @@ fn object_ref(s3: &S3Entity<'_>, key: String, event_time: Option<&str>) -> Objec
 fn decode_key(encoded: &str) -> Result<String, NotificationError> {
     let wrong =
         |what: &str| NotificationError(format!("S3 event: the key {encoded:?} is not url-encoded: {what}"));
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let (Some(high), Some(low)) = (digit(), digit()) else {
-                    return Err(wrong("% stands without two hexadecimal digits"));
-                };
-                (high * 16 + low) as u8
-            }
-            byte => byte,
-        });
+    // The library passes such a % on as it is, which would be the key of another object.
+    let is_escape =
+        |rest: &str| rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if !encoded.split('%').skip(1).all(is_escape) {
+        return Err(wrong("% stands without two hexadecimal digits"));
     }
-    String::from_utf8(bytes).map_err(|_| wrong("it does not decode to UTF-8"))
+    let spaced = encoded.replace('+', " ");
+    let key = percent_decode_str(&spaced).decode_utf8();
+    key.map(Cow::into_owned).map_err(|_| wrong("it does not decode to UTF-8"))
 }
