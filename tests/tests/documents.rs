@@ -1,5 +1,7 @@
 //! What the documents point at is there: files and folders that they name, and the links between them.
 
+#![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

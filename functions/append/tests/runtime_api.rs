@@ -109,6 +109,18 @@ fn what_no_queue_delivers_again_is_an_invocation_error() {
     assert!(message(1).contains("does not exist"), "{}", message(1));
 }
 
+/// Lambda takes an empty identifier for the failure of the whole batch. Without an entry it would delete the message.
+#[test]
+fn a_failed_message_without_an_id_is_never_acknowledged() {
+    let folder = TempDir::new().unwrap();
+    let mut batch: Value = serde_json::from_str(&event("sqs-mixed-failures.json")).unwrap();
+    for message in batch["Records"].as_array_mut().unwrap() {
+        message.as_object_mut().unwrap().remove("messageId");
+    }
+    let answers = invoke(folder.path(), &[batch.to_string()]);
+    assert_eq!(answers[0].1, json!({"batchItemFailures": [{"itemIdentifier": ""}, {"itemIdentifier": ""}]}));
+}
+
 #[test]
 fn a_wrong_configuration_is_named_and_the_function_does_not_start() {
     for (name, value, expected) in [

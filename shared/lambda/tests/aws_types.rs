@@ -1,6 +1,8 @@
 //! The samples under `events/`, read by AWS's own types (`aws_lambda_events`) and by ours: both find the same in them,
 //! and what AWS's types refuse is what docs/decisions/0002 says.
 
+#![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
