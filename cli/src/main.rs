@@ -7,7 +7,6 @@ mod redrive;
 mod replay;
 mod sweep;
 mod warehouse;
-mod whole_file;
 
 use std::process::ExitCode;
 

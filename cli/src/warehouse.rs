@@ -124,7 +124,7 @@ pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Whether `path` is a file that its writer never finished.
 pub(crate) fn is_unfinished(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "part")
+    path.as_os_str().as_encoded_bytes().ends_with(lake::UNFINISHED.as_bytes())
 }
 
 /// What the catalog says.

@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDateTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use lake::WholeFile;
 use lambda::firehose::{Event, ProcessingFailedLine};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -25,7 +26,6 @@ use uuid::Uuid;
 
 use super::input::Input;
 use crate::warehouse::RAW_BUCKET;
-use crate::whole_file::write_whole;
 
 const STREAM: &str = "frazil";
 const STREAM_ARN: &str = "arn:aws:firehose:us-east-1:000000000000:deliverystream/frazil";
@@ -247,7 +247,7 @@ impl<'a> Firehose<'a> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&self.object)?;
         let compressed = encoder.finish()?;
-        write_whole(&self.root.join(RAW_BUCKET).join(&key), &compressed)?;
+        WholeFile::write_all_to(&self.root.join(RAW_BUCKET).join(&key), &compressed)?;
         let size_bytes = compressed.len() as u64;
         let delivered_millis = self.event_arrival();
         self.delivered.push(DeliveredObject { bucket: RAW_BUCKET, key, size_bytes, etag, delivered_millis });
@@ -261,7 +261,7 @@ impl<'a> Firehose<'a> {
             return Ok(());
         }
         let name = self.object_name("failed", self.failed_objects);
-        write_whole(&self.root.join("errors/processing-failed").join(name), &self.failed_lines)?;
+        WholeFile::write_all_to(&self.root.join("errors/processing-failed").join(name), &self.failed_lines)?;
         self.failed_objects += 1;
         self.failed_lines.clear();
         Ok(())
