@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     warehouse: PathBuf,
     /// Print one JSON object instead of the page.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Runs the command.

@@ -40,14 +40,14 @@ const BATCH_OBJECTS: usize = 50;
 pub(crate) struct Arguments {
     /// Folder of the catalog, the tables and what was rejected.
     #[arg(long, value_name = "DIR", default_value = ".frazil")]
-    warehouse: PathBuf,
+    pub(crate) warehouse: PathBuf,
     /// Table for the records in errors/processing-failed; needed where there are several tables. Quarantined rows go to
     /// the table that refused them.
     #[arg(long, value_name = "NAMESPACE.NAME")]
     table: Option<String>,
     /// Print one JSON object instead of the summary.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// A table that rows are put back into.
