@@ -71,11 +71,6 @@ pub(crate) fn line(name: &str, count: u64, remark: &str) {
     out!("{}", format!("  {name:<12}{count:>12}  {remark}").trim_end());
 }
 
-/// `1234567` as `1,234,567`.
-pub(crate) fn grouped(count: u64) -> String {
-    HumanCount(count).to_string()
-}
-
 /// `counted(1, "file")` is `1 file`, `counted(2, "file")` is `2 files`.
 pub(crate) fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", HumanCount(count), if count == 1 { "" } else { "s" })

@@ -61,6 +61,7 @@ struct Target {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let started = Instant::now();
     let folders = Folders::new(&arguments.warehouse)?;
+    folders.require_home().await?;
     let targets = targets(&folders).await?;
     // Listed before anything is done: what this run puts into the quarantine is left to the next one.
     let quarantine = quarantine::list(&folders)?;
