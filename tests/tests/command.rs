@@ -117,6 +117,25 @@ async fn a_signal_ends_a_replay_and_the_catalog_is_whole() {
         assert_eq!(metadata_in_copy(&place).await.as_deref(), table.metadata_location());
         assert_eq!(log_bytes(&place), 0);
     }
+    // In the middle of its commits.
+    let commits = || {
+        let found = files(&place.warehouse());
+        found.iter().filter(|path| path.to_str().unwrap().ends_with(".metadata.json")).count()
+    };
+    let mut stopped = 0;
+    for _ in 0..3 {
+        let target = commits() + 1;
+        let mut replay = place.command(&inputs).spawn().unwrap();
+        while commits() < target && replay.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = Command::new("kill").arg(replay.id().to_string()).status().unwrap();
+        let output = replay.wait_with_output().unwrap();
+        stopped += usize::from(output.status.code() == Some(143));
+        let table = reader.table(&ident).await.unwrap().unwrap();
+        assert_eq!(metadata_in_copy(&place).await.as_deref(), table.metadata_location());
+    }
+    assert!(stopped > 0, "none was stopped in time");
     place.replay(&inputs);
     assert_eq!(place.numbers(TABLE).await, (0..18_000).collect::<Vec<_>>());
 }

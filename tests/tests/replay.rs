@@ -250,7 +250,8 @@ fn a_replay_of_which_nothing_got_in_fails_and_says_why() {
         assert!(name.starts_with(reason) || page.contains(&format!("  {reason}: ")), "{page}");
     }
     // One that is empty among others is told, and fails nothing.
-    let (empty, full) = (place.folder.path().join("empty.json"), place.write("full.json", "{\"n\":1}"));
+    let place = Place::new();
+    let (empty, full) = (place.write("empty.json", ""), place.write("full.json", "{\"n\":1}"));
     let summary = place.replay(&[&empty, &full]);
     assert_eq!((&summary["empty"], &summary["rows"]), (&json!(["empty.json"]), &json!(1)));
 }
