@@ -34,6 +34,9 @@ pub(crate) struct Folders {
 
 impl Folders {
     pub(crate) fn new(warehouse: &Path) -> anyhow::Result<Self> {
+        if let Some(uri) = warehouse.to_str().filter(|text| text.contains("://")) {
+            bail!("{uri} is a URI: this command works on a local warehouse only; give the path of a folder");
+        }
         let root = std::path::absolute(warehouse)?;
         let text = root.to_str().with_context(|| format!("{} is not UTF-8", root.display()))?;
         // Engines read the locations in the metadata as URIs, whatever is written there.

@@ -184,6 +184,16 @@ fn a_reader_that_goes_away_ends_nothing() {
 }
 
 #[test]
+fn an_audit_of_nothing_proves_nothing() {
+    let place = Place::new();
+    place.complaint(&[place.write("bad.csv", "a,b\n1,2\n")]);
+    let (status, page, _) = run(&mut in_warehouse("audit", &place.warehouse()));
+    assert_eq!(status, Some(0));
+    assert!(page.contains("no object yet") && page.contains("refused by transform"), "{page}");
+    assert!(!page.contains("Every object is in"), "{page}");
+}
+
+#[test]
 fn variables_in_another_encoding_are_passed_over() {
     let place = Place::new();
     let mut command = place.command(&[place.write("good.json", "{\"n\":1}")]);
@@ -225,7 +235,8 @@ fn errors_are_json_too() {
     place.replay(&[&input]);
     let (nowhere, warehouse) = (place.folder.path().join("nowhere"), place.warehouse());
     let (nowhere, warehouse) = (nowhere.to_str().unwrap(), warehouse.to_str().unwrap());
-    let cases: [(&[&str], i32, &str); 8] = [
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["replay", "--warehouse", "s3://bucket/lake"], 1, "works on a local warehouse only"),
         (&["replay", "no-such.json", "--warehouse", warehouse], 1, "cannot open no-such.json"),
         (&["replay", "--table", "x", "--warehouse", warehouse], 1, "--table x: expected NAMESPACE.NAME"),
         (&["audit", "--warehouse", nowhere], 1, "has no catalog.db"),

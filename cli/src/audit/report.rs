@@ -159,6 +159,10 @@ impl Report {
     }
 
     fn print_findings(&self) {
+        if self.findings.is_empty() && self.objects == 0 {
+            out!("There is no object yet: nothing to prove.");
+            return;
+        }
         if self.findings.is_empty() {
             out!("Every object is in, nothing is lost, nothing is twice.");
             return;
