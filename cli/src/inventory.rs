@@ -4,6 +4,7 @@
 //! what of the metadata cannot be read. Nothing here ends at the first damage: the rest is still worth knowing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
@@ -33,6 +34,12 @@ pub(crate) struct ContentFile {
 pub(crate) struct Unreadable {
     pub(crate) path: String,
     pub(crate) what: String,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.path, self.what)
+    }
 }
 
 /// What a table refers to.

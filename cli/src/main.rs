@@ -5,14 +5,15 @@ mod inventory;
 mod page;
 mod redrive;
 mod replay;
+mod stop;
 mod sweep;
 mod warehouse;
-mod whole_file;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use lambda::env::Environment;
+use serde_json::json;
 
 /// Streams of JSON events into Apache Iceberg, on one machine.
 #[derive(Debug, Parser)]
@@ -30,31 +31,75 @@ enum Command {
     Sweep(sweep::Arguments),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    // The summary says what matters; the functions' own log lines come with FRAZIL_LOG=info.
-    let quiet = [("FRAZIL_LOG".to_owned(), "error".to_owned())];
-    let environment = quiet.into_iter().chain(std::env::vars()).collect::<Environment>();
-    let outcome = match lambda::log::init(&environment) {
-        Ok(()) => match arguments.command {
-            Command::Replay(arguments) => replay::run(arguments).await.map(|()| ExitCode::SUCCESS),
-            Command::Audit(arguments) => audit::run(arguments).await,
-            Command::Redrive(arguments) => redrive::run(arguments).await.map(|()| ExitCode::SUCCESS),
-            Command::Sweep(arguments) => sweep::run(arguments).await,
-        },
-        Err(error) => Err(error.into()),
-    };
-    match outcome {
-        Ok(status) => status,
-        Err(error) => {
-            complain(&error);
-            ExitCode::FAILURE
+impl Command {
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Replay(arguments) => arguments.json,
+            Self::Audit(arguments) => arguments.json,
+            Self::Redrive(arguments) => arguments.json,
+            Self::Sweep(arguments) => arguments.json,
         }
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a command's errors belong there")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("frazil: {error:#}");
+fn main() -> ExitCode {
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        Err(error) => return misused(&error),
+    };
+    let is_json = command.is_json();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into(), is_json),
+    };
+    let outcome = runtime.block_on(run(command));
+    // A thread may be waiting for input that never comes.
+    runtime.shutdown_background();
+    match outcome.and_then(|status| page::finished().map(|()| status)) {
+        Ok(status) => status,
+        Err(error) => failed(&error, is_json),
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    // The summary says what matters; the functions' own log lines come with FRAZIL_LOG=info.
+    let environment = Environment::of_process();
+    let level = environment.text("FRAZIL_LOG").unwrap_or("error");
+    lambda::log::init(&Environment::from_iter([("FRAZIL_LOG", level)]))?;
+    match command {
+        Command::Replay(arguments) => {
+            stop::guarded(&arguments.warehouse.clone(), replay::run(arguments)).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Redrive(arguments) => {
+            stop::guarded(&arguments.warehouse.clone(), redrive::run(arguments)).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Audit(arguments) => audit::run(arguments).await,
+        Command::Sweep(arguments) => sweep::run(arguments).await,
+    }
+}
+
+/// Says what failed, to people and, if nothing else was printed, to programs. Gives back the exit status.
+fn failed(error: &anyhow::Error, is_json: bool) -> ExitCode {
+    let text = format!("{error:#}");
+    if is_json && !page::has_printed() {
+        page::out!("{}", json!({ "error": text }));
+    }
+    page::complain(text);
+    error.downcast_ref::<stop::Stopped>().map_or(ExitCode::FAILURE, |stopped| stopped.status())
+}
+
+/// Says what is wrong with the arguments, or what help was asked for.
+fn misused(error: &clap::Error) -> ExitCode {
+    let is_json = std::env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && is_json {
+        // The usage follows in paragraphs of its own.
+        let text = error.to_string();
+        let text = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        page::out!("{}", json!({ "error": text }));
+    }
+    // There is nowhere else to say that this failed.
+    let _ = error.print();
+    ExitCode::from(error.exit_code() as u8)
 }

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
+use lake::CatalogConfig;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
+use walkdir::WalkDir;
 
 /// The folder that stands for the bucket of raw objects.
 pub(crate) const RAW_BUCKET: &str = "raw";
@@ -19,6 +21,7 @@ pub(crate) const MEMORY_BYTES: usize = 512 << 20;
 
 /// Beyond so many, a catalog that changes while it is read is left to its writers.
 const LISTING_ATTEMPTS: u32 = 10;
+const LISTING_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folders of a lake.
 #[derive(Debug)]
@@ -31,6 +34,9 @@ pub(crate) struct Folders {
 
 impl Folders {
     pub(crate) fn new(warehouse: &Path) -> anyhow::Result<Self> {
+        if let Some(uri) = warehouse.to_str().filter(|text| text.contains("://")) {
+            bail!("{uri} is a URI: this command works on a local warehouse only; give the path of a folder");
+        }
         let root = std::path::absolute(warehouse)?;
         let text = root.to_str().with_context(|| format!("{} is not UTF-8", root.display()))?;
         // Engines read the locations in the metadata as URIs, whatever is written there.
@@ -57,6 +63,11 @@ impl Folders {
         self.root.join("catalog.db")
     }
 
+    /// How to open the catalog.
+    pub(crate) fn catalog_config(&self) -> CatalogConfig {
+        CatalogConfig::Sqlite { database: self.catalog(), warehouse: format!("{}/warehouse", self.root_uri) }
+    }
+
     /// The catalog's file, which must be there.
     pub(crate) fn existing_catalog(&self) -> anyhow::Result<PathBuf> {
         let catalog = self.catalog();
@@ -67,6 +78,51 @@ impl Folders {
             );
         }
         Ok(catalog)
+    }
+
+    /// Refuses a warehouse that was copied or moved: its tables are where they were, and so would be what is written.
+    ///
+    /// # Errors
+    /// Where its tables are, and what to do. The catalog cannot be read.
+    pub(crate) async fn require_home(&self) -> anyhow::Result<()> {
+        if self.catalog().is_file() {
+            for table in list_tables(&self.catalog()).await?.tables {
+                if let Some(why) = self.displaced(&table) {
+                    bail!("{why}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Why `table` belongs to a warehouse in another folder, if it does. Metadata of Iceberg has absolute paths. A table
+    /// that was registered from elsewhere is none of these: it has no place in the warehouse of this folder, nor in that
+    /// of another catalog.
+    pub(crate) fn displaced(&self, table: &ListedTable) -> Option<String> {
+        let path = local_path(&table.metadata_location)?;
+        if self.place(&path).is_some() {
+            return None;
+        }
+        let home =
+            path.ancestors().skip(1).filter(|folder| folder.ends_with("warehouse")).find_map(|folder| {
+                let (home, below) = (folder.parent()?, path.strip_prefix(folder).ok()?);
+                let is_here = self.root.join("warehouse").join(below).exists();
+                (is_here || home.join("catalog.db").is_file()).then_some(home)
+            })?;
+        let is_copy = home.join("catalog.db").is_file();
+        let (root, home, name) = (self.root.display(), home.display(), &table.name);
+        Some(if is_copy {
+            format!(
+                "{root} is a copy of the warehouse in {home}: its table {name} is not in {root}, but still in {home}, \
+                 where new rows would go. Use --warehouse {home}; to get another warehouse, replay the inputs into a new \
+                 folder"
+            )
+        } else {
+            format!(
+                "{root} was moved: its table {name} is not in {root}, but was in {home}, and the metadata of Iceberg \
+                 has absolute paths. Move the folder back, or lay a link where it was: ln -s {root} {home}"
+            )
+        })
     }
 
     /// Where `path` lies below the root, by whatever path to it: `<bucket>/<key>` for an object. None if it does not.
@@ -100,31 +156,32 @@ pub(crate) fn canonical(path: &Path) -> PathBuf {
 /// All files below `folder`, in order; none if there is no such folder. Links to folders are not followed: what lies
 /// behind them belongs to somebody else.
 pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        let failed = || format!("cannot list {}", folder.display());
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error).with_context(failed),
-        };
-        for entry in entries {
-            let entry = entry.with_context(failed)?;
-            let kind = entry.file_type().with_context(failed)?;
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() || entry.path().is_file() {
-                found.push(entry.path());
+    let mut found = Vec::new();
+    for entry in WalkDir::new(folder) {
+        match entry {
+            Ok(entry) => {
+                let kind = entry.file_type();
+                if kind.is_file() || (kind.is_symlink() && entry.path().is_file()) {
+                    found.push(entry.into_path());
+                }
             }
+            // Never there, or gone since its folder was listed.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot list {}", folder.display())),
         }
     }
     found.sort();
     Ok(found)
 }
 
+/// Whether an entry is not there, or not any more.
+pub(crate) fn is_gone(error: &walkdir::Error) -> bool {
+    error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Whether `path` is a file that its writer never finished.
 pub(crate) fn is_unfinished(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "part")
+    path.as_os_str().as_encoded_bytes().ends_with(lake::UNFINISHED.as_bytes())
 }
 
 /// What the catalog says.
@@ -158,6 +215,7 @@ pub(crate) async fn list_tables(database: &Path) -> anyhow::Result<Listing> {
         if !immutable || state(database)? == before {
             return Ok(listing);
         }
+        tokio::time::sleep(LISTING_PAUSE).await;
     }
     bail!("{} is written to all the time; try again later", database.display())
 }

@@ -173,11 +173,95 @@ async fn bad_records_are_kept_and_counted() {
     assert_eq!(files(&place.warehouse().join("errors/quarantine")).len(), 1);
 }
 
+/// What a replay without `--json` prints, and its exit status.
+fn page(place: &Place, input: &Path) -> (Option<i32>, String, String) {
+    let mut command = frazil();
+    let output = command.args(["replay", "--warehouse"]).arg(place.warehouse()).arg(input).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn what_was_refused_is_shown_by_reason_with_the_first_example() {
+    let place = Place::new();
+    let first = place.write("first.json", "{\"n\":1}\n");
+    place.replay(&[&first]);
+    let text = "{\"n\":2}\nnope\n{\"n\":3,\"a\":1}\n{\"n\":\"x\"}\nnor this\n[1]\n{\"n\":4,\"b\":1}\n";
+    let mixed = place.write("mixed.json", text);
+    let summary = place.replay(&[&mixed]);
+    let object = summary["refusals"][2]["first"]["object"].clone();
+    let shown: Vec<Value> = summary["refusals"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|refused| {
+            let first = &refused["first"];
+            assert!(!first["message"].as_str().unwrap().is_empty() && first["remedy"].is_string());
+            json!([refused["stage"], refused["reason"], refused["records"], first["object"], first["row"]])
+        })
+        .collect();
+    assert_eq!(
+        json!(shown),
+        json!([
+            ["transform", "invalid_json", 2, "mixed.json", 2],
+            ["transform", "not_an_object", 1, "mixed.json", 6],
+            ["append", "type_mismatch", 1, object, 3],
+            ["append", "unknown_field", 2, object, 2],
+        ])
+    );
+    assert!(object.as_str().unwrap().contains("/raw/") && summary["error"].is_null(), "{summary}");
+    assert_eq!(summary["refusals"][0]["first"]["offset"], text.find("nope").unwrap());
+
+    let (status, page, complaint) = page(&place, &place.write("more.json", text.replace('4', "5")));
+    assert_eq!((status, complaint.as_str()), (Some(0), ""), "{page}");
+    for expected in [
+        "  invalid_json: 2 records, such as record 2 of more.json, at byte 8:\n    not JSON",
+        "  unknown_field: 2 records, such as record 2 of raw/",
+        "    Add the column to the table, or stop sending the field.\n",
+    ] {
+        assert!(page.contains(expected), "{page}");
+    }
+}
+
+#[test]
+fn a_replay_of_which_nothing_got_in_fails_and_says_why() {
+    let place = Place::new();
+    let inputs = [
+        ("users.csv", "id,name\n1,a\n2,b\n", "invalid_json 3. A replay reads JSON objects"),
+        ("array.json", "[{\"n\":1},{\"n\":2}]", "not_an_object 1. A replay reads JSON objects"),
+        ("refused.json", "{\"\":1}", "no record got into streaming_analytics.events: invalid_name 1"),
+        ("empty.json", "", "empty.json holds no record, so nothing was appended"),
+        ("blank.json", " \n\n", "blank.json holds no record, so nothing was appended"),
+    ];
+    for (name, content, expected) in inputs {
+        let input = place.write(name, content);
+        let output = place.command(&[&input]).output().unwrap();
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert!(summary["error"].as_str().unwrap().contains(expected), "{summary}");
+        if name == "refused.json" {
+            // Its object is in the table by now.
+            continue;
+        }
+        let (status, page, complaint) = page(&place, &input);
+        assert_eq!(status, Some(1), "{page}");
+        assert!(complaint.contains(expected) && complaint.lines().count() == 1, "{complaint}");
+        let reason = expected.split(' ').next().unwrap();
+        assert!(name.starts_with(reason) || page.contains(&format!("  {reason}: ")), "{page}");
+    }
+    // One that is empty among others is told, and fails nothing.
+    let place = Place::new();
+    let (empty, full) = (place.write("empty.json", ""), place.write("full.json", "{\"n\":1}"));
+    let summary = place.replay(&[&empty, &full]);
+    assert_eq!((&summary["empty"], &summary["rows"]), (&json!(["empty.json"]), &json!(1)));
+}
+
 #[test]
 fn what_is_wrong_with_the_arguments_is_said() {
     let place = Place::new();
     let input = place.write("input.json", "{\"n\":1}");
     let folder = place.folder.path().to_owned();
+    place.write("input.ndjson", "{\"n\":1}");
     let no_definition = place.write("no-definition.json", "{\"name\": \"x\"}");
     let no_json = place.write("no-json.json", "name: x");
     let table = |definition: &Path| vec![input.clone(), "--table".into(), definition.to_owned()];
@@ -189,6 +273,8 @@ fn what_is_wrong_with_the_arguments_is_said() {
         (table(&no_json), "this is no table definition"),
         (table(Path::new("no-such.json")), "cannot read the table definition no-such.json"),
         (table(Path::new("events")), "--table events: expected NAMESPACE.NAME or a FILE.json"),
+        (table(Path::new("some/path.ndjson")), "--table some/path.ndjson: this is a path, not a name"),
+        (table(&input.with_extension("ndjson")), "give files of events without --table"),
         (table(Path::new("a..b")), "--table a..b: expected NAMESPACE.NAME or a FILE.json"),
     ];
     for (arguments, expected) in cases {

@@ -116,6 +116,7 @@ async fn orphans_of_some_age_are_deleted_and_nothing_else() {
     // The age is the user's.
     assert_eq!(orphans(&sweep(&place, &["--older-than", "5d"]).0), BTreeSet::new());
     assert_eq!(orphans(&sweep(&place, &["--older-than", "24h"]).0).len(), expected.len() + 3);
+    assert_eq!(orphans(&sweep(&place, &["--older-than", "3days 12h"]).0), expected);
 
     let (report, is_done) = sweep(&place, &["--delete"]);
     assert!(
@@ -310,6 +311,8 @@ async fn folders_of_others_are_left_alone() {
     let (report, is_done) = checked("sweep", &copy, &["--delete", "--older-than", "0s"]);
     assert!(!is_done && orphans(&report).is_empty(), "{report}");
     assert!(report["not_swept"][0]["reason"].as_str().unwrap().contains("is not in"), "{report}");
+    let copied = format!("is a copy of the warehouse in {}", place.warehouse().display());
+    assert!(report["not_swept"][0]["reason"].as_str().unwrap().contains(&copied), "{report}");
     assert_eq!(all(&place), before);
 }
 
@@ -329,7 +332,7 @@ fn what_is_wrong_is_said_and_nothing_is_deleted() {
         String::from_utf8(output.stderr).unwrap()
     };
     let warehouse = place.warehouse();
-    for age in ["3", "3w", "-1d", ""] {
+    for age in ["3", "3q", "-1d", ""] {
         assert!(complaint(&[&format!("--older-than={age}")], &warehouse).contains("such as 3d or 12h"));
     }
     let nowhere = place.folder.path().join("nowhere");

@@ -20,6 +20,7 @@ use iceberg::io::{FileIOBuilder, LocalFsStorageFactory};
 use self::objects::Objects;
 use self::reconcile::{Books, Holdings};
 use self::report::{Kind, Report};
+use crate::page;
 use crate::warehouse::{self, Folders};
 
 /// Prove that every event of the raw objects is in a table or in the quarantine, once, and that every file is there.
@@ -32,13 +33,14 @@ pub(crate) struct Arguments {
     warehouse: PathBuf,
     /// Print one JSON object instead of the page.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folders = Folders::new(&arguments.warehouse)?;
     let catalog = folders.existing_catalog()?;
+    folders.require_home().await?;
     let file_io = FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).build();
     let mut report = Report { warehouse: folders.root.display().to_string(), ..Report::default() };
     let mut objects = Objects::list(&folders)?;
@@ -70,7 +72,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     report.findings.sort();
     let is_clean = report.findings.is_empty();
     if arguments.json {
-        report.print_json()?;
+        page::print_json(&report)?;
     } else {
         report.print();
     }

@@ -9,13 +9,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use indicatif::HumanCount;
 use lake::Token;
 
 use super::objects::{Object, Objects};
 use super::quarantine::{Account, Accounts, check_copy};
 use super::report::{Counts, Kind, Report, TableCounts};
 use super::table::Facts;
-use crate::page::grouped;
 use crate::warehouse::{Folders, local_path};
 
 /// What a table has, by the places of objects.
@@ -104,7 +104,7 @@ impl<'a> Books<'a> {
                 let detail = format!(
                     "{}: {} rows name it, but the object is gone; restore it, or take the table for its only copy",
                     facts.name,
-                    grouped(*rows)
+                    HumanCount(*rows)
                 );
                 report.find(Kind::MissingObject, self.uri(place), detail);
             }
@@ -233,7 +233,7 @@ impl<'a> Books<'a> {
             report.rows_pending += records;
             report.counts.rows_in_objects += records;
         }
-        let records = grouped(records);
+        let records = HumanCount(records);
         let what = match begun {
             Some(tables) => format!(
                 "rejected records of it are in the quarantine of {}, but its rows were never committed there",
@@ -274,22 +274,22 @@ impl Found<'_> {
         let mut equation = format!(
             "{}: {} records, but {} rows + {} quarantined",
             facts.name,
-            grouped(self.records),
-            grouped(self.rows),
-            grouped(quarantined)
+            HumanCount(self.records),
+            HumanCount(self.rows),
+            HumanCount(quarantined)
         );
         if redriven > 0 {
-            equation.push_str(&format!(" + {} redriven", grouped(redriven)));
+            equation.push_str(&format!(" + {} redriven", HumanCount(redriven)));
         }
         if let Some(account) = self.account {
             equation.push_str(&format!(" (in {})", account.files.join(", ")));
         }
         if found > self.records {
-            let more = grouped(found - self.records);
+            let more = HumanCount(found - self.records);
             let remedy = "delete what was appended twice, or restore the object if it was damaged since";
             return (Kind::RowsSurplus, format!("{equation}: {more} too many; {remedy}"));
         }
-        let few = grouped(self.records - found);
+        let few = HumanCount(self.records - found);
         let remedy = match (facts.incomplete, self.account) {
             (true, _) => "files of the table cannot be read; restore them",
             (false, None) => "roll the table back to the snapshot before they went, or put them in again",
@@ -316,7 +316,7 @@ fn reconcile_total(facts: &Facts, counts: &mut Counts, report: &mut Report) {
         std::cmp::Ordering::Less => (Kind::RowsMissing, "roll back to the snapshot before they went"),
         std::cmp::Ordering::Greater => (Kind::RowsSurplus, "delete what was appended twice"),
     };
-    let (expected, total) = (grouped(expected), grouped(total));
+    let (expected, total) = (HumanCount(expected), HumanCount(total));
     let detail =
         format!("the table has {total} rows, its objects have {expected} that were not rejected; {remedy}");
     report.find(kind, facts.name.clone(), detail);

@@ -2,9 +2,10 @@
 //!
 //! In: counts and findings. Out: a page on standard output, or one JSON object.
 
+use indicatif::HumanCount;
 use serde::Serialize;
 
-use crate::page::{counted, grouped, line};
+use crate::page::{counted, line, out};
 
 /// Findings of one kind that the page shows; the JSON has all.
 const SHOWN_FINDINGS: usize = 100;
@@ -124,16 +125,9 @@ impl Report {
         self.tables.push(table);
     }
 
-    #[expect(clippy::print_stdout, reason = "this is the command's output")]
-    pub(super) fn print_json(&self) -> anyhow::Result<()> {
-        println!("{}", serde_json::to_string(self)?);
-        Ok(())
-    }
-
-    #[expect(clippy::print_stdout, reason = "this is the command's output")]
     pub(super) fn print(&self) {
-        println!("{}", self.warehouse);
-        let (committed, pending) = (grouped(self.objects_committed), grouped(self.objects_pending));
+        out!("{}", self.warehouse);
+        let (committed, pending) = (HumanCount(self.objects_committed), HumanCount(self.objects_pending));
         line("objects", self.objects, &format!("= {committed} committed + {pending} pending"));
         if self.processing_failed_objects > 0 {
             let objects = counted(self.processing_failed_objects, "object");
@@ -147,7 +141,7 @@ impl Report {
             line("unfinished", self.unfinished_files, "files of writers that were killed; see frazil sweep");
         }
         for TableCounts { table, objects, counts } in &self.tables {
-            println!("{table}");
+            out!("{table}");
             line("objects", *objects, "");
             line("records", counts.rows_in_objects, &equation(counts));
             if counts.rows_of_other_origin > 0 {
@@ -160,23 +154,26 @@ impl Report {
                 &format!("in {}", counted(counts.snapshots, "snapshot")),
             );
         }
-        println!();
+        out!("");
         self.print_findings();
     }
 
-    #[expect(clippy::print_stdout, reason = "this is the command's output")]
     fn print_findings(&self) {
-        if self.findings.is_empty() {
-            println!("Every object is in, nothing is lost, nothing is twice.");
+        if self.findings.is_empty() && self.objects == 0 {
+            out!("There is no object yet: nothing to prove.");
             return;
         }
-        println!("{}", counted(self.findings.len() as u64, "finding"));
+        if self.findings.is_empty() {
+            out!("Every object is in, nothing is lost, nothing is twice.");
+            return;
+        }
+        out!("{}", counted(self.findings.len() as u64, "finding"));
         for same in self.findings.chunk_by(|one, next| one.kind == next.kind) {
             for Finding { kind, name, detail } in same.iter().take(SHOWN_FINDINGS) {
-                println!("  {:<20}{name}: {detail}", kind.name());
+                out!("  {:<20}{name}: {detail}", kind.name());
             }
             if let (Some(first), more @ 1..) = (same.first(), same.len().saturating_sub(SHOWN_FINDINGS)) {
-                println!("  {:<20}and {} more; --json has all", first.kind.name(), grouped(more as u64));
+                out!("  {:<20}and {} more; --json has all", first.kind.name(), HumanCount(more as u64));
             }
         }
     }
@@ -189,7 +186,11 @@ fn equation(counts: &Counts) -> String {
         if *rows_in_objects == rows_in_tables + rows_quarantined + rows_redriven { "=" } else { "≠" };
     let redriven = match rows_redriven {
         0 => String::new(),
-        count => format!(" + {} redriven", grouped(*count)),
+        count => format!(" + {} redriven", HumanCount(*count)),
     };
-    format!("{sign} {} rows + {} quarantined{redriven}", grouped(*rows_in_tables), grouped(*rows_quarantined))
+    format!(
+        "{sign} {} rows + {} quarantined{redriven}",
+        HumanCount(*rows_in_tables),
+        HumanCount(*rows_quarantined)
+    )
 }

@@ -19,14 +19,13 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use iceberg::spec::Schema;
-use lake::{Digest, REDRIVEN_PREFIX, RowDecoder};
+use lake::{Digest, REDRIVEN_PREFIX, RowDecoder, WholeFile};
 
 use super::history::History;
 use super::now_millis;
 use super::quarantine::QuarantineFile;
 use crate::replay::firehose::DeliveredObject;
 use crate::warehouse::{Folders, RAW_BUCKET};
-use crate::whole_file::WholeFile;
 
 /// Part of the object's name: enough to tell apart what comes out of one quarantine file over time.
 const DIGEST_CHARACTERS: usize = 16;
@@ -154,7 +153,7 @@ impl Lot {
         }
         redriven.finish()?;
         if left > 0 {
-            return quarantine.finish_dated(written);
+            return Ok(quarantine.finish_dated(written)?);
         }
         match fs::remove_file(&file.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

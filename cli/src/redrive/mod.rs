@@ -39,14 +39,14 @@ const BATCH_OBJECTS: usize = 50;
 pub(crate) struct Arguments {
     /// Folder of the catalog, the tables and what was rejected.
     #[arg(long, value_name = "DIR", default_value = ".frazil")]
-    warehouse: PathBuf,
+    pub(crate) warehouse: PathBuf,
     /// Table for the records in errors/processing-failed; needed where there are several tables. Quarantined rows go to
     /// the table that refused them.
     #[arg(long, value_name = "NAMESPACE.NAME")]
     table: Option<String>,
     /// Print one JSON object instead of the summary.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// A table that rows are put back into.
@@ -60,6 +60,7 @@ struct Target {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let started = Instant::now();
     let folders = Folders::new(&arguments.warehouse)?;
+    folders.require_home().await?;
     let targets = targets(&folders).await?;
     // Listed before anything is done: what this run puts into the quarantine is left to the next one.
     let quarantine = quarantine::list(&folders)?;

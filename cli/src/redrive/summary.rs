@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::bail;
+use indicatif::HumanCount;
 use lake::{Outcome, Status};
 use serde::Serialize;
 
 use super::quarantine::QuarantineFile;
-use crate::page::{grouped, line};
+use crate::page::{line, out, print_json};
 
 /// Reasons to stay that the page shows.
 const SHOWN_REASONS: usize = 20;
@@ -77,13 +78,11 @@ impl Summary {
         }
     }
 
-    #[expect(clippy::print_stdout, reason = "this is the command's output")]
     pub(super) fn print_json(&self) -> anyhow::Result<()> {
-        println!("{}", serde_json::to_string(self)?);
+        print_json(self)?;
         self.complain()
     }
 
-    #[expect(clippy::print_stdout, reason = "this is the command's output")]
     pub(super) fn print(&self, root: &Path) -> anyhow::Result<()> {
         let root = root.display();
         let reasons: Vec<String> =
@@ -94,13 +93,13 @@ impl Summary {
         };
         let already = match self.objects_already_committed {
             0 => String::new(),
-            count => format!("{} objects were committed before", grouped(count)),
+            count => format!("{} objects were committed before", HumanCount(count)),
         };
-        println!("{root}");
+        out!("{root}");
         line(
             "files",
             self.files,
-            &format!("put back, of {} in the quarantine", grouped(self.quarantine_files)),
+            &format!("put back, of {} in the quarantine", HumanCount(self.quarantine_files)),
         );
         line("records", self.records, "in them");
         line("of Firehose", self.error_objects, "objects in errors/processing-failed");
@@ -115,7 +114,7 @@ impl Summary {
             line("", *records, why);
         }
         if let Some(more) = by_reason.len().checked_sub(SHOWN_REASONS).filter(|more| *more > 0) {
-            println!("  and {} more reasons", grouped(more as u64));
+            out!("  and {} more reasons", HumanCount(more as u64));
         }
         self.complain()
     }

@@ -5,8 +5,7 @@
 //! function of the input alone. Records are handed to transform in events of about 1 MiB (the buffer hint of
 //! template.yaml), and delivered in objects of about 5 MiB (Firehose's default).
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 
@@ -16,16 +15,17 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDateTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use lake::Digest;
+use lake::{Digest, WholeFile};
 use lambda::firehose::{Event, ProcessingFailedLine};
+use records::rejection::Reason;
 use tokio::sync::mpsc;
 use transform::config::Config;
-use transform::handler::{self, Outcome};
+use transform::handler;
 use uuid::Uuid;
 
 use super::input::Input;
-use crate::warehouse::RAW_BUCKET;
-use crate::whole_file::write_whole;
+use super::refusals::{Example, Refusals};
+use crate::warehouse::{RAW_BUCKET, files};
 
 const STREAM: &str = "frazil";
 const STREAM_ARN: &str = "arn:aws:firehose:us-east-1:000000000000:deliverystream/frazil";
@@ -61,6 +61,10 @@ pub(super) struct Counts {
     pub(super) records: u64,
     pub(super) ok: u64,
     pub(super) failed: u64,
+    /// Why they failed.
+    pub(super) refusals: Refusals,
+    /// Inputs that hold no record.
+    pub(super) empty: Vec<String>,
     /// Inputs that could not be read to their end, and why.
     pub(super) damaged: Vec<String>,
 }
@@ -71,6 +75,8 @@ impl AddAssign for Counts {
         self.records += other.records;
         self.ok += other.ok;
         self.failed += other.failed;
+        self.refusals.append(other.refusals);
+        self.empty.extend(other.empty);
         self.damaged.extend(other.damaged);
     }
 }
@@ -82,10 +88,10 @@ pub(super) struct Firehose<'a> {
     name: String,
     digest: [u8; 32],
     arrival_millis: i64,
-    /// The event that is being filled: its records as JSON, and the size of their data.
+    /// The event that is being filled: its records as JSON, the size of their data, and where each begins in the input.
     event: String,
-    event_records: usize,
     event_bytes: usize,
+    offsets: Vec<u64>,
     object: Vec<u8>,
     failed_lines: Vec<u8>,
     delivered: Vec<DeliveredObject>,
@@ -110,8 +116,8 @@ impl<'a> Firehose<'a> {
             digest,
             arrival_millis: before.unwrap_or(input.arrival_millis()),
             event: String::new(),
-            event_records: 0,
             event_bytes: 0,
+            offsets: Vec::new(),
             object: Vec::new(),
             failed_lines: Vec::new(),
             delivered: Vec::new(),
@@ -121,17 +127,17 @@ impl<'a> Firehose<'a> {
         })
     }
 
-    /// Puts one record.
-    pub(super) fn put(&mut self, data: &[u8]) -> anyhow::Result<()> {
-        if self.event_records >= EVENT_RECORDS
-            || (self.event_records > 0 && self.event_bytes + data.len() > EVENT_BYTES)
+    /// Puts one record, which begins at byte `offset` of the input.
+    pub(super) fn put(&mut self, offset: u64, data: &[u8]) -> anyhow::Result<()> {
+        if self.offsets.len() >= EVENT_RECORDS
+            || (!self.offsets.is_empty() && self.event_bytes + data.len() > EVENT_BYTES)
         {
             self.invoke()?;
         }
-        if self.event_records > 0 {
+        if !self.offsets.is_empty() {
             self.event.push(',');
         }
-        let record = self.counts.records + self.event_records as u64;
+        let record = self.counts.records + self.offsets.len() as u64;
         let arrival = self.event_arrival();
         self.event.push_str(&format!(
             r#"{{"recordId":"{}","approximateArrivalTimestamp":{arrival},"data":""#,
@@ -139,26 +145,34 @@ impl<'a> Firehose<'a> {
         ));
         STANDARD.encode_string(data, &mut self.event);
         self.event.push_str("\"}");
-        self.event_records += 1;
+        self.offsets.push(offset);
         self.event_bytes += data.len();
         Ok(())
     }
 
-    /// Hands a whole transformation event to transform as it is.
-    pub(super) fn put_event(&mut self, event_json: &str) -> anyhow::Result<()> {
-        let outcome = handler::handle(event_json, self.event_arrival() * 1000, &Config::default())?;
-        self.take(event_json, &outcome)
+    /// Hands a whole transformation event, which begins at byte `offset` of the input, to transform as it is.
+    pub(super) fn put_event(&mut self, offset: u64, event_json: &str) -> anyhow::Result<()> {
+        self.transform(event_json, |_| offset)
     }
 
     /// Counts a record that is too large for Firehose; the input has its bytes.
     pub(super) fn refuse(&mut self, offset: u64, length: u64) -> anyhow::Result<()> {
         self.invoke()?;
+        let code = Reason::RecordTooLarge.code();
         let message = format!(
-            "record_too_large: the record at byte {offset} of {} is {length} bytes long; split it or leave it out",
+            "{code}: the record at byte {offset} of {} is {length} bytes long; split it or leave it out",
             self.name
         );
         self.counts.records += 1;
         self.counts.failed += 1;
+        let row = self.counts.records;
+        self.counts.refusals.add(code, || Example {
+            object: self.name.clone(),
+            row,
+            offset,
+            message: format!("it is {length} bytes long, more than the response of a function can carry"),
+            remedy: "Split it or leave it out: it is only in the input.".to_owned(),
+        });
         self.fail(self.event_arrival(), "Firehose.RecordTooLarge", &message, "")
     }
 
@@ -170,6 +184,9 @@ impl<'a> Firehose<'a> {
     /// Delivers what is left.
     pub(super) fn finish(mut self) -> anyhow::Result<Counts> {
         self.invoke()?;
+        if self.counts.records == 0 && self.counts.damaged.is_empty() {
+            self.counts.empty.push(self.name.clone());
+        }
         self.deliver()?;
         self.deliver_failed()?;
         self.announce()?;
@@ -178,7 +195,7 @@ impl<'a> Firehose<'a> {
 
     /// Invokes transform with the records so far.
     fn invoke(&mut self) -> anyhow::Result<()> {
-        if self.event_records == 0 {
+        if self.offsets.is_empty() {
             return Ok(());
         }
         let records = std::mem::take(&mut self.event);
@@ -186,12 +203,14 @@ impl<'a> Firehose<'a> {
             r#"{{"invocationId":"{}","deliveryStreamArn":"{STREAM_ARN}","region":"us-east-1","records":[{records}]}}"#,
             self.named_uuid("event", self.counts.invocations)
         );
-        (self.event_records, self.event_bytes) = (0, 0);
-        self.put_event(&event_json)
+        self.event_bytes = 0;
+        let offsets = std::mem::take(&mut self.offsets);
+        self.transform(&event_json, |index| offsets.get(index).copied().unwrap_or_default())
     }
 
-    /// Takes over what transform answered.
-    fn take(&mut self, event_json: &str, outcome: &Outcome) -> anyhow::Result<()> {
+    /// Hands an event to transform and takes over what it answers. `offset` says where a record of it begins in the input.
+    fn transform(&mut self, event_json: &str, offset: impl Fn(usize) -> u64) -> anyhow::Result<()> {
+        let outcome = handler::handle(event_json, self.event_arrival() * 1000, &Config::default())?;
         let arrival = self.event_arrival();
         for answer in &outcome.response.records {
             if let Some(data) = answer.data_base64() {
@@ -206,11 +225,20 @@ impl<'a> Firehose<'a> {
         if !outcome.failures.is_empty() {
             let event = Event::parse(event_json)?;
             for failure in &outcome.failures {
+                let reason = failure.refusal.reason;
+                let row = self.counts.records + failure.index as u64 + 1;
+                self.counts.refusals.add(reason.code(), || Example {
+                    object: self.name.clone(),
+                    row,
+                    offset: offset(failure.index),
+                    message: failure.refusal.message.clone(),
+                    remedy: reason.remedy().to_owned(),
+                });
                 let record = event.records.get(failure.index);
                 let data = record.and_then(|record| record.data_base64());
                 let arrival =
                     record.and_then(|record| record.arrival_micros()).map_or(arrival, |micros| micros / 1000);
-                let message = format!("{}: {}", failure.refusal.reason.code(), failure.refusal.message);
+                let message = format!("{}: {}", reason.code(), failure.refusal.message);
                 self.fail(arrival, "Lambda.ProcessingFailedStatus", &message, data.unwrap_or_default())?;
             }
         }
@@ -247,7 +275,7 @@ impl<'a> Firehose<'a> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&self.object)?;
         let compressed = encoder.finish()?;
-        write_whole(&self.root.join(RAW_BUCKET).join(&key), &compressed)?;
+        WholeFile::write_all_to(&self.root.join(RAW_BUCKET).join(&key), &compressed)?;
         let size_bytes = compressed.len() as u64;
         let delivered_millis = self.event_arrival();
         self.delivered.push(DeliveredObject { bucket: RAW_BUCKET, key, size_bytes, etag, delivered_millis });
@@ -261,7 +289,7 @@ impl<'a> Firehose<'a> {
             return Ok(());
         }
         let name = self.object_name("failed", self.failed_objects);
-        write_whole(&self.root.join("errors/processing-failed").join(name), &self.failed_lines)?;
+        WholeFile::write_all_to(&self.root.join("errors/processing-failed").join(name), &self.failed_lines)?;
         self.failed_objects += 1;
         self.failed_lines.clear();
         Ok(())
@@ -308,23 +336,13 @@ fn named_uuid(digest: &[u8; 32], kind: &str, number: u64) -> Uuid {
 /// When an input arrived whose first object is `uuid`, if it was replayed before: so says the object's name. The age of
 /// the file may have changed since, and must not make other objects of it.
 fn arrival_before(folder: &Path, uuid: Uuid) -> anyhow::Result<Option<i64>> {
-    let ending = format!("-{uuid}.gz");
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot list {}", folder.display())),
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            if let Some(arrival) = arrival_before(&entry.path(), uuid)? {
-                return Ok(Some(arrival));
-            }
-        } else if let Some(start) = entry.file_name().to_string_lossy().strip_suffix(&ending) {
-            let time = start.strip_prefix(&format!("{STREAM}-1-")).unwrap_or_default();
-            return Ok(NaiveDateTime::parse_from_str(time, OBJECT_TIME)
-                .ok()
-                .map(|time| time.and_utc().timestamp_millis()));
+    let (start, end) = (format!("{STREAM}-1-"), format!("-{uuid}.gz"));
+    for path in files(folder)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if let Some(time) = name.strip_suffix(&end).map(|name| name.strip_prefix(&start).unwrap_or_default())
+        {
+            let time = NaiveDateTime::parse_from_str(time, OBJECT_TIME).ok();
+            return Ok(time.map(|time| time.and_utc().timestamp_millis()));
         }
     }
     Ok(None)

@@ -7,13 +7,14 @@
 pub(crate) mod firehose;
 mod input;
 pub(crate) mod queue;
+mod refusals;
 pub(crate) mod summary;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use append::config::{CatalogConfig, Config, table_ident};
+use anyhow::{Context as _, bail};
+use append::config::{Config, table_ident};
 use append::handler::Appender;
 use iceberg::TableIdent;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,7 +22,7 @@ use lake::{Limits, TableDefinition};
 use tokio::sync::mpsc;
 
 use self::firehose::{DeliveredObject, Firehose};
-use self::input::Input;
+use self::input::{Input, STDIN};
 use self::queue::Queue;
 use self::summary::Summary;
 use crate::warehouse::{Folders, MEMORY_BYTES};
@@ -34,18 +35,18 @@ const SAMPLE_TABLE: &[u8] = include_bytes!("../../../tables/user_events.json");
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Firehose events (a JSON object with `records`) or data files (newline-delimited or concatenated JSON), plain,
-    /// gzip or zstd. Without any: a bundled sample of 20,000 clickstream events.
+    /// gzip or zstd; - is standard input. Without any: a bundled sample of 20,000 clickstream events.
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Folder for the catalog, the tables, the raw objects and what was rejected.
     #[arg(long, value_name = "DIR", default_value = ".frazil")]
-    warehouse: PathBuf,
+    pub(crate) warehouse: PathBuf,
     /// A table definition (REST CreateTableRequest) or the name of a table; one that does not exist is created.
     #[arg(long, value_name = "FILE.json|NAMESPACE.NAME")]
     table: Option<String>,
     /// Print one JSON object instead of the summary.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Runs the command.
@@ -53,17 +54,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let started = Instant::now();
     let folders = Folders::new(&arguments.warehouse)?;
     folders.create()?;
-    let inputs = if arguments.inputs.is_empty() {
-        vec![Input::sample()]
-    } else {
-        arguments.inputs.iter().map(|path| Input::open(path)).collect::<anyhow::Result<_>>()?
-    };
+    folders.require_home().await?;
     let (table, definition) = table(arguments.table.as_deref(), arguments.inputs.is_empty())?;
+    let (paths, root) = (arguments.inputs, folders.root.clone());
+    let inputs = tokio::task::spawn_blocking(move || open(&paths, &root)).await??;
     let appender = Appender::open(Config {
-        catalog: CatalogConfig::Sqlite {
-            database: folders.catalog(),
-            warehouse: format!("{}/warehouse", folders.root_uri),
-        },
+        catalog: folders.catalog_config(),
         errors: format!("{}/errors", folders.root_uri),
         source_root: format!("{}/", folders.root_uri),
         table: table.clone(),
@@ -74,6 +70,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
     let progress = progress_bar(&inputs);
     let mut summary = Summary::new(&table);
+    let quarantine = folders.root.join("errors/quarantine").join(table.to_string());
     let (sender, mut delivered) = mpsc::channel(1);
     let root = folders.root.clone();
     let producer_progress = progress.clone();
@@ -81,17 +78,32 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut queue = Queue::new(&appender);
     while let Some(objects) = delivered.recv().await {
         progress.set_message("appending");
-        queue.deliver(&objects, |outcome| summary.add_appended(outcome)).await?;
+        queue.deliver(&objects, |outcome| summary.add_appended(&quarantine, outcome)).await?;
     }
     // The channel is closed when the producer has come to its end, or to its error.
-    summary.add_transformed(&producer.await??);
+    summary.add_transformed(producer.await??);
     progress.finish_and_clear();
     summary.seconds = started.elapsed().as_secs_f64();
-    let table = appender.lake().table(&table).await?;
+    // What is committed is committed, whether it can be shown or not.
+    let table = appender.lake().table(&table).await.unwrap_or_else(|error| {
+        summary.warnings.push(format!("the table cannot be read: {error}; see frazil audit"));
+        None
+    });
     if let Some(table) = &table {
         summary.describe(table);
     }
-    if arguments.json { summary.print_json() } else { summary.print(&folders.root, table.as_ref()).await }
+    if arguments.json { summary.print_json() } else { summary.print(&folders, table).await }
+}
+
+/// The inputs at `paths`, or the sample if there are none.
+fn open(paths: &[PathBuf], folder: &Path) -> anyhow::Result<Vec<Input>> {
+    if paths.is_empty() {
+        return Ok(vec![Input::sample()]);
+    }
+    if paths.iter().filter(|path| *path == Path::new(STDIN)).count() > 1 {
+        bail!("- is given several times, but standard input can be read once");
+    }
+    paths.iter().map(|path| Input::open(path, folder)).collect()
 }
 
 /// Reads `inputs` into Firehose and sends what it delivers, in batches as SQS would. Gives back what was counted.
@@ -126,6 +138,10 @@ fn table(argument: Option<&str>, is_sample: bool) -> anyhow::Result<(TableIdent,
             let definition = TableDefinition::parse(&json).with_context(|| file.to_owned())?;
             Ok((named(&definition.name)?, Some(definition)))
         }
+        Some(file) if file.contains(['/', '\\']) || Path::new(file).is_file() => bail!(
+            "--table {file}: this is a path, not a name: expected NAMESPACE.NAME, or a table definition FILE.json; \
+             give files of events without --table"
+        ),
         Some(name) => {
             let ident = table_ident(name)
                 .with_context(|| format!("--table {name}: expected NAMESPACE.NAME or a FILE.json"))?;

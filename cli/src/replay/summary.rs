@@ -5,17 +5,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::anyhow;
 use arrow_array::RecordBatch;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt as _;
 use iceberg::TableIdent;
 use iceberg::table::Table;
+use indicatif::{HumanBytes, HumanCount};
 use lake::{Outcome, Status};
 use serde::Serialize;
 
 use super::firehose::Counts;
-use crate::page::{grouped, line};
+use super::refusals::{Example, Refusals, Refused};
+use crate::page::{counted, line, out, print_json};
+use crate::warehouse::Folders;
 
 /// Rows, columns and characters of a value that the page shows of the table.
 const SHOWN_ROWS: usize = 4;
@@ -32,14 +35,24 @@ pub(super) struct Summary {
     objects: u64,
     objects_already_committed: u64,
     rows: u64,
+    /// Rows that the table had before.
+    rows_known: u64,
     rows_quarantined: u64,
     rows_quarantined_by_reason: BTreeMap<&'static str, u64>,
+    /// Why records are among `failed` and `rows_quarantined`.
+    refusals: Refusals,
     data_files: usize,
     data_file_bytes: u64,
     snapshot_id: Option<i64>,
     metadata_location: Option<String>,
+    /// Inputs that hold no record.
+    empty: Vec<String>,
     damaged: Vec<String>,
+    /// What could not be shown. It changes nothing in the table.
+    pub(super) warnings: Vec<String>,
     pub(super) seconds: f64,
+    /// Why the exit status is 1.
+    error: Option<String>,
 }
 
 impl Summary {
@@ -53,31 +66,41 @@ impl Summary {
             objects: 0,
             objects_already_committed: 0,
             rows: 0,
+            rows_known: 0,
             rows_quarantined: 0,
             rows_quarantined_by_reason: BTreeMap::new(),
+            refusals: Refusals::default(),
             data_files: 0,
             data_file_bytes: 0,
             snapshot_id: None,
             metadata_location: None,
+            empty: Vec::new(),
             damaged: Vec::new(),
+            warnings: Vec::new(),
             seconds: 0.0,
+            error: None,
         }
     }
 
-    pub(super) fn add_transformed(&mut self, counts: &Counts) {
+    pub(super) fn add_transformed(&mut self, counts: Counts) {
         self.records = counts.records;
         self.ok = counts.ok;
         self.failed = counts.failed;
         self.invocations = counts.invocations;
-        self.damaged.clone_from(&counts.damaged);
+        self.refusals.append(counts.refusals);
+        self.empty = counts.empty;
+        self.damaged = counts.damaged;
     }
 
-    pub(super) fn add_appended(&mut self, outcome: &Outcome) {
+    /// Counts what append did. `quarantine` is the folder of the table's quarantine.
+    pub(super) fn add_appended(&mut self, quarantine: &Path, outcome: &Outcome) {
         for object in &outcome.objects {
             match &object.status {
-                Status::Committed { rows, rejected, .. } => {
+                Status::Committed { rows, known, rejected } => {
                     self.objects += 1;
                     self.rows += rows;
+                    self.rows_known += known;
+                    self.refusals.add_rejected(quarantine, &object.object, rejected);
                     for (reason, count) in rejected {
                         self.rows_quarantined += count;
                         *self.rows_quarantined_by_reason.entry(reason.code()).or_default() += count;
@@ -100,64 +123,135 @@ impl Summary {
         self.metadata_location = table.metadata_location().map(str::to_owned);
     }
 
-    #[expect(clippy::print_stdout, reason = "this is the command's output")]
-    pub(super) fn print_json(&self) -> anyhow::Result<()> {
-        println!("{}", serde_json::to_string(self)?);
+    pub(super) fn print_json(&mut self) -> anyhow::Result<()> {
+        self.error = self.verdict();
+        print_json(self)?;
         self.complain()
     }
 
-    #[expect(clippy::print_stdout, reason = "this is the command's output")]
-    pub(super) async fn print(&self, root: &Path, table: Option<&Table>) -> anyhow::Result<()> {
-        let root = root.display();
+    /// Prints the page, with the first rows of `table`.
+    pub(super) async fn print(&mut self, folders: &Folders, table: Option<Table>) -> anyhow::Result<()> {
+        let root = folders.root.display();
         let rate = match self.rows {
             0 => String::new(),
-            rows => format!(", {} rows/s", grouped((rows as f64 / self.seconds) as u64)),
+            rows => format!(", {} rows/s", HumanCount((rows as f64 / self.seconds) as u64)),
         };
-        let reasons: Vec<String> =
-            self.rows_quarantined_by_reason.iter().map(|(code, count)| format!("{code} {count}")).collect();
         let kept = |count: u64, place: &str| {
             if count > 0 { format!("kept in {root}/errors/{place}") } else { String::new() }
         };
-        let quarantined = match self.rows_quarantined {
-            0 => String::new(),
-            count => format!("{}: {}", kept(count, "quarantine"), reasons.join(", ")),
-        };
         let already = match self.objects_already_committed {
             0 => String::new(),
-            count => format!("{} of them committed before", grouped(count)),
+            count => format!("{} of them committed before", HumanCount(count)),
         };
-        println!("{}", self.table);
-        line("records", self.records, &format!("in {} invocations of transform", grouped(self.invocations)));
+        out!("{}", self.table);
+        line(
+            "records",
+            self.records,
+            &format!("in {} of transform", counted(self.invocations, "invocation")),
+        );
         line("ok", self.ok, "");
         line("failed", self.failed, &kept(self.failed, "processing-failed"));
         line("objects", self.objects, &already);
         line("rows", self.rows, &format!("{:.2} s{rate}", self.seconds));
-        line("quarantined", self.rows_quarantined, &quarantined);
-        line("files", self.data_files as u64, &format!("{:.1} MB", self.data_file_bytes as f64 / 1e6));
+        line("quarantined", self.rows_quarantined, &kept(self.rows_quarantined, "quarantine"));
+        line("files", self.data_files as u64, &HumanBytes(self.data_file_bytes).to_string());
         if let Some(snapshot) = self.snapshot_id {
-            println!("  {:<12}{snapshot}", "snapshot");
+            out!("  {:<12}{snapshot}", "snapshot");
         }
+        if let Some(metadata) = &self.metadata_location {
+            out!("  {:<12}{metadata}", "metadata");
+        }
+        self.print_refusals(folders);
         if let Some(table) = table {
-            println!("  {:<12}{}", "metadata", table.metadata_location().unwrap_or_default());
-            println!();
-            for row in first_rows(table).await? {
-                println!("  {row}");
+            match first_rows(table).await {
+                Ok(rows) => {
+                    out!("");
+                    for row in rows {
+                        out!("  {row}");
+                    }
+                }
+                Err(error) => {
+                    self.warnings.push(format!("rows cannot be shown: {error:#}; see frazil audit"));
+                }
             }
         }
+        for warning in &self.warnings {
+            out!("");
+            out!("  {warning}");
+        }
+        self.error = self.verdict();
         self.complain()
     }
 
-    /// The rows of a damaged input stand as far as it could be read, but a script must see that it was damaged.
-    fn complain(&self) -> anyhow::Result<()> {
-        if !self.damaged.is_empty() {
-            bail!("{}; what was read before stands", self.damaged.join("; "));
+    fn print_refusals(&self, folders: &Folders) {
+        for Refused { reason, records, first, .. } in self.refusals.iter() {
+            out!("");
+            let Some(Example { object, row, offset, message, remedy }) = first else {
+                out!("  {reason}: {}", counted(*records, "record"));
+                continue;
+            };
+            let place = object.strip_prefix(&folders.root_uri).unwrap_or(object).trim_start_matches('/');
+            out!(
+                "  {reason}: {}, such as record {row} of {place}, at byte {offset}:",
+                counted(*records, "record")
+            );
+            out!("    {message}");
+            out!("    {remedy}");
         }
-        Ok(())
+        // Where all are, the error says so.
+        if !self.empty.is_empty() && self.records > 0 {
+            out!("");
+            out!("  {}", self.empty_inputs());
+        }
+    }
+
+    fn empty_inputs(&self) -> String {
+        let verb = if self.empty.len() == 1 { "holds" } else { "hold" };
+        format!(
+            "{} {verb} no record, so nothing was appended from there. If events are missing, look at what writes it",
+            self.empty.join(", ")
+        )
+    }
+
+    /// Why the exit status is 1. The rows of a damaged input stand as far as it could be read, but a script must see that
+    /// it was damaged; and that nothing got in.
+    fn verdict(&self) -> Option<String> {
+        let got_in = self.rows + self.rows_known + self.objects_already_committed;
+        if !self.damaged.is_empty() {
+            return Some(format!("{}; what was read before stands", self.damaged.join("; ")));
+        }
+        match (got_in, self.records) {
+            (0, 0) => Some(self.empty_inputs()),
+            (0, _) => {
+                let refused = self.refusals.iter();
+                let reasons: Vec<String> = refused
+                    .map(|refused| format!("{} {}", refused.reason, HumanCount(refused.records)))
+                    .collect();
+                let hint = if self.ok == 0 {
+                    ". A replay reads JSON objects, one after the other: convert other formats first, and unfold an array \
+                     with jq -c '.[]'"
+                } else {
+                    ""
+                };
+                Some(format!("no record got into {}: {}{hint}", self.table, reasons.join(", ")))
+            }
+            _ => None,
+        }
+    }
+
+    fn complain(&self) -> anyhow::Result<()> {
+        self.error.as_ref().map_or(Ok(()), |error| Err(anyhow!("{error}")))
     }
 }
 
+/// The first rows of the table, as a small table of text. The library reads them in a task of its own: if it panics over
+/// a file that somebody else wrote, only that ends.
+async fn first_rows(table: Table) -> anyhow::Result<Vec<String>> {
+    tokio::spawn(async move { read_first_rows(&table).await }).await?
+}
+
 /// The first rows of the table, read back through Iceberg, as a small table of text.
-async fn first_rows(table: &Table) -> anyhow::Result<Vec<String>> {
+async fn read_first_rows(table: &Table) -> anyhow::Result<Vec<String>> {
     let fields = table.metadata().current_schema().as_struct().fields();
     let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).take(SHOWN_COLUMNS).collect();
     let scan = table.scan().select(columns.clone()).with_batch_size(Some(SHOWN_ROWS)).build()?;

@@ -18,11 +18,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use iceberg::io::{FileIOBuilder, LocalFsStorageFactory};
+use indicatif::{HumanBytes, HumanDuration};
 use serde::Serialize;
 
 use self::needs::Needs;
 use crate::inventory;
-use crate::page::{age, counted, size};
+use crate::page::{counted, out, print_json};
 use crate::warehouse::{
     self, Folders, ListedTable, Listing, RAW_BUCKET, canonical, files, is_unfinished, local_path,
 };
@@ -45,21 +46,11 @@ pub(crate) struct Arguments {
     delete: bool,
     /// Print one JSON object instead of the list.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 fn parse_age(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a number and d, h, m or s, such as 3d or 12h".to_owned();
-    let (at, unit) = text.char_indices().next_back().ok_or_else(expected)?;
-    let seconds = match unit {
-        'd' => 86_400,
-        'h' => 3_600,
-        'm' => 60,
-        's' => 1,
-        _ => return Err(expected()),
-    };
-    let count: u64 = text[..at].parse().map_err(|_| expected())?;
-    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(expected)
+    humantime::parse_duration(text).map_err(|error| format!("{error}; expected an age such as 3d or 12h"))
 }
 
 /// Runs the command.
@@ -104,7 +95,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         swept.delete(&stops);
     }
     if arguments.json {
-        swept.print_json()?
+        print_json(&swept)?
     } else {
         swept.print(arguments.delete)
     }
@@ -215,29 +206,23 @@ impl Swept {
         }
     }
 
-    #[expect(clippy::print_stdout, reason = "this is the command's output")]
-    fn print_json(&self) -> anyhow::Result<()> {
-        println!("{}", serde_json::to_string(self)?);
-        Ok(())
-    }
-
-    #[expect(clippy::print_stdout, reason = "this is the command's output")]
     fn print(&self, delete: bool) {
         for OldFile { path, size_bytes, age_seconds, .. } in &self.orphans {
-            let age = age(Duration::from_secs(*age_seconds));
-            println!("  {age:>6}  {:>10}  {}", size(*size_bytes), path.display());
+            let age = format!("{:#}", HumanDuration(Duration::from_secs(*age_seconds)));
+            let size = HumanBytes(*size_bytes).to_string();
+            out!("  {age:>6}  {size:>10}  {}", path.display());
         }
         for folder in &self.folders_of_no_table {
-            println!("left alone: {} belongs to no table of the catalog", folder.display());
+            out!("left alone: {} belongs to no table of the catalog", folder.display());
         }
         if self.unknown_files > 0 {
-            println!("left alone: {} of unknown kinds", counted(self.unknown_files, "file"));
+            out!("left alone: {} of unknown kinds", counted(self.unknown_files, "file"));
         }
         for NotSwept { table, reason } in &self.not_swept {
-            println!("not swept: {table}: {reason}");
+            out!("not swept: {table}: {reason}");
         }
         for failed in &self.failed {
-            println!("not deleted: {failed}");
+            out!("not deleted: {failed}");
         }
         let orphans = counted(self.orphans.len() as u64, "orphan");
         let done = match (delete, self.orphans.is_empty()) {
@@ -245,22 +230,6 @@ impl Swept {
             (true, _) => format!("; {} deleted", counted(self.deleted, "file")),
             (false, _) => "; nothing was deleted, --delete does that".to_owned(),
         };
-        println!("{orphans}, {}{done}", size(self.orphan_bytes));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_a_number_and_a_unit() {
-        let seconds = |text| parse_age(text).map(|age| age.as_secs());
-        assert_eq!(["3d", "12h", "30m", "0s"].map(seconds), [259_200, 43_200, 1_800, 0].map(Ok));
-        for wrong in
-            ["", "3", "d", "-1d", "3 d", "1.5h", "3w", "99999999999999999999d", "999999999999999999d", "3ü"]
-        {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
+        out!("{orphans}, {}{done}", HumanBytes(self.orphan_bytes));
     }
 }

@@ -9,18 +9,17 @@
 //!   would have the files of the latest commits deleted, which are all that is left of them.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use uuid::Uuid;
+use walkdir::WalkDir;
 
 use super::Site;
-use crate::inventory::{Inventory, read_metadata};
-use crate::warehouse::{Folders, ListedTable, canonical, files, local_path};
+use crate::inventory::{Inventory, Unreadable, read_metadata};
+use crate::warehouse::{Folders, ListedTable, canonical, files, is_gone, local_path};
 
 /// What all tables need.
 pub(super) struct Needs {
@@ -67,11 +66,12 @@ impl Needs {
         sites: &[Site],
     ) -> Self {
         let mut needs = Self { files: HashSet::new(), tables: Vec::new() };
-        for ListedTable { name, metadata_location } in tables {
+        for table in tables {
+            let ListedTable { name, metadata_location } = table;
             let need = match Inventory::read(file_io, metadata_location).await {
                 Ok(inventory) => {
                     let folder = local_path(inventory.metadata.location()).map(|folder| canonical(&folder));
-                    let doubt = needs.add(&inventory).or_else(|| outside(folders, folder.as_deref()));
+                    let doubt = needs.add(&inventory).or_else(|| outside(folders, table, folder.as_deref()));
                     let state = Some(State::of(&inventory.metadata));
                     Need { table: name.clone(), folder, state, doubt }
                 }
@@ -79,7 +79,8 @@ impl Needs {
                     // Metadata lies in `<table>/metadata/` unless somebody has put it elsewhere.
                     let path = local_path(metadata_location).map(|path| canonical(&path));
                     let folder = path.and_then(|path| path.ancestors().nth(2).map(Path::to_owned));
-                    let doubt = Some(format!("{} {}", unreadable.path, unreadable.what));
+                    let doubt = folders.displaced(table).unwrap_or_else(|| unreadable.to_string());
+                    let doubt = Some(doubt);
                     Need { table: name.clone(), folder, state: None, doubt }
                 }
             };
@@ -149,8 +150,7 @@ impl Needs {
                 _ => missing = Some(format!("{uri} is not there; see frazil audit")),
             }
         }
-        let unreadable = inventory.unreadable.first();
-        unreadable.map(|unreadable| format!("{} {}", unreadable.path, unreadable.what)).or(missing)
+        inventory.unreadable.first().map(Unreadable::to_string).or(missing)
     }
 
     /// Whether the table of `site` may be swept, and still lies there.
@@ -161,23 +161,23 @@ impl Needs {
     /// Folders of tables that were dropped, say. Nobody knows what is in them.
     pub(super) fn folders_of_no_table(&self, folders: &Folders) -> anyhow::Result<Vec<PathBuf>> {
         let of_tables: Vec<&PathBuf> = self.tables.iter().filter_map(|need| need.folder.as_ref()).collect();
-        let (mut found, mut open) = (Vec::new(), vec![canonical(&folders.root.join("warehouse"))]);
-        while let Some(folder) = open.pop() {
-            let entries = match fs::read_dir(&folder) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error).with_context(|| format!("cannot list {}", folder.display())),
-            };
-            for entry in entries {
-                let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
-                let path = entry.path();
-                if !entry.file_type()?.is_dir() || of_tables.contains(&&path) {
-                    continue;
+        let warehouse = canonical(&folders.root.join("warehouse"));
+        let (mut found, mut walk) = (Vec::new(), WalkDir::new(&warehouse).min_depth(1).into_iter());
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) if entry.file_type().is_dir() => entry,
+                Ok(_) => continue,
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot list {}", warehouse.display()));
                 }
-                if of_tables.iter().any(|table| table.starts_with(&path)) {
-                    open.push(path);
-                } else if !of_tables.iter().any(|table| path.starts_with(table)) && !files(&path)?.is_empty()
-                {
+            };
+            let path = entry.into_path();
+            if of_tables.contains(&&path) {
+                walk.skip_current_dir();
+            } else if !of_tables.iter().any(|table| table.starts_with(&path)) {
+                walk.skip_current_dir();
+                if !files(&path)?.is_empty() {
                     found.push(path);
                 }
             }
@@ -189,10 +189,11 @@ impl Needs {
 
 /// Whether a table lies elsewhere, where another catalog may know more of it: a copy of a warehouse, say, whose tables
 /// are still those of the original.
-fn outside(folders: &Folders, folder: Option<&Path>) -> Option<String> {
-    match folder {
-        Some(folder) if folders.place(folder).is_some() => None,
-        Some(folder) => Some(format!("{} is not in {}", folder.display(), folders.root.display())),
-        None => Some("it is not on this machine".to_owned()),
+fn outside(folders: &Folders, table: &ListedTable, folder: Option<&Path>) -> Option<String> {
+    let Some(folder) = folder else { return Some("it is not on this machine".to_owned()) };
+    if folders.place(folder).is_some() {
+        return None;
     }
+    let elsewhere = || format!("{} is not in {}", folder.display(), folders.root.display());
+    Some(folders.displaced(table).unwrap_or_else(elsewhere))
 }

@@ -107,6 +107,10 @@ impl Appender {
         let handled =
             AssertUnwindSafe(self.append(event_json, &clock, deadline, &mut report)).catch_unwind().await;
         let handled = handled.unwrap_or_else(|_| Err(Failure::of(ErrorType::Defect)(anyhow!(PANICKED))));
+        // Of a catalog in a file, that file alone is what is copied or backed up. The commit stands without it.
+        if let Err(error) = self.config.catalog.checkpoint(Duration::ZERO).await {
+            tracing::warn!(error = %error, "the catalog's log stays beside its file");
+        }
         report.log(clock.started.elapsed(), handled.as_ref().err());
         self.emitter.emit(clock.now_micros() / 1000, report.metrics());
         handled

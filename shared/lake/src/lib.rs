@@ -40,6 +40,6 @@ pub use job::{
 };
 pub use read::count_records;
 pub use source::content;
-pub use storage::UNFINISHED;
+pub use storage::{UNFINISHED, WholeFile};
 pub use token::{SUMMARY_KEY, Token, committed};
 pub use write::WriteLimits;

@@ -49,7 +49,9 @@ pub fn init(environment: &Environment) -> Result<(), VariableError> {
             .finish()
             .try_init()
     } else {
-        builder.with_env_filter(filter).with_writer(std::io::stderr).finish().try_init()
+        // A line that nobody reads any more is no reason to panic.
+        let builder = builder.with_env_filter(filter).with_writer(std::io::stderr);
+        builder.log_internal_errors(false).finish().try_init()
     };
     // An error means that there is a subscriber: a test's or an embedding program's.
     drop(outcome);

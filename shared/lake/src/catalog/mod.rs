@@ -128,6 +128,25 @@ impl Lake {
     }
 }
 
+impl CatalogConfig {
+    /// Makes the file of a catalog in a file hold every commit, so that it alone is the catalog. A catalog that is a
+    /// server needs nothing. Readers and writers go on meanwhile; `patience` is how long to wait for readers that are at an
+    /// earlier state. True if it is done.
+    ///
+    /// # Errors
+    /// The file is damaged or cannot be written.
+    pub async fn checkpoint(&self, patience: std::time::Duration) -> Result<bool> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { database, .. } => sqlite::checkpoint(database, patience).await,
+            _ => {
+                let _ = patience;
+                Ok(true)
+            }
+        }
+    }
+}
+
 /// The name of a namespace of `catalog`, which has one level of them.
 #[cfg(any(feature = "glue", feature = "s3tables"))]
 fn database_of<'a>(namespace: &'a NamespaceIdent, catalog: &str) -> Result<&'a str> {

@@ -2,10 +2,8 @@
 //!
 //! In: paths or `file:` URIs. Out: Iceberg's [`Storage`]. The crate's own local storage writes in place: a process
 //! that is killed while it writes a file for the second time, as a redelivery does with the quarantine, would leave
-//! half of what was whole before. Here a file is written under another name that ends in [`UNFINISHED`], synchronised and
-//! renamed. All else is left to the crate's storage.
+//! half of what was whole before. Here every file is a [`WholeFile`]. All else is left to the crate's storage.
 
-use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +15,7 @@ use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, LocalFsStorage, 
 use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-/// How the names of files end that are being written, or whose writer was killed.
-pub const UNFINISHED: &str = ".part";
+use super::whole_file::WholeFile;
 
 /// The local file system.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,13 +27,11 @@ pub(super) struct LocalStorage {
 #[typetag::serde(name = "frazil-local")]
 impl Storage for LocalStorage {
     async fn write(&self, path: &str, bytes: Bytes) -> Result<()> {
-        let mut file = WholeFile::create(path)?;
-        file.write(bytes).await?;
-        file.close().await
+        WholeFile::write_all_to(&local_path(path), &bytes).map_err(failed)
     }
 
     async fn writer(&self, path: &str) -> Result<Box<dyn FileWrite>> {
-        Ok(Box::new(WholeFile::create(path)?))
+        Ok(Box::new(Writer::create(path)?))
     }
 
     async fn exists(&self, path: &str) -> Result<bool> {
@@ -76,59 +71,36 @@ impl Storage for LocalStorage {
     }
 }
 
-/// A file that gets its name when it is closed. Dropped before that, it leaves nothing.
-struct WholeFile {
+/// A file that gets its name when it is closed.
+struct Writer {
     path: PathBuf,
-    unfinished: PathBuf,
     /// None once it is closed.
-    file: Option<File>,
+    file: Option<WholeFile>,
 }
 
-impl WholeFile {
+impl Writer {
     fn create(uri: &str) -> Result<Self> {
         let path = local_path(uri);
-        // Two deliveries may write the same file at the same time.
-        let unfinished = PathBuf::from(format!("{}.{:016x}{UNFINISHED}", path.display(), fastrand::u64(..)));
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        let file = fs::create_dir_all(folder).and_then(|()| File::create_new(&unfinished));
-        let file = file.map_err(|error| failed("create", &path, error))?;
-        Ok(Self { path, unfinished, file: Some(file) })
+        let file = Some(WholeFile::create(&path).map_err(failed)?);
+        Ok(Self { path, file })
     }
 
-    fn finish(&mut self, file: File) -> io::Result<()> {
-        file.sync_all()?;
-        // The name lasts with the next thing that is synchronised: at the latest, with the commit that relies on it.
-        fs::rename(&self.unfinished, &self.path)
+    fn closed(&self) -> Error {
+        Error::new(ErrorKind::Unexpected, format!("{} is closed", self.path.display()))
     }
 }
 
 #[async_trait]
-impl FileWrite for WholeFile {
+impl FileWrite for Writer {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
-        let Some(file) = &mut self.file else {
-            return Err(failed("write", &self.path, io::Error::other("it is closed")));
-        };
-        file.write_all(&bytes).map_err(|error| failed("write", &self.path, error))
+        match &mut self.file {
+            Some(file) => file.write_all(&bytes).map_err(failed),
+            None => Err(self.closed()),
+        }
     }
 
     async fn close(&mut self) -> Result<()> {
-        let Some(file) = self.file.take() else {
-            return Err(failed("close", &self.path, io::Error::other("it is closed")));
-        };
-        self.finish(file).map_err(|error| {
-            // The error that is reported is the first.
-            let _ = fs::remove_file(&self.unfinished);
-            failed("close", &self.path, error)
-        })
-    }
-}
-
-impl Drop for WholeFile {
-    fn drop(&mut self) {
-        if self.file.is_some() {
-            // What stays behind has no name that anyone reads.
-            let _ = fs::remove_file(&self.unfinished);
-        }
+        self.file.take().ok_or_else(|| self.closed())?.finish().map_err(failed)
     }
 }
 
@@ -138,12 +110,14 @@ fn local_path(uri: &str) -> PathBuf {
     Path::new("/").join(path)
 }
 
-fn failed(what: &str, path: &Path, error: io::Error) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("cannot {what} the file {}", path.display())).with_source(error)
+fn failed(error: io::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, error.to_string()).with_source(error)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[tokio::test]

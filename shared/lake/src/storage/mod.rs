@@ -6,6 +6,7 @@
 mod local;
 #[cfg(feature = "s3")]
 mod s3;
+mod whole_file;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use iceberg::io::{
 use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-pub use self::local::UNFINISHED;
+pub use self::whole_file::{UNFINISHED, WholeFile};
 
 /// Paths that are deleted with one request.
 const DELETED_AT_ONCE: usize = 1000;
