@@ -1,5 +1,5 @@
-"""What the README says: its Python snippets, in a folder in which `frazil replay` ran as it says; and its commands for single
-functions, on another port and with another folder for the lake."""
+"""What the README says: its Python snippets, in a folder in which `frazil replay` ran as it says; its commands for single
+functions, on another port and with another folder for the lake; and the view that it names."""
 
 import contextlib
 import io
@@ -56,6 +56,18 @@ class Readme(unittest.TestCase):
         self.assertEqual(len(queries), 2)
         counts = dict(re.findall(r"│ (\w+)\s+│\s+(\d+) │", printed))
         self.assertEqual(counts["page_view"], str(bench.expected()["rows_by_event_type"]["page_view"]))
+
+    def test_the_view_drops_rows_with_an_id_that_is_there_already(self):
+        columns = json.loads((bench.REPOSITORY / "tables/user_events.json").read_text())["schema"]["fields"]
+        connection = engines.connect()
+        connection.execute("CREATE SCHEMA streaming_analytics")
+        names = ", ".join(f"{column['name']} VARCHAR" for column in columns)
+        connection.execute(f"CREATE TABLE streaming_analytics.user_events ({names})")
+        for row in [("a", "1"), ("a", "2"), ("b", "2"), (None, "1"), (None, "1")]:
+            connection.execute("INSERT INTO streaming_analytics.user_events (record_id, file_name) VALUES (?, ?)", row)
+        connection.execute((bench.REPOSITORY / "queries/user_events_once.sql").read_text())
+        found = connection.execute("SELECT record_id, file_name FROM streaming_analytics.user_events_once ORDER BY ALL").fetchall()
+        self.assertEqual(found, [("a", "1"), ("b", "2"), (None, "1"), (None, "1")])
 
     def test_single_functions(self):
         readme = (bench.REPOSITORY / "README.md").read_text()

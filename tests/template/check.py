@@ -16,8 +16,8 @@ import counted  # noqa: E402, beside this folder
 # The metrics of AWS that the stack looks at, and their dimension (Monitoring sections of the developer guides).
 AWS_METRICS = {
     "AWS/Firehose": ("DeliveryStreamName", {
-        "DataReadFromKinesisStream.Records", "DeliveryToS3.Bytes", "DeliveryToS3.DataFreshness", "IncomingBytes",
-        "IncomingRecords", "KinesisMillisBehindLatest",
+        "DataReadFromKinesisStream.Records", "DeliveryToS3.Bytes", "DeliveryToS3.DataFreshness", "DeliveryToS3.Success",
+        "IncomingBytes", "IncomingRecords", "KinesisMillisBehindLatest", "ThrottledRecords",
     }),
     "AWS/Lambda": ("FunctionName", {"Duration", "Errors", "Invocations", "Throttles"}),
     "AWS/SQS": ("QueueName", {
@@ -147,21 +147,72 @@ class Dashboard(Case):
 
 
 class Alarms(Case):
-    def test_every_metric_is_emitted(self):
-        for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
-            stats = [value for value in walk(alarm["Properties"]) if isinstance(value, dict) and "MetricName" in value]
-            self.assertEqual(len(stats), 1, name)
-            dimensions = {}
-            for dimension in stats[0]["Dimensions"]:
-                (target,) = dimension["Value"].values()
-                dimensions[dimension["Name"]] = target.split(".")[0]
-            self.assert_metric(stats[0]["Namespace"], stats[0]["MetricName"], dimensions)
+    def setUp(self):
+        self.alarms = {name: alarm["Properties"] for name, alarm in of_type("AWS::CloudWatch::Alarm").items()}
 
-    def test_every_alarm_tells_and_is_silent_without_data(self):
-        for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
-            for actions in ("AlarmActions", "OKActions"):
-                self.assertEqual(alarm["Properties"][actions], [{"Ref": "Alarms"}], name)
-            self.assertEqual(alarm["Properties"]["TreatMissingData"], "notBreaching", name)
+    @staticmethod
+    def metrics(alarm):
+        """What an alarm looks at: namespace, name and dimensions of each metric."""
+        return [value for value in walk(alarm) if isinstance(value, dict) and "MetricName" in value]
+
+    def named(self, metric):
+        """The one alarm that looks at `metric`, with an expression over it or alone."""
+        (alarm,) = [alarm for alarm in self.alarms.values() if metric in [one["MetricName"] for one in self.metrics(alarm)]]
+        return alarm
+
+    def test_every_metric_is_emitted(self):
+        for name, alarm in self.alarms.items():
+            self.assertTrue(self.metrics(alarm), name)
+            for metric in self.metrics(alarm):
+                dimensions = {}
+                for dimension in metric["Dimensions"]:
+                    (target,) = dimension["Value"].values()
+                    dimensions[dimension["Name"]] = target.split(".")[0]
+                self.assert_metric(metric["Namespace"], metric["MetricName"], dimensions)
+
+    def test_expressions_use_the_metrics_of_their_alarm(self):
+        for name, alarm in self.alarms.items():
+            for query in alarm.get("Metrics", []):
+                ids = {one["Id"] for one in alarm["Metrics"]}
+                self.assertLessEqual(set(re.findall(r"[a-z]\w*", query.get("Expression", ""))), ids, name)
+            if "Metrics" in alarm:
+                self.assertEqual([one["Id"] for one in alarm["Metrics"] if one.get("ReturnData", True)], ["percent"], name)
+
+    def test_every_alarm_tells_one_severity_and_is_silent_without_data(self):
+        severities = set()
+        for name, alarm in self.alarms.items():
+            (topic,) = alarm["AlarmActions"]
+            self.assertEqual(alarm["OKActions"], [topic], name)
+            severities.add(topic["Ref"])
+            missing = "breaching" if name == "NoDataAlarm" else "notBreaching"
+            self.assertEqual(alarm["TreatMissingData"], missing, name)
+        self.assertEqual(severities, set(of_type("AWS::SNS::Topic")))
+        self.assertEqual(len(severities), 2)
+
+    def test_operating_tells_the_severity_of_every_alarm(self):
+        documented = dict(re.findall(r"^\| `(\w+)`.*? \| (critical|warning) \|", read("docs/operating.md"), re.MULTILINE))
+        topics = {"CriticalAlarms": "critical", "Warnings": "warning"}
+        self.assertEqual(documented, {name: topics[alarm["AlarmActions"][0]["Ref"]] for name, alarm in self.alarms.items()})
+
+    def test_what_may_lose_events_or_stop_the_flow_is_an_alarm(self):
+        for metric in ("ThrottledRecords", "DeliveryToS3.Success", "DeliveryToS3.DataFreshness", "ApproximateAgeOfOldestMessage"):
+            self.assertEqual(self.named(metric)["AlarmActions"], [{"Ref": "CriticalAlarms"}], metric)
+        no_data = self.alarms["NoDataAlarm"]
+        self.assertEqual([one["MetricName"] for one in self.metrics(no_data)], ["RowsCommitted"])
+        # A day is the most that an alarm can look at.
+        self.assertLessEqual(PARAMETERS["NoDataAlarmHours"]["MaxValue"] * no_data["Period"], 86400)
+        self.assertEqual(no_data["EvaluationPeriods"], {"Ref": "NoDataAlarmHours"})
+        # SQS leaves messages out of the age that it has handed out three times, long before they are dead letters.
+        failing = self.named("ObjectsFailed")
+        self.assertGreater(failing["EvaluationPeriods"] * failing["Period"], 2 * properties("RawObjects")["VisibilityTimeout"])
+
+    def test_what_is_rejected_or_fails_is_a_share_of_all(self):
+        for metric in ("RecordsFailed", "RowsQuarantined", "Errors"):
+            alarms = [alarm for alarm in self.alarms.values() if metric in [one["MetricName"] for one in self.metrics(alarm)]]
+            self.assertTrue(alarms, metric)
+            for alarm in alarms:
+                (expression,) = [one["Expression"] for one in alarm["Metrics"] if "Expression" in one]
+                self.assertRegex(expression, r"^100 \* \w+ / ", metric)
 
 
 class Documents(Case):
@@ -190,12 +241,83 @@ class Documents(Case):
         self.assertFalse([name for name, role in of_type("AWS::IAM::Role").items() if "RoleName" in role["Properties"]])
 
 
+    def test_the_readme_deploys_the_sample_and_promises_no_more_than_it_keeps(self):
+        readme = " ".join(read("README.md").split())
+        for said in ("TableDefinition=user_events.json", "aws-sam-cli>=1.170", "each delivered object once",
+                     "queries/user_events_once.sql", "sam local invoke AppendFunction"):
+            self.assertTrue(said in readme, said)
+        self.assertTrue(re.search(r"first build takes .{0,40}minutes", readme))
+        self.assertFalse("Every event is in the table once" in readme)
+
+    def test_a_view_drops_rows_with_an_id_that_is_there_already(self):
+        query = read("queries/user_events_once.sql")
+        columns = [column["name"] for column in json.loads(read("tables/user_events.json"))["schema"]["fields"]]
+        listed = re.search(r"AS\nSELECT\n(.*?)\nFROM", query, re.DOTALL)[1]
+        self.assertEqual(re.findall(r"\w+", listed), columns)
+        self.assertRegex(query, r"row_number\(\) OVER \(\s+PARTITION BY [^)]*\brecord_id\b")
+
+    def test_deploying_says_what_becomes_of_buffered_records(self):
+        text = read("docs/deploying.md")
+        _, _, section = text.partition("## Renaming or deleting the stream")
+        for word in ("StreamName", "BufferSeconds", "TransformBufferSeconds", "lost"):
+            self.assertTrue(word in section, word)
+
+    def test_operating_redrives_the_dead_letters(self):
+        text = " ".join(read("docs/operating.md").split())
+        self.assertTrue(re.search(r"aws sqs start-message-move-task .{0,40}--source-arn \S+ .{0,40}--destination-arn \S+", text))
+        for name in ("DeadLetterQueueArn", " `QueueArn"):
+            self.assertTrue(name in text, name)
+
+
+class Local(Case):
+    """`sam local invoke`, as far as it goes without Docker: what it would start, and with which variables."""
+
+    def functions(self, **parameters):
+        from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+        from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+
+        stacks, _ = SamLocalStackProvider.get_stacks(str(REPOSITORY / "template.yaml"), parameter_overrides=parameters)
+        return SamFunctionProvider(stacks)
+
+    def variables(self, function):
+        from samcli.local.lambdafn.env_vars import EnvironmentVariables
+
+        return EnvironmentVariables(function.name, function.memory, function.timeout, function.handler,
+                                    variables=function.environment["Variables"]).resolve()
+
+    def test_layers_are_folders_of_the_repository(self):
+        (layer,) = self.functions().get("AppendFunction").layers
+        self.assertEqual((layer.name, layer.codeuri), ("TableDefinitions", str(REPOSITORY / "tables")))
+
+    def test_variables_are_what_the_functions_take(self):
+        append = self.variables(self.functions(TableDefinition="user_events.json").get("AppendFunction"))
+        self.assertEqual(append["FRAZIL_TABLE_DEFINITION"], "/opt/user_events.json")
+        self.assertEqual(append["FRAZIL_CATALOG"], "glue")
+        self.assertRegex(append["FRAZIL_WAREHOUSE"], "^s3://")
+        self.assertEqual(append["FRAZIL_GLUE_OPTIMIZER_ROLE"], "") # no ARN: nothing is attached
+        self.assertEqual(self.variables(self.functions().get("AppendFunction"))["FRAZIL_TABLE_DEFINITION"], "")
+        self.assertEqual(self.variables(self.functions().get("TransformFunction"))["FRAZIL_LOG"], "warn")
+
+    def test_the_documented_variables_are_declared(self):
+        # SAM hands over no variable that the template does not declare.
+        documented = json.loads(read("sam-local.json.example"))
+        for name, variables in documented.items():
+            declared = properties(name)["Environment"]["Variables"]
+            self.assertLessEqual(set(variables), set(declared))
+            self.assertNotIn("", variables.values())
+
+
 class Rules(Case):
     def test_a_message_is_hidden_for_as_long_as_it_may_be_worked_on(self):
         window = PARAMETERS["BatchWindowSeconds"]["MaxValue"]
         hidden = properties("RawObjects")["VisibilityTimeout"]
         self.assertGreaterEqual(hidden, 6 * properties("AppendFunction")["Timeout"] + window)
-        self.assertGreaterEqual(properties("RawObjects")["RedrivePolicy"]["maxReceiveCount"], 5)
+        # A message has all its attempts, and time to spare in case append does not keep up, before the queue drops it. They
+        # last longer than an outage that somebody mends on the next morning.
+        attempts = properties("RawObjects")["RedrivePolicy"]["maxReceiveCount"]
+        self.assertEqual(attempts, 20)
+        self.assertLess(attempts * (hidden + window), properties("RawObjects")["MessageRetentionPeriod"] / 2)
+        self.assertGreater(attempts * hidden, 10 * 3600)
         # One failed attempt alone is no alarm.
         self.assertGreater(properties("OldestMessageAlarm")["Threshold"], hidden + window)
 
@@ -210,26 +332,104 @@ class Rules(Case):
         self.assertIn(concurrency, walk(properties("AppendFunction")["ReservedConcurrentExecutions"]))
 
     def test_snapshots_outlive_messages(self):
-        days = properties("SnapshotRetention")["TableOptimizerConfiguration"]["RetentionConfiguration"]
-        days = days["IcebergConfiguration"]["SnapshotRetentionPeriodInDays"]
-        for queue in ("RawObjects", "RawObjectsDead"):
-            self.assertEqual(properties(queue)["MessageRetentionPeriod"], 14 * 86400)
-        self.assertGreater(days, 14)
+        queue, dead = (properties(name)["MessageRetentionPeriod"] / 86400 for name in ("RawObjects", "RawObjectsDead"))
+        # A message's age goes on in the dead-letter queue: what comes there late must have days left.
+        self.assertEqual((queue, dead), (10, 14))
+        self.assertGreater(self.optimizers()["SNAPSHOT_DAYS"], dead)
         # Redriven on its last day, a message lives through both queues; its object must, too.
-        self.assertTrue(all(kept == 0 or kept >= 2 * 14 for kept in PARAMETERS["RawRetentionDays"]["AllowedValues"]))
+        self.assertTrue(all(kept == 0 or kept >= 2 * dead for kept in PARAMETERS["RawRetentionDays"]["AllowedValues"]))
+
+    @staticmethod
+    def optimizers():
+        code = read("shared/lake/src/catalog/glue/optimizers.rs")
+        return {name: int(value) for name, value in re.findall(r"^const (\w+): i32 = (\d+);", code, re.MULTILINE)}
+
+    def test_append_attaches_the_optimizers_from_the_first_deployment(self):
+        self.assertEqual(PARAMETERS["TableOptimizers"]["Default"], "on")
+        # CloudFormation could attach them in a second deployment only, when the table is there.
+        self.assertFalse(of_type("AWS::Glue::TableOptimizer"))
+        condition, role, _ = properties("AppendFunction")["Environment"]["Variables"]["FRAZIL_GLUE_OPTIMIZER_ROLE"]["Fn::If"]
+        self.assertEqual(role, {"Fn::GetAtt": "OptimizerRole.Arn"})
+        self.assertEqual(RESOURCES["OptimizerRole"]["Condition"], condition)
+        # Not to a table that others made, whose snapshots they may want to keep.
+        self.assertIn({"Condition": "MakeTable"}, TEMPLATE["Conditions"][condition]["Fn::And"])
+        granted = {value["Action"]: value for value in walk(properties("AppendRole")) if isinstance(value, dict)
+                   and isinstance(value.get("Action"), str)}
+        self.assertEqual(granted["glue:CreateTableOptimizer"]["Resource"], granted["glue:CreateTable"]["Resource"])
+        self.assertEqual(granted["iam:PassRole"]["Resource"], role)
+        self.assertEqual(granted["iam:PassRole"]["Condition"], {"StringEquals": {"iam:PassedToService": "glue.amazonaws.com"}})
+        numbers = self.optimizers()
+        self.assertEqual(numbers["MIN_INPUT_FILES"], 5) # Glue's default is 100
+        self.assertGreater(numbers["ORPHAN_DAYS"] * 86400, 2 * 900) # no invocation is longer than 15 minutes
+
+    def test_a_failed_first_deployment_leaves_nothing_in_the_way_of_the_next(self):
+        kept = {name for name, resource in RESOURCES.items() if resource.get("DeletionPolicy", "Delete") != "Delete"}
+        expected = {*of_type("AWS::S3::Bucket"), *of_type("AWS::Glue::Database"), "RawObjectsDead", "OptimizerRole"}
+        self.assertEqual(kept, expected)
+        for name in kept:
+            self.assertEqual(RESOURCES[name]["DeletionPolicy"], "RetainExceptOnCreate", name)
+            self.assertEqual(RESOURCES[name]["UpdateReplacePolicy"], "Retain", name)
+
+    def test_a_new_account_can_deploy_the_defaults(self):
+        self.assertEqual(PARAMETERS["ReserveConcurrency"]["Default"], "false") # its quota is 10: nothing can be reserved
+        (statement,) = properties("StreamRole")["AssumeRolePolicyDocument"]["Statement"]
+        self.assertEqual(statement["Condition"], {"StringEquals": {"sts:ExternalId": {"Ref": "AWS::AccountId"}}})
+
+    def test_buffers_of_transform_are_parameters(self):
+        (processor,) = properties("Stream")["ExtendedS3DestinationConfiguration"]["ProcessingConfiguration"]["Processors"]
+        values = {one["ParameterName"]: one["ParameterValue"] for one in processor["Parameters"]}
+        self.assertEqual(values["BufferIntervalInSeconds"], {"Ref": "TransformBufferSeconds"})
+        self.assertEqual(values["BufferSizeInMBs"], {"Ref": "TransformBufferMB"})
+        limits = [PARAMETERS["TransformBufferSeconds"][name] for name in ("MinValue", "MaxValue")]
+        self.assertEqual(limits, [0, 900]) # AWS: "Data transformation"
+
+    def test_what_costs_more_than_computing_is_off(self):
+        for name in ("Tracing", "TransformInvocationLogs"):
+            self.assertEqual(PARAMETERS[name]["Default"], "off")
+        self.assertEqual(TEMPLATE["Globals"]["Function"]["Tracing"], {"Fn::If": ["Trace", "Active", "PassThrough"]})
+        traces = [value["Fn::If"][0] for value in walk(RESOURCES) if isinstance(value, dict) and "Fn::If" in value
+                  and isinstance(value["Fn::If"][1], dict) and value["Fn::If"][1].get("Sid") == "Traces"]
+        self.assertEqual(traces, ["Trace", "Trace"])
+        function = properties("TransformFunction")
+        self.assertEqual(function["Environment"]["Variables"]["FRAZIL_LOG"], {"Fn::If": ["LogInvocations", "info", "warn"]})
+        self.assertEqual(function["LoggingConfig"]["SystemLogLevel"], {"Fn::If": ["LogInvocations", "INFO", "WARN"]})
+        # append is called a thousand times less.
+        self.assertNotIn("FRAZIL_LOG", properties("AppendFunction")["Environment"]["Variables"])
+
+    def test_two_stacks_do_not_share_a_layer(self):
+        for name, layer in of_type("AWS::Serverless::LayerVersion").items():
+            self.assertIn("${AWS::StackName}", layer["Properties"]["LayerName"]["Fn::Sub"], name)
+
+    def test_no_partition_is_taken_for_granted(self):
+        values = [value for value in walk({key: TEMPLATE[key] for key in ("Resources", "Outputs")}) if isinstance(value, str)]
+        self.assertFalse([value for value in values if re.search(r"arn:aws|console\.aws", value)])
+
+    def test_outputs_have_the_arns_of_what_commands_take(self):
+        outputs = TEMPLATE["Outputs"]
+        for name in ("Stream", "RawBucket", "WarehouseBucket", "TransformFunction", "AppendFunction", "AppendRole"):
+            self.assertEqual(outputs[f"{name}Arn"]["Value"], {"Fn::GetAtt": f"{name}.Arn"})
+        self.assertEqual(outputs["QueueArn"]["Value"], {"Fn::GetAtt": "RawObjects.Arn"})
+        self.assertEqual(outputs["DeadLetterQueueArn"]["Value"], {"Fn::GetAtt": "RawObjectsDead.Arn"})
+        for name in of_type("AWS::SNS::Topic"):
+            self.assertEqual(outputs[f"{name}TopicArn"]["Value"], {"Ref": name})
+        command = outputs["RedriveCommand"]["Value"]["Fn::Sub"]
+        self.assertIn("start-message-move-task", command)
+        self.assertIn("--source-arn ${RawObjectsDead.Arn} --destination-arn ${RawObjects.Arn}", " ".join(command.split()))
 
     def test_a_response_of_the_default_buffer_fits(self):
         growth, limit = 2.2, 6_291_556
         self.assertLess(PARAMETERS["TransformBufferMB"]["Default"] * 2**20 * growth, limit / 2)
 
-    def test_notifications_of_both_kinds_announce_what_append_may_read(self):
-        _, by_rule, by_bucket = properties("RawBucket")["NotificationConfiguration"]["Fn::If"]
-        self.assertEqual(by_rule, {"EventBridgeConfiguration": {"EventBridgeEnabled": True}})
-        rules = [queue["Filter"]["S3Key"]["Rules"] for queue in by_bucket["QueueConfigurations"]]
+    def test_notifications_announce_what_append_may_read(self):
+        notifications = properties("RawBucket")["NotificationConfiguration"]
+        # The queue hears from S3 always; EventBridge comes beside it.
+        rules = [queue["Filter"]["S3Key"]["Rules"] for queue in notifications["QueueConfigurations"]]
         prefixes = [rule["Value"] for (rule,) in rules]
         self.assertEqual(prefixes, ["raw/", "errors/processing-failed/"])
-        keys = properties("RawObjectsRule")["EventPattern"]["detail"]["object"]["key"]
-        self.assertEqual([key["prefix"] for key in keys], prefixes)
+        enabled = {"EventBridgeEnabled": True}
+        self.assertEqual(notifications["EventBridgeConfiguration"],
+                         {"Fn::If": ["TellEventBridge", enabled, {"Ref": "AWS::NoValue"}]})
+        self.assertEqual(PARAMETERS["EventBridge"]["Default"], "off")
         (statement,) = [one for one in walk(properties("AppendRole"))
                         if isinstance(one, dict) and one.get("Sid") == "ReadRawObjects"]
         self.assertEqual([arn["Fn::Sub"].split("${AWS::Region}/")[1] for arn in statement["Resource"]],

@@ -72,6 +72,7 @@ fn catalog(environment: &Environment) -> anyhow::Result<CatalogConfig> {
         Some("glue") => CatalogConfig::Glue {
             catalog_id: environment.text("FRAZIL_GLUE_CATALOG_ID").map(str::to_owned),
             warehouse,
+            optimizer_role: optimizer_role(environment)?,
         },
         Some("rest") => CatalogConfig::Rest {
             uri: uri("the URI of the REST catalog, without /v1")?,
@@ -93,6 +94,16 @@ fn catalog(environment: &Environment) -> anyhow::Result<CatalogConfig> {
             return Err(VariableError::Invalid { name, value, expected }.into());
         }
     })
+}
+
+fn optimizer_role(environment: &Environment) -> Result<Option<String>, VariableError> {
+    let (name, expected) = ("FRAZIL_GLUE_OPTIMIZER_ROLE", "the ARN of an IAM role");
+    match environment.text(name) {
+        Some(arn) if !(arn.starts_with("arn:") && arn.contains(":iam::") && arn.contains(":role/")) => {
+            Err(VariableError::Invalid { name, value: arn.to_owned(), expected })
+        }
+        arn => Ok(arn.map(str::to_owned)),
+    }
 }
 
 fn rest_auth(environment: &Environment) -> anyhow::Result<RestAuth> {
@@ -205,6 +216,10 @@ mod tests {
                 &[("FRAZIL_CATALOG", "s3tables"), ("FRAZIL_CATALOG_URI", "arn:aws:s3:::my-bucket")],
                 &format!("FRAZIL_CATALOG_URI=arn:aws:s3:::my-bucket: expected {ARN}"),
             ),
+            (
+                &[("FRAZIL_CATALOG", "glue"), ("FRAZIL_GLUE_OPTIMIZER_ROLE", "optimizer")],
+                "FRAZIL_GLUE_OPTIMIZER_ROLE=optimizer: expected the ARN of an IAM role",
+            ),
             (&[("FRAZIL_TABLE", "user_events")], "FRAZIL_TABLE=user_events: expected NAMESPACE.NAME"),
             (&[("FRAZIL_TABLE", "a..b")], "FRAZIL_TABLE=a..b: expected NAMESPACE.NAME"),
             (
@@ -222,11 +237,18 @@ mod tests {
         let account = Some("123456789012".to_owned());
         assert_eq!(
             catalog(&[("FRAZIL_CATALOG", "glue"), ("FRAZIL_WAREHOUSE", "")]).await,
-            CatalogConfig::Glue { catalog_id: None, warehouse: None }
+            CatalogConfig::Glue { catalog_id: None, warehouse: None, optimizer_role: None }
         );
+        let role = "arn:aws-cn:iam::123456789012:role/path/optimizer";
+        let glue = [
+            ("FRAZIL_CATALOG", "glue"),
+            ("FRAZIL_GLUE_CATALOG_ID", "123456789012"),
+            ("FRAZIL_GLUE_OPTIMIZER_ROLE", role),
+        ];
+        let (warehouse, optimizer_role) = (Some("file:///w/warehouse".into()), Some(role.into()));
         assert_eq!(
-            catalog(&[("FRAZIL_CATALOG", "glue"), ("FRAZIL_GLUE_CATALOG_ID", "123456789012")]).await,
-            CatalogConfig::Glue { catalog_id: account, warehouse: Some("file:///w/warehouse".into()) }
+            catalog(&glue).await,
+            CatalogConfig::Glue { catalog_id: account, warehouse, optimizer_role }
         );
         let arn = "arn:aws:s3tables:eu-west-1:123456789012:bucket/lake";
         assert_eq!(

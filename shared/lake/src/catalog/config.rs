@@ -19,6 +19,9 @@ pub enum CatalogConfig {
         catalog_id: Option<String>,
         /// URI of the folder of new tables whose database has no location.
         warehouse: Option<String>,
+        /// ARN of the role that Glue's table optimizers run with. The catalog attaches those that a table lacks; if
+        /// None, it attaches none.
+        optimizer_role: Option<String>,
     },
     /// A server of the Iceberg REST catalog specification.
     Rest {

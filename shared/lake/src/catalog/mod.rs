@@ -61,8 +61,10 @@ impl Lake {
                 Arc::new(sqlite::open(database, warehouse, storage).await?)
             }
             #[cfg(feature = "glue")]
-            CatalogConfig::Glue { catalog_id, warehouse } => Arc::new(
-                glue::GlueCatalog::open(catalog_id.clone(), warehouse.clone(), file_io.clone()).await,
+            CatalogConfig::Glue { catalog_id, warehouse, optimizer_role } => Arc::new(
+                glue::GlueCatalog::open(catalog_id.clone(), warehouse.clone(), file_io.clone())
+                    .await
+                    .with_optimizers(optimizer_role.clone()),
             ),
             #[cfg(feature = "rest")]
             CatalogConfig::Rest { uri, warehouse, auth } => {

@@ -7,6 +7,7 @@
 
 mod columns;
 mod entry;
+mod optimizers;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use iceberg::{
     Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent,
 };
 
+use self::optimizers::Optimizers;
 use super::aws;
 use super::metadata::MetadataFiles;
 use super::{database_of, unsupported};
@@ -43,6 +45,8 @@ pub(super) struct GlueCatalog {
     catalog_id: Option<String>,
     warehouse: Option<String>,
     files: MetadataFiles,
+    /// None: tables have the upkeep that others give them.
+    optimizers: Option<Optimizers>,
 }
 
 impl GlueCatalog {
@@ -51,7 +55,18 @@ impl GlueCatalog {
     }
 
     fn new(client: Client, catalog_id: Option<String>, warehouse: Option<String>, file_io: FileIO) -> Self {
-        Self { client, catalog_id, warehouse, files: MetadataFiles::new(file_io) }
+        Self { client, catalog_id, warehouse, files: MetadataFiles::new(file_io), optimizers: None }
+    }
+
+    /// The same, attaching table optimizers that run with the role `role_arn`.
+    pub(super) fn with_optimizers(self, role_arn: Option<String>) -> Self {
+        Self { optimizers: role_arn.map(Optimizers::new), ..self }
+    }
+
+    async fn attach_optimizers(&self, ident: &TableIdent) {
+        if let Some(optimizers) = &self.optimizers {
+            optimizers.attach(&self.client, self.catalog_id.as_deref(), ident).await;
+        }
     }
 
     /// Glue's entry of the table `ident`; None if there is no such entry, or no such database.
@@ -146,7 +161,9 @@ impl GlueCatalog {
 impl Catalog for GlueCatalog {
     async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
         let entry = self.existing(ident).await?;
-        self.files.table(ident, entry::metadata_location(&entry, ident)?).await
+        let table = self.files.table(ident, entry::metadata_location(&entry, ident)?).await?;
+        self.attach_optimizers(ident).await;
+        Ok(table)
     }
 
     async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {
@@ -176,6 +193,8 @@ impl Catalog for GlueCatalog {
         let ident = TableIdent::new(namespace.clone(), creation.name.clone());
         let table = self.files.create(&ident, creation).await?;
         self.create_entry(&table).await?;
+        // Before the first data file: orphan deletion never touches what is older than its optimizer.
+        self.attach_optimizers(&ident).await;
         Ok(table)
     }
 

@@ -36,6 +36,8 @@ enum Fault {
 struct Glue {
     databases: HashMap<String, Value>,
     tables: HashMap<String, Value>,
+    /// By type, of the one table.
+    optimizers: HashMap<String, Value>,
     /// By operation.
     faults: HashMap<&'static str, VecDeque<Fault>>,
 }
@@ -104,6 +106,17 @@ impl Glue {
                 Some(_) => Reply::Json(200, json!({})),
                 None => missing,
             },
+            "CreateTableOptimizer" => {
+                if !self.tables.contains_key(&text(&input["TableName"])) {
+                    return missing;
+                }
+                let kind = text(&input["Type"]);
+                if self.optimizers.contains_key(&kind) {
+                    return there;
+                }
+                self.optimizers.insert(kind, input.clone());
+                Reply::Json(200, json!({}))
+            }
             other => unreachable!("{other}"),
         }
     }
@@ -139,6 +152,13 @@ impl Bench {
     fn lake(&self) -> Lake {
         let file_io = FileIOBuilder::new(storage_factory()).build();
         Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default() }
+    }
+
+    /// A process whose catalog attaches optimizers, and waits `time` for Glue to take them.
+    fn optimizing(&self, time: Duration) -> Lake {
+        let catalog = self.catalog();
+        let optimizers = Some(Optimizers::new(OPTIMIZER_ROLE.to_owned()).within(time));
+        Lake { catalog: Arc::new(GlueCatalog { optimizers, ..catalog }), ..self.lake() }
     }
 
     async fn with_table() -> (Self, Lake) {
@@ -178,6 +198,8 @@ fn catalog_at(endpoint: &str, warehouse: Option<String>) -> GlueCatalog {
     let file_io = FileIOBuilder::new(storage_factory()).build();
     GlueCatalog::new(Client::from_conf(config), None, warehouse, file_io)
 }
+
+const OPTIMIZER_ROLE: &str = "arn:aws-us-gov:iam::123456789012:role/optimizer";
 
 fn ident() -> TableIdent {
     TableIdent::from_strs(["db", "t"]).unwrap()
@@ -486,4 +508,97 @@ async fn names_are_what_glue_can_have() {
         assert!(error.message().contains(expected), "{error}");
     }
     assert!(bench.server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_new_table_has_its_optimizers_before_its_first_file() {
+    let bench = Bench::new();
+    let lake = bench.optimizing(Duration::from_secs(20));
+    lake.create(&ident(), definition()).await.unwrap();
+    let optimizers = bench.glue.lock().unwrap().optimizers.clone();
+    let configuration = |kind: &str| {
+        let request = &optimizers[kind];
+        assert_eq!(
+            (&request["CatalogId"], &request["DatabaseName"], &request["TableName"]),
+            (&json!("123456789012"), &json!("db"), &json!("t")),
+            "the account of the role, since none is configured"
+        );
+        let mut configuration = request["TableOptimizerConfiguration"].clone();
+        let own = configuration.as_object_mut().unwrap();
+        assert_eq!(own.remove("roleArn"), Some(json!(OPTIMIZER_ROLE)));
+        assert_eq!(own.remove("enabled"), Some(json!(true)));
+        configuration
+    };
+    assert_eq!(
+        configuration("compaction"),
+        json!({"compactionConfiguration": {"icebergConfiguration": {"minInputFiles": 5}}})
+    );
+    assert_eq!(
+        configuration("retention"),
+        json!({"retentionConfiguration": {"icebergConfiguration": {
+            "snapshotRetentionPeriodInDays": 15, "numberOfSnapshotsToRetain": 1, "cleanExpiredFiles": true}}})
+    );
+    assert_eq!(
+        configuration("orphan_file_deletion"),
+        json!({"orphanFileDeletionConfiguration": {"icebergConfiguration": {"orphanFileRetentionPeriodInDays": 3}}})
+    );
+
+    // Once for each process, however often it loads the table.
+    append(lake.catalog(), "a").await.unwrap();
+    assert_eq!(bench.count("CreateTableOptimizer"), 3);
+    // What is there stays as it is.
+    bench.glue.lock().unwrap().optimizers.insert("compaction".to_owned(), json!("changed by its owner"));
+    let next = bench.optimizing(Duration::from_secs(20));
+    append(next.catalog(), "b").await.unwrap();
+    assert_eq!(bench.count("CreateTableOptimizer"), 6);
+    assert_eq!(bench.glue.lock().unwrap().optimizers["compaction"], "changed by its owner");
+}
+
+#[tokio::test]
+async fn without_a_role_nothing_is_attached() {
+    let (bench, lake) = Bench::with_table().await;
+    append(lake.catalog(), "a").await.unwrap();
+    assert_eq!(bench.count("CreateTableOptimizer"), 0);
+}
+
+#[tokio::test]
+async fn optimizers_that_are_refused_keep_no_row_from_the_table() {
+    let bench = Bench::new();
+    let denied = Fault::Refuse(400, "AccessDeniedException", "not authorized to perform: iam:PassRole");
+    bench.fail("CreateTableOptimizer", [denied; 3]);
+    let lake = bench.optimizing(Duration::from_secs(20));
+    lake.create(&ident(), definition()).await.unwrap();
+    append(lake.catalog(), "a").await.unwrap();
+    assert_eq!(bench.count("CreateTableOptimizer"), 3, "one attempt for each process");
+    assert!(bench.glue.lock().unwrap().optimizers.is_empty());
+
+    let next = bench.optimizing(Duration::from_secs(20));
+    append(next.catalog(), "b").await.unwrap();
+    assert_eq!(bench.glue.lock().unwrap().optimizers.len(), 3, "the next process makes good for it");
+    assert_eq!(commits_of(next.catalog(), "a").await, 1);
+
+    // One that takes its time is not waited for.
+    let impatient = bench.optimizing(Duration::ZERO);
+    append(impatient.catalog(), "c").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_optimizer_says_what_the_role_needs() {
+    let (bench, _) = Bench::with_table().await;
+    let denied = Fault::Refuse(400, "AccessDeniedException", "not authorized to perform: iam:PassRole");
+    bench.fail("CreateTableOptimizer", [denied; 3]);
+    let catalog = bench.catalog();
+    let optimizers = Optimizers::new(OPTIMIZER_ROLE.to_owned()).within(Duration::from_secs(20));
+    let error = optimizers.attach_all(&catalog.client, None, &ident()).await.unwrap_err();
+    let said = error.message();
+    assert!(said.starts_with("cannot attach the optimizer "), "{said}");
+    assert!(said.contains(" to the table db.t: AccessDeniedException: not authorized"), "{said}");
+    assert!(
+        said.contains(&format!("iam:PassRole on {OPTIMIZER_ROLE}; or unset FRAZIL_GLUE_OPTIMIZER_ROLE")),
+        "{said}"
+    );
+
+    let error =
+        optimizers.within(Duration::ZERO).attach_all(&catalog.client, None, &ident()).await.unwrap_err();
+    assert_eq!(error.message(), "Glue did not answer within 0 s");
 }
