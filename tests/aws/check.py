@@ -36,6 +36,7 @@ REPOSITORY = HERE.parents[1]
 sys.path += [str(HERE.parent), str(HERE.parent / "interop")]
 import counted  # noqa: E402, beside this folder
 from aws_server import REGION, Ministack  # noqa: E402, beside this folder
+from lambdas import Function  # noqa: E402, beside this folder
 
 BUCKET = "code"
 DEPLOY_SECONDS = 300
@@ -169,6 +170,22 @@ class Stack:
             state = f"there are {len(self.rows())}, {self.waiting()} messages wait"
             raise AssertionError(f"{error}; {state}\n" + "\n".join(self.log()[-40:])) from None
         return self.rows()
+
+
+class Local(unittest.TestCase):
+    def test_append_starts_as_sam_local_starts_it(self):
+        """With the variables that tests/template finds, credentials that are none, and no AWS."""
+        log = REPOSITORY / "target/aws/sam-local.log"
+        log.write_bytes(b"")
+        function = Function(REPOSITORY / "target/aws/build/AppendFunction/bootstrap", log, {
+            "AWS_SAM_LOCAL": "true", "AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "defaultkey",
+            "AWS_SECRET_ACCESS_KEY": "defaultsecret", "FRAZIL_CATALOG": "glue", "FRAZIL_TABLE": "streaming_analytics.user_events",
+            "FRAZIL_WAREHOUSE": "s3://WarehouseBucket/warehouse", "FRAZIL_ERRORS": "s3://WarehouseBucket/errors",
+            "FRAZIL_TABLE_DEFINITION": "", "FRAZIL_GLUE_OPTIMIZER_ROLE": "", "FRAZIL_S3_SSE": "", "FRAZIL_S3_KMS_KEY_ID": "",
+        })
+        self.addCleanup(function.stop)
+        answer = function.invoke(json.loads((REPOSITORY / "events/s3-test-event.json").read_text()))
+        self.assertEqual(answer, ("response", {"objects": 0, "rows": 0, "rows_quarantined": 0}))
 
 
 class Deployed(unittest.TestCase):
