@@ -10,7 +10,7 @@ mod table;
 pub mod writer;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -143,8 +143,11 @@ impl Bench {
         let mut rejections: Vec<Rejection> = files(&self.folder.path().join("errors/quarantine"))
             .iter()
             .flat_map(|path| {
-                let text = std::fs::read_to_string(path).unwrap();
-                text.lines().map(|line| rejection(&serde_json::from_str(line).unwrap())).collect::<Vec<_>>()
+                let file = std::fs::File::open(path).unwrap();
+                let lines = lake::quarantine::lines_in(path.to_str().unwrap(), file).lines();
+                lines
+                    .map(|line| rejection(&serde_json::from_str(&line.unwrap()).unwrap()))
+                    .collect::<Vec<_>>()
             })
             .collect();
         rejections.sort_by(|a, b| (&a.object, a.row).cmp(&(&b.object, b.row)));

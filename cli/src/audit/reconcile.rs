@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lake::Token;
+use lake::quarantine::Ledger;
 
 use super::objects::{Object, Objects};
 use super::quarantine::{Account, Accounts, check_copy};
@@ -37,6 +38,11 @@ impl Holdings {
             }
         }
         Self { facts, rows, other_rows }
+    }
+
+    /// The table's name, and what it says of quarantine files.
+    pub(super) fn ledger(&self) -> (&str, &Ledger) {
+        (&self.facts.name, &self.facts.ledger)
     }
 }
 
@@ -80,7 +86,7 @@ impl<'a> Books<'a> {
             let rejected = account.map_or(0, |account| account.quarantined + account.redriven);
             let is_all_rejected = object.records.as_ref().is_ok_and(|all| *all > 0 && rejected >= *all);
             if !tokens.contains(place.as_str()) && rows == 0 && !is_all_rejected {
-                if rejected > 0 {
+                if rejected > 0 || account.is_some_and(|account| account.pending > 0) {
                     known.begun.entry(place).or_default().push(&facts.name);
                 }
                 continue;

@@ -110,6 +110,10 @@ pub(super) struct Report {
     pub(super) processing_failed_records: u64,
     /// Files that a killed writer left half written.
     pub(super) unfinished_files: u64,
+    /// Quarantine files of attempts that were never committed: another commit took their objects and accounts for them.
+    pub(super) stale_quarantine_files: u64,
+    /// Records in them. They are in no sum.
+    pub(super) stale_quarantine_records: u64,
     pub(super) tables: Vec<TableCounts>,
     pub(super) findings: Vec<Finding>,
 }
@@ -145,6 +149,10 @@ impl Report {
         }
         if self.unfinished_files > 0 {
             line("unfinished", self.unfinished_files, "files of writers that were killed; see frazil sweep");
+        }
+        if self.stale_quarantine_files > 0 {
+            let what = "quarantine files of attempts that were never committed; harmless, see frazil sweep";
+            line("stale", self.stale_quarantine_files, what);
         }
         for TableCounts { table, objects, counts } in &self.tables {
             println!("{table}");

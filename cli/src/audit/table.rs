@@ -11,6 +11,7 @@ use futures::{StreamExt as _, stream};
 use iceberg::io::FileIO;
 use iceberg::spec::DataFileFormat;
 use lake::Token;
+use lake::quarantine::Ledger;
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::report::{Kind, Report};
@@ -28,6 +29,7 @@ pub(super) struct Facts {
     pub(super) rows: Rows,
     /// The tokens in the ancestry of the current snapshot, with the snapshot of each.
     pub(super) tokens: Vec<(Token, i64)>,
+    pub(super) ledger: Ledger,
     /// No snapshot of that ancestry has expired, and each was made by append.
     pub(super) ours_alone: bool,
     /// Rows may be missing because files are, which are findings of their own.
@@ -71,6 +73,7 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
     Some(Facts {
         name: name.clone(),
         tokens,
+        ledger: Ledger::of(metadata),
         ours_alone: reaches_back
             && metadata.snapshots().all(|snapshot| is_ours(&snapshot.summary().additional_properties)),
         incomplete: !unusable.is_empty() || !inventory.unreadable.is_empty() || !rows.unread.is_empty(),

@@ -19,7 +19,7 @@ mod infer;
 mod job;
 mod known;
 mod name_bounds;
-mod quarantine;
+pub mod quarantine;
 mod read;
 mod source;
 mod storage;
@@ -31,7 +31,7 @@ pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
 pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
 pub use definition::TableDefinition;
 pub use failpoint::failpoint;
-pub use firehose_errors::REDRIVEN_PREFIX;
+pub use firehose_errors::{REDRIVEN_PREFIX, holds_failed_records};
 pub use infer::Inference;
 pub use job::{
     AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
