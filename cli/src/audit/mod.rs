@@ -10,6 +10,7 @@ mod reconcile;
 mod report;
 mod rows;
 mod table;
+mod vectors;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

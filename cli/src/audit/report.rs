@@ -27,8 +27,12 @@ pub(super) enum Kind {
     PendingObject,
     /// A table knows an object that is gone.
     MissingObject,
+    /// Whether an object, or rows of a file, are in a table cannot be told.
+    CannotTell,
     /// A table has fewer rows of an object than the object has.
     RowsMissing,
+    /// All rows of an object were in the table, and a later snapshot has deleted some.
+    RowsDeleted,
     /// A table has more rows of an object than the object has.
     RowsSurplus,
     /// Several rows have the same `record_id`.
@@ -90,6 +94,8 @@ impl Counts {
 pub(super) struct TableCounts {
     pub(super) table: String,
     pub(super) objects: u64,
+    /// Whether its rows name the objects that they are from. If not, only their sum can be told.
+    pub(super) names_objects: bool,
     #[serde(flatten)]
     pub(super) counts: Counts,
 }
@@ -101,6 +107,8 @@ pub(super) struct Report {
     pub(super) objects: u64,
     pub(super) objects_committed: u64,
     pub(super) objects_pending: u64,
+    /// Objects of which nothing tells whether they are in a table.
+    pub(super) objects_untold: u64,
     /// Records of the pending objects.
     pub(super) rows_pending: u64,
     #[serde(flatten)]
@@ -138,7 +146,11 @@ impl Report {
     pub(super) fn print(&self) {
         println!("{}", self.warehouse);
         let (committed, pending) = (grouped(self.objects_committed), grouped(self.objects_pending));
-        line("objects", self.objects, &format!("= {committed} committed + {pending} pending"));
+        let untold = match self.objects_untold {
+            0 => String::new(),
+            count => format!(" + {} that cannot be told", grouped(count)),
+        };
+        line("objects", self.objects, &format!("= {committed} committed + {pending} pending{untold}"));
         if self.processing_failed_objects > 0 {
             let objects = counted(self.processing_failed_objects, "object");
             line(
@@ -154,8 +166,14 @@ impl Report {
             let what = "quarantine files of attempts that were never committed; harmless, see frazil sweep";
             line("stale", self.stale_quarantine_files, what);
         }
-        for TableCounts { table, objects, counts } in &self.tables {
+        for TableCounts { table, objects, names_objects, counts } in &self.tables {
             println!("{table}");
+            if !names_objects {
+                println!(
+                    "  its rows do not name their objects, so only their sum is checked: ALTER TABLE {table}"
+                );
+                println!("  ADD COLUMN file_name string, before snapshots expire");
+            }
             line("objects", *objects, "");
             line("records", counts.rows_in_objects, &equation(counts));
             if counts.rows_of_other_origin > 0 {
