@@ -517,7 +517,7 @@ async fn quarantine_files_that_were_cut() {
     for (line, expected) in [
         ("nope\n", "expected"),
         ("{\"errorCode\":\"x\",\"object\":\"file:///x\"}\n", "neither rawData nor rawObject"),
-        ("{\"errorCode\":\"x\",\"object\":\"file:///x\",\"rawData\":\"%\"}\n", "no base64"),
+        ("{\"errorCode\":\"x\",\"object\":\"file:///x\",\"rawData\":\"%\"}\n", "not base64"),
         ("{\"object\":\"file:///x\",\"rawData\":\"\"}\n", "missing field `errorCode`"),
     ] {
         fs::write(&file, [line.as_bytes(), &whole].concat()).unwrap();

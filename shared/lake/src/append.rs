@@ -5,8 +5,8 @@
 //! their rejected rows into the quarantine, and all is committed at once. Wrong content never fails an object; a failing
 //! storage does: it is dropped, the files are written again without it, and it alone is left to be delivered again.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::catalog::Lake;
 use crate::commit::{self, Append, Committed};
-use crate::decode::RowDecoder;
+use crate::decode::{FILE_NAME, RowDecoder};
 use crate::definition::TableDefinition;
 use crate::failpoint::failpoint;
 use crate::job::{
@@ -138,6 +138,7 @@ impl<'a> Invocation<'a> {
                 None => return Ok(self.reject_all().await?),
             },
         };
+        warn_if_unnamed(&current);
         loop {
             let history = history.take().unwrap_or_else(|| self.settle(&current));
             let known = self.look(&current, history).await?;
@@ -486,6 +487,21 @@ async fn find(file_io: &FileIO, object: &SourceObject) -> Result<Found> {
             Err(Error::new(ErrorKind::DataInvalid, what))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Says once for each table that its rows do not name their objects.
+fn warn_if_unnamed(table: &Table) {
+    static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let (name, schema) = (table.identifier().to_string(), table.metadata().current_schema());
+    if schema.field_by_name(FILE_NAME).is_none()
+        && WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone())
+    {
+        tracing::warn!(
+            table = name,
+            "the table has no column {FILE_NAME}: once its snapshots expire, an object that is delivered again comes in \
+             twice, and no audit can tell. Run: ALTER TABLE {name} ADD COLUMN {FILE_NAME} string"
+        );
     }
 }
 

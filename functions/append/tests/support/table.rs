@@ -19,7 +19,6 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
-use uuid::Uuid;
 
 use super::input::{Input, Rejected};
 use super::{Place, TABLE, files};
@@ -191,12 +190,13 @@ impl Place {
         let listed = files(&folder);
         let table = self.table();
         let ancestry = table.iter().flat_map(|table| &table.ancestry);
-        let commits: HashSet<Uuid> = ancestry
-            .filter_map(|snapshot| Uuid::try_parse(snapshot["summary"]["frazil.commit"].as_str()?).ok())
-            .collect();
+        let commits: HashSet<&str> =
+            ancestry.filter_map(|snapshot| snapshot["summary"]["frazil.commit"].as_str()).collect();
         for file in listed {
             let name = file.strip_prefix(&folder).ok().and_then(|place| FileName::parse(place.to_str()?));
-            if name.is_none_or(|name| name.commit.is_some_and(|commit| !commits.contains(&commit))) {
+            if name
+                .is_none_or(|name| name.commit.is_some_and(|commit| !commits.contains(&*commit.to_string())))
+            {
                 continue;
             }
             let lines = lines_in(file.to_str().unwrap(), File::open(&file).unwrap()).lines();
