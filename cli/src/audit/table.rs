@@ -128,9 +128,10 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
         ledger: Ledger::of(metadata),
         ours_alone: reaches_back
             && metadata.snapshots().all(|snapshot| is_ours(&snapshot.summary().additional_properties)),
-        incomplete: !unusable.is_empty()
-            || !inventory.unreadable.is_empty()
-            || !(rows.unread.is_empty() && rows.untold.is_empty()),
+        incomplete: !(unusable.is_empty()
+            && inventory.unreadable.is_empty()
+            && rows.unread.is_empty()
+            && rows.untold.is_empty()),
         files_checked,
         snapshots: metadata.snapshots().len() as u64,
         rows,

@@ -223,14 +223,14 @@ impl Lot {
 /// A file of lines, compressed if its name says so.
 enum Lines {
     Plain(WholeFile),
-    Compressed(GzEncoder<WholeFile>),
+    Compressed(Box<GzEncoder<WholeFile>>),
 }
 
 impl Lines {
     fn create(path: &std::path::Path) -> anyhow::Result<Self> {
         let file = WholeFile::create(path)?;
         Ok(match path.extension().is_some_and(|extension| extension == "gz") {
-            true => Self::Compressed(GzEncoder::new(file, Compression::fast())),
+            true => Self::Compressed(Box::new(GzEncoder::new(file, Compression::fast()))),
             false => Self::Plain(file),
         })
     }

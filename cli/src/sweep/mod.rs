@@ -89,8 +89,13 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
     // Only from here on: see above.
     let tables = listing(&catalog).await?;
-    candidates.extend(stale::of(&folders, &file_io, &tables, rejected).await?);
     let needs = Needs::read(&folders, &file_io, &tables, &sites).await;
+    // Of a table in doubt, the catalog may have lost the very commit that a quarantine file is of.
+    let in_doubt = |table: &ListedTable| {
+        needs.tables.iter().any(|need| need.table == table.name && need.doubt.is_some())
+    };
+    let known: Vec<ListedTable> = tables.iter().filter(|table| !in_doubt(table)).cloned().collect();
+    candidates.extend(stale::of(&folders, &file_io, &known, rejected).await?);
     let mut stops = others.to_vec();
     for site in sites {
         // One that is no longer in the catalog, or has moved, belongs to no table by now.
