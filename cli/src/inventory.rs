@@ -8,7 +8,8 @@ use std::fmt;
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataContentType, DataFileFormat, FormatVersion, ManifestFile, ManifestList, Struct, TableMetadata,
+    DataContentType, DataFile, DataFileFormat, FormatVersion, ManifestFile, ManifestList, Struct,
+    TableMetadata,
 };
 
 use crate::warehouse::local_path;
@@ -25,8 +26,21 @@ pub(crate) struct ContentFile {
     pub(crate) partition_spec_id: i32,
     pub(crate) partition: Struct,
     pub(crate) equality_ids: Option<Vec<i32>>,
+    /// Set if it is a deletion vector.
+    pub(crate) vector: Option<Vector>,
     /// A snapshot that has the file.
     pub(crate) snapshot_id: i64,
+}
+
+/// Where a deletion vector is in its Puffin file (Iceberg table specification, "Deletion Vectors").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Vector {
+    /// The data file whose rows it deletes.
+    pub(crate) data_file: String,
+    /// In bytes.
+    pub(crate) offset: u64,
+    /// In bytes.
+    pub(crate) length: u64,
 }
 
 /// A metadata file that is gone or cannot be read, and what is wrong with it.
@@ -173,9 +187,23 @@ async fn read_manifest(
             partition_spec_id: spec_id,
             partition: entry.data_file().partition().clone(),
             equality_ids: entry.data_file().equality_ids(),
+            vector: vector(entry.data_file()),
             snapshot_id,
         })
         .collect())
+}
+
+fn vector(file: &DataFile) -> Option<Vector> {
+    let is_vector = file.content_type() == DataContentType::PositionDeletes
+        && file.file_format() == DataFileFormat::Puffin;
+    is_vector.then(|| {
+        let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        Some(Vector {
+            data_file: file.referenced_data_file()?,
+            offset: number(file.content_offset())?,
+            length: number(file.content_size_in_bytes())?,
+        })
+    })?
 }
 
 /// Reads the file at `path` in a task of its own, so that a library that panics over damaged bytes ends only that.

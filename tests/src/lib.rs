@@ -10,7 +10,7 @@ mod table;
 pub mod writer;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::write::GzEncoder;
 use iceberg::expr::Predicate;
 use iceberg::table::Table;
+use lake::quarantine::{FileName, Ledger};
 use lake::{Limits, Outcome, Status, TableDefinition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -140,11 +141,29 @@ impl Bench {
 
     /// Everything in the quarantine, by object and row.
     pub fn rejections(&self) -> Vec<Rejection> {
+        self.rejections_in(|_| true)
+    }
+
+    /// As above, but for the files of commits that the table does not have, or has no more.
+    pub async fn rejections_that_count(&self) -> Vec<Rejection> {
+        let ledger = Ledger::of(self.table().await.metadata());
+        let folder = self.folder.path().join("errors/quarantine");
+        self.rejections_in(|path| {
+            let place = path.strip_prefix(&folder).unwrap().to_str().unwrap();
+            FileName::parse(place).is_some_and(|name| ledger.may_need(&name))
+        })
+    }
+
+    fn rejections_in(&self, wanted: impl Fn(&Path) -> bool) -> Vec<Rejection> {
         let mut rejections: Vec<Rejection> = files(&self.folder.path().join("errors/quarantine"))
             .iter()
+            .filter(|path| wanted(path))
             .flat_map(|path| {
-                let text = std::fs::read_to_string(path).unwrap();
-                text.lines().map(|line| rejection(&serde_json::from_str(line).unwrap())).collect::<Vec<_>>()
+                let file = std::fs::File::open(path).unwrap();
+                let lines = lake::quarantine::lines_in(path.to_str().unwrap(), file).lines();
+                lines
+                    .map(|line| rejection(&serde_json::from_str(&line.unwrap()).unwrap()))
+                    .collect::<Vec<_>>()
             })
             .collect();
         rejections.sort_by(|a, b| (&a.object, a.row).cmp(&(&b.object, b.row)));

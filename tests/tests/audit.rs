@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use iceberg::spec::{PrimitiveType, Type};
+use iceberg::transaction::{AddColumn, ApplyTransactionAction as _, Transaction};
 use serde_json::{Value, json};
 use tests::command::{Place, checked, frazil};
 use tests::writer::{
@@ -329,12 +331,41 @@ async fn rows_of_other_writers_and_deletes_are_understood() {
     ];
     overwrite(&lake, &table, files.chain(deletes).collect()).await;
     let found = lot.findings();
-    assert_eq!(kinds(&found), ["rows_missing"]);
-    assert_eq!(names(&found, "rows_missing").len(), 2);
-    for (at, rows) in [(0, 99), (1, 98)] {
-        let expected = format!("102 records, but {rows} rows + 2 quarantined");
-        assert!(detail(&found, "rows_missing", &lot.uri(at)).contains(&expected), "{found:?}");
+    assert_eq!(kinds(&found), ["rows_deleted"], "every row was there once");
+    assert_eq!(names(&found, "rows_deleted").len(), 2);
+    for (at, rows) in [(0, 1), (1, 2)] {
+        let expected =
+            format!(": {rows} of its 102 records were in the table and are not any more; snapshot ");
+        assert!(detail(&found, "rows_deleted", &lot.uri(at)).contains(&expected), "{found:?}");
     }
+}
+
+/// A table without `file_name` whose snapshots have expired: to deliver the object again would bring every row twice.
+#[tokio::test]
+async fn what_cannot_be_told_is_not_said_to_be_pending() {
+    let bench = Bench::new(Some(definition(&[("n", "long"), ("record_id", "long")], &[]))).await;
+    bench.deliver(&[bench.put("one", "{\"n\":1}\n{\"n\":2}\n")]).await;
+    bench.deliver(&[bench.put("two", "{\"n\":3}")]).await;
+    expire(bench.appender.lake(), &bench.table().await).await;
+    let found = findings(bench.folder.path());
+    assert_eq!(kinds(&found), ["cannot_tell"]);
+    let one = uri(&bench.path("raw", "one"));
+    assert!(detail(&found, "cannot_tell", &one).contains("Do not deliver it again"), "{found:?}");
+}
+
+/// A column `file_name` that came later: the rows from before it have none, and are all there.
+#[tokio::test]
+async fn a_column_file_name_that_came_later_makes_no_rows_missing() {
+    let bench = Bench::new(Some(definition(&[("n", "long")], &[]))).await;
+    bench.deliver(&[bench.put("one", "{\"n\":1}\n{\"n\":2}\nnope\n")]).await;
+    let table = bench.table().await;
+    let transaction = Transaction::new(&table);
+    let column = AddColumn::optional("file_name", Type::Primitive(PrimitiveType::String));
+    let action = transaction.update_schema().add_column(column);
+    action.apply(transaction).unwrap().commit(bench.appender.lake().catalog()).await.unwrap();
+    bench.deliver(&[bench.put("two", "{\"n\":3}")]).await;
+    let report = clean(bench.folder.path());
+    assert_eq!((&report["rows_in_tables"], &report["rows_of_other_origin"]), (&json!(3), &json!(0)));
 }
 
 #[tokio::test]
@@ -486,7 +517,7 @@ async fn quarantine_files_that_were_cut() {
     for (line, expected) in [
         ("nope\n", "expected"),
         ("{\"errorCode\":\"x\",\"object\":\"file:///x\"}\n", "neither rawData nor rawObject"),
-        ("{\"errorCode\":\"x\",\"object\":\"file:///x\",\"rawData\":\"%\"}\n", "no base64"),
+        ("{\"errorCode\":\"x\",\"object\":\"file:///x\",\"rawData\":\"%\"}\n", "not base64"),
         ("{\"object\":\"file:///x\",\"rawData\":\"\"}\n", "missing field `errorCode`"),
     ] {
         fs::write(&file, [line.as_bytes(), &whole].concat()).unwrap();
@@ -618,8 +649,8 @@ async fn a_row_that_was_removed() {
     let files = files.into_iter().map(|(file, number)| (file, Some(number))).chain([(fewer, None)]);
     overwrite(&lot.place.lake().await, &lot.place.table(TABLE).await, files.collect()).await;
     let found = lot.findings();
-    assert_eq!((kinds(&found), names(&found, "rows_missing")), (vec!["rows_missing"], vec![lot.uri(1)]));
-    assert!(detail(&found, "rows_missing", &lot.uri(1)).contains(": 1 missing;"), "{found:?}");
+    assert_eq!((kinds(&found), names(&found, "rows_deleted")), (vec!["rows_deleted"], vec![lot.uri(1)]));
+    assert!(detail(&found, "rows_deleted", &lot.uri(1)).contains(": 1 of its 102 records"), "{found:?}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -12,10 +13,13 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use iceberg::MetadataLocation;
-use iceberg::spec::{MAIN_BRANCH, PrimitiveType, SnapshotReference, SnapshotRetention, Type};
+use iceberg::spec::{
+    MAIN_BRANCH, PrimitiveType, Snapshot, SnapshotReference, SnapshotRetention, TableMetadataBuilder, Type,
+};
 use iceberg::transaction::{AddColumn, ApplyTransactionAction as _, Transaction};
+use lake::quarantine::{FileName, Ledger};
 use serde_json::{Value, json};
-use tests::command::frazil;
+use tests::command::{checked, frazil};
 use tests::{Bench, Object, enriched_table, files, gzip, lines, plain_table};
 
 /// Starts `frazil redrive --json` on the lake of `bench`.
@@ -75,10 +79,23 @@ async fn deliver(bench: &Bench, key: &str, content: impl AsRef<[u8]>) -> (Object
 
 /// Lines of the files under `errors/<folder>`, by the object that they are about, `<bucket>/<key>`.
 fn lines_of(bench: &Bench, folder: &str) -> BTreeMap<String, Vec<String>> {
+    lines_in_files(bench, folder, |_| true)
+}
+
+/// As above, of the files that are `wanted`.
+fn lines_in_files(
+    bench: &Bench,
+    folder: &str,
+    wanted: impl Fn(&Path) -> bool,
+) -> BTreeMap<String, Vec<String>> {
     let root = format!("file://{}/", bench.folder.path().display());
     let mut by_object: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for path in files(&bench.folder.path().join("errors").join(folder)) {
-        let text = fs::read_to_string(path).unwrap();
+    for path in
+        files(&bench.folder.path().join("errors").join(folder)).into_iter().filter(|path| wanted(path))
+    {
+        let mut text = String::new();
+        let file = fs::File::open(&path).unwrap();
+        lake::quarantine::lines_in(path.to_str().unwrap(), file).read_to_string(&mut text).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'));
         for line in text.lines() {
             let object = serde_json::from_str::<Value>(line).unwrap()["object"].as_str().unwrap().to_owned();
@@ -93,7 +110,16 @@ fn lines_of(bench: &Bench, folder: &str) -> BTreeMap<String, Vec<String>> {
 
 /// Every record of every object is one row of the table, one line of the quarantine, or one line of those put back.
 async fn assert_accounted_for(bench: &Bench, records: &[(&str, usize)]) {
-    let (quarantine, redriven) = (lines_of(bench, "quarantine"), lines_of(bench, "redriven"));
+    // What an attempt left that was overtaken counts for nothing.
+    let ledger = Ledger::of(bench.table().await.metadata());
+    let counts = |path: &Path| {
+        let folder = bench.folder.path().join("errors/quarantine");
+        path.strip_prefix(folder).is_ok_and(|place| {
+            FileName::parse(place.to_str().unwrap()).is_some_and(|name| ledger.may_need(&name))
+        })
+    };
+    let quarantine = lines_in_files(bench, "quarantine", counts);
+    let redriven = lines_of(bench, "redriven");
     let rows = bench.rows().await;
     let rows_of = |object: &str| {
         rows.iter().filter(|row| row["file_name"].as_str().unwrap().ends_with(&format!("/{object}"))).count()
@@ -285,7 +311,17 @@ async fn a_redrive_that_ended_before_the_commit_can_be_run_again() {
     // The objects alone: of another lake in the same state.
     redrive(&other);
     let objects = other.folder.path().join("raw/redrive");
-    copy(&objects, &bench.folder.path().join("raw/redrive"));
+    let [theirs, ours] = [("redriven", &other), ("quarantine", &bench)].map(|(folder, bench)| {
+        let path = files(&bench.folder.path().join("errors").join(folder)).remove(0);
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        name.split('.').nth(2).unwrap().to_owned()
+    });
+    for path in files(&objects) {
+        let name = path.strip_prefix(other.folder.path()).unwrap().to_str().unwrap().replace(&theirs, &ours);
+        let to = bench.folder.path().join(name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(path, to).unwrap();
+    }
     assert_eq!(counts(&redrive(&bench)), [60, 120, 60, 60, 60]);
     assert_eq!(files(&bench.folder.path().join("raw/redrive")).len(), files(&objects).len());
     assert_mended(&bench).await;
@@ -405,6 +441,166 @@ async fn rows_of_an_object_that_is_not_in_the_table_stay() {
     assert_eq!(bench.numbers().await, [0, 1, 2]);
 }
 
+/// What a delivery leaves in the quarantine that ends before its commit, taken from another lake in the same state.
+async fn attempt(bench: &Bench, key: &str, content: &str) -> PathBuf {
+    let other = Bench::new(Some(plain_table())).await;
+    deliver(&other, key, content).await;
+    bench.put(key, content);
+    let folder = other.folder.path().join("errors/quarantine");
+    let [left] = &files(&folder)[..] else { unreachable!("one file") };
+    let text = fs::read_to_string(left).unwrap();
+    let [theirs, ours] = [&other, bench].map(|bench| bench.folder.path().display().to_string());
+    let to = bench.folder.path().join("errors/quarantine").join(left.strip_prefix(&folder).unwrap());
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::write(&to, text.replace(&theirs, &ours)).unwrap();
+    to
+}
+
+/// A delivery rejects a row and dies; the table gets the column; the next delivery takes every row.
+#[tokio::test]
+async fn what_an_attempt_rejected_that_was_never_committed_stays_out() {
+    let bench = Bench::new(Some(plain_table())).await;
+    deliver(&bench, "first", "{\"n\":0}\n").await;
+    let content = "{\"n\":1}\n{\"n\":2,\"extra\":1}\n{\"n\":3,\"other\":1}\n";
+    let stale = attempt(&bench, "a", content).await;
+    add_column(&bench, "extra", PrimitiveType::Int).await;
+    let why_pending = "its object is not in the table yet, or not in this version; deliver that again first";
+    assert_eq!(left(&redrive(&bench)), BTreeMap::from([(why_pending.to_owned(), 2)]));
+    let (report, is_clean) = checked("audit", bench.folder.path(), &[]);
+    assert!(!is_clean && report["findings"][0]["kind"] == "pending_object", "it is not in yet: {report}");
+
+    let (_, outcome) = deliver(&bench, "a", content).await;
+    assert_eq!(outcome, "2 rows, 1 unknown_field");
+    add_column(&bench, "other", PrimitiveType::Int).await;
+    let summary = redrive(&bench);
+    assert_eq!(counts(&summary), [1, 1, 1, 0, 2]);
+    assert!(left(&summary).keys().next().unwrap().starts_with("an attempt left it behind"), "{summary}");
+    assert_eq!(bench.numbers().await, [0, 1, 2, 3]);
+    let (report, is_clean) = checked("audit", bench.folder.path(), &[]);
+    assert!(is_clean, "{report}");
+    let stale_counts = ["stale_quarantine_files", "stale_quarantine_records"].map(|name| &report[name]);
+    assert_eq!(stale_counts, [&json!(1), &json!(2)]);
+
+    // Old enough it goes, and nothing else of the quarantine.
+    deliver(&bench, "b", "{\"n\":4,\"more\":1}\n").await;
+    let before = files(&bench.folder.path().join("errors"));
+    let sweep = |age: &str| checked("sweep", bench.folder.path(), &["--delete", "--older-than", age]).0;
+    assert_eq!(sweep("1h")["deleted"], 0);
+    assert!(sweep("0s")["orphans"].to_string().contains(stale.file_name().unwrap().to_str().unwrap()));
+    let mut expected = before;
+    expected.retain(|path| *path != stale);
+    assert_eq!(files(&bench.folder.path().join("errors")), expected);
+}
+
+/// A file that names no commit is of an older version of Frazil. It counts only where a commit of that version took its object.
+#[tokio::test]
+async fn files_of_older_versions_are_put_back() {
+    let bench = Bench::new(Some(plain_table())).await;
+    let content = "{\"n\":1}\n{\"n\":2,\"extra\":1}\n";
+    let (object, _) = deliver(&bench, "a", content).await;
+    // As it was before snapshots said what they account for.
+    let table = bench.table().await;
+    let before = table.metadata().current_snapshot().unwrap();
+    let mut summary = before.summary().clone();
+    summary.additional_properties.remove("frazil.rejected").unwrap();
+    let older = Snapshot::builder()
+        .with_snapshot_id(7)
+        .with_sequence_number(table.metadata().next_sequence_number())
+        .with_timestamp_ms(table.metadata().last_updated_ms() + 1)
+        .with_manifest_list(before.manifest_list())
+        .with_summary(summary)
+        .with_schema_id(table.metadata().current_schema_id())
+        .build();
+    let builder = table.metadata().clone().into_builder(table.metadata_location().map(str::to_owned));
+    register(&bench, builder.set_branch_snapshot(older, MAIN_BRANCH).unwrap()).await;
+    let [file] = &files(&bench.folder.path().join("errors/quarantine"))[..] else { unreachable!() };
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let parts: Vec<&str> = name.split('.').collect();
+    assert_eq!(parts.len(), 4, "{name}");
+    fs::rename(file, file.with_file_name(format!("{}.{}.jsonl", parts[0], parts[1]))).unwrap();
+    assert_eq!(bench.deliver(&[object]).await.objects, ["known"]);
+
+    add_column(&bench, "extra", PrimitiveType::Int).await;
+    assert_eq!(counts(&redrive(&bench)), [1, 1, 1, 0, 0]);
+    assert_eq!(bench.numbers().await, [1, 2]);
+}
+
+/// Once the snapshot has expired, nothing tells a file that counts from one that an attempt left behind.
+#[tokio::test]
+async fn files_whose_snapshots_have_expired_are_put_back_on_demand() {
+    let bench = Bench::new(Some(plain_table())).await;
+    deliver(&bench, "a", "{\"n\":1}\n{\"n\":2,\"extra\":1}\n").await;
+    add_column(&bench, "extra", PrimitiveType::Int).await;
+    deliver(&bench, "b", "{\"n\":3}\n").await;
+    tests::writer::expire(bench.appender.lake(), &bench.table().await).await;
+    let summary = redrive(&bench);
+    assert_eq!(counts(&summary), [0, 0, 0, 0, 1]);
+    assert!(left(&summary).keys().next().unwrap().contains("put it back with --expired"), "{summary}");
+    assert_eq!(counts(&finish(start(&bench, &["--expired"]))), [1, 1, 1, 0, 0]);
+    assert_eq!(bench.numbers().await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn records_that_were_too_large_come_in_under_a_higher_ceiling() {
+    let bench = Bench::new(Some(plain_table())).await;
+    let large = |n: u64, bytes: usize| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(bytes << 20));
+    let content =
+        format!("{{\"n\":0}}\n{}{{\"n\":2,\"extra\":1}}\n{}{}", large(1, 17), large(3, 18), large(4, 20));
+    let (_, outcome) = deliver(&bench, "a.gz", gzip(&content)).await;
+    assert_eq!(outcome, "1 rows, 3 record_too_large, 1 unknown_field");
+    add_column(&bench, "extra", PrimitiveType::Int).await;
+    let summary = redrive(&bench);
+    assert_eq!(counts(&summary), [1, 1, 1, 0, 3]);
+    assert!(
+        left(&summary).keys().all(|why| why.contains("--max-record-bytes takes longer ones")),
+        "{summary}"
+    );
+    let higher = (19_usize << 20).to_string();
+    let summary = finish(start(&bench, &["--max-record-bytes", &higher]));
+    assert_eq!(counts(&summary), [1, 2, 2, 0, 1]);
+    assert_eq!(bench.numbers().await, [0, 1, 2, 3]);
+    assert_accounted_for(&bench, &[("raw/a.gz", 5)]).await;
+    assert_eq!(counts(&finish(start(&bench, &["--max-record-bytes", &higher]))), [0, 0, 0, 0, 1]);
+    let said = complaint(&bench, &["--max-record-bytes", "1000"]);
+    assert!(said.contains("expected at least 16777216"), "{said}");
+}
+
+/// Of millions of tiny broken records the quarantine must not be many times as large as they are.
+#[tokio::test]
+async fn many_tiny_rejections_take_little_room_and_come_in_again() {
+    const RECORDS: usize = 100_000;
+    let bench = Bench::new(Some(plain_table())).await;
+    let content: String = (0..RECORDS).map(|n| format!("{{\"n\":{n},\"x\":1}}\n")).collect();
+    deliver(&bench, "a", &content).await;
+    let [file] = &files(&bench.folder.path().join("errors/quarantine"))[..] else { unreachable!() };
+    assert!(file.to_str().unwrap().ends_with(".jsonl.gz"), "{file:?}");
+    let size = fs::metadata(file).unwrap().len();
+    println!("{} bytes of records, {size} of quarantine", content.len());
+    assert!(size < 2 * content.len() as u64, "{size} bytes for {}", content.len());
+    let rejections = bench.rejections();
+    assert_eq!(rejections.len(), RECORDS);
+    let kept: Vec<&[u8]> = rejections.iter().map(|rejection| rejection.raw.as_deref().unwrap()).collect();
+    assert_eq!(kept.join(&b'\n'), content.trim_end().as_bytes(), "every byte is there");
+    let (report, is_clean) = checked("audit", bench.folder.path(), &[]);
+    assert!(is_clean && report["rows_quarantined"] == RECORDS, "{report}");
+
+    add_column(&bench, "x", PrimitiveType::Int).await;
+    assert_eq!(counts(&redrive(&bench)), [1, RECORDS as u64, RECORDS as u64, 0, 0]);
+    let (report, is_clean) = checked("audit", bench.folder.path(), &[]);
+    assert!(is_clean && report["rows_redriven"] == RECORDS, "{report}");
+}
+
+/// Makes the metadata in `builder` the table's.
+async fn register(bench: &Bench, builder: TableMetadataBuilder) {
+    let table = bench.table().await;
+    let location: MetadataLocation = table.metadata_location().unwrap().parse().unwrap();
+    let location = location.with_next_version();
+    builder.build().unwrap().metadata.write_to(table.file_io(), &location).await.unwrap();
+    let catalog = bench.appender.lake().catalog();
+    catalog.drop_table(table.identifier()).await.unwrap();
+    catalog.register_table(table.identifier(), location.to_string()).await.unwrap();
+}
+
 /// As another engine would roll the table back.
 async fn roll_back(bench: &Bench, snapshot: i64) {
     let table = bench.table().await;
@@ -414,13 +610,7 @@ async fn roll_back(bench: &Bench, snapshot: i64) {
         max_ref_age_ms: None,
     };
     let builder = table.metadata().clone().into_builder(table.metadata_location().map(str::to_owned));
-    let builder = builder.set_ref(MAIN_BRANCH, SnapshotReference::new(snapshot, retention)).unwrap();
-    let location: MetadataLocation = table.metadata_location().unwrap().parse().unwrap();
-    let location = location.with_next_version();
-    builder.build().unwrap().metadata.write_to(table.file_io(), &location).await.unwrap();
-    let catalog = bench.appender.lake().catalog();
-    catalog.drop_table(table.identifier()).await.unwrap();
-    catalog.register_table(table.identifier(), location.to_string()).await.unwrap();
+    register(bench, builder.set_ref(MAIN_BRANCH, SnapshotReference::new(snapshot, retention)).unwrap()).await;
 }
 
 #[tokio::test]

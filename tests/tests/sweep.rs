@@ -216,7 +216,7 @@ async fn a_catalog_that_is_behind_deletes_nothing() {
     place.replay(&[place.folder.path().join("two.json")]);
     let (report, is_done) = sweep(&place, &["--delete"]);
     assert!(is_done && orphans(&report).contains(&local(&latest)), "{report}");
-    assert_eq!(orphans(&report).len(), 4, "data, manifest, list and metadata: {report}");
+    assert_eq!(orphans(&report).len(), 5, "data, manifest, list, metadata and quarantine: {report}");
     audited(&place);
     assert_eq!(place.numbers(TABLE).await, [1, 2]);
 }

@@ -10,6 +10,7 @@ mod reconcile;
 mod report;
 mod rows;
 mod table;
+mod vectors;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,7 +60,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             None => unreadable_tables.push(table.name.clone()),
         }
     }
-    let accounts = quarantine::read(&folders, &mut objects, &mut report)?;
+    let ledgers = tables.iter().map(Holdings::ledger).collect();
+    let accounts = quarantine::read(&folders, &mut objects, &ledgers, &mut report)?;
     objects.count(&file_io).await;
     report.unfinished_files += objects.unfinished_files;
     let books = Books {

@@ -5,14 +5,13 @@
 //! damaged. Lines are read one at a time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::fs::{self, File};
+use std::io::{BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use lake::Digest;
-use serde::Deserialize;
+use lake::quarantine::{FileName, Kept, Ledger, Line, Standing, lines_in};
 
 use super::objects::Objects;
 use super::report::{Kind, Report};
@@ -28,6 +27,8 @@ const MAX_LINE_BYTES: u64 = 64 << 20;
 pub(super) struct Account {
     pub(super) quarantined: u64,
     pub(super) redriven: u64,
+    /// In files of attempts that were not committed, at least not yet.
+    pub(super) pending: u64,
     /// URIs of the files with these rejections. One object has several when it was delivered in several versions.
     pub(super) files: Vec<String>,
     /// Copies of the object that stand for what could not be cut into records, and which file names them.
@@ -37,60 +38,79 @@ pub(super) struct Account {
 /// By table, and by the object's place.
 pub(super) type Accounts = BTreeMap<(String, String), Account>;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line {
-    error_code: String,
-    object: String,
-    #[serde(default)]
-    offset: u64,
-    raw_data: Option<String>,
-    raw_object: Option<String>,
+/// A file of rejections.
+struct Source {
+    path: PathBuf,
+    uri: String,
+    table: String,
+    redriven: bool,
+    /// None if the file has a name that no append gives.
+    name: Option<FileName>,
 }
 
-/// What one file says of one object: a digest for every rejection.
+/// What one file says of one object.
+#[derive(Default)]
 struct Rejections {
     file: String,
     redriven: bool,
+    count: u64,
+    /// A digest of each, if there are other files about the object.
     digests: Vec<[u8; 16]>,
+    copies: Vec<String>,
 }
 
-/// Reads everything that was rejected.
+/// Reads everything that was rejected. `ledgers` are those of the tables, by name.
 pub(super) fn read(
     folders: &Folders,
     objects: &mut Objects,
+    ledgers: &HashMap<&str, &Ledger>,
     report: &mut Report,
 ) -> anyhow::Result<Accounts> {
     let mut accounts = Accounts::new();
     let mut rejections: BTreeMap<(String, String), Vec<Rejections>> = BTreeMap::new();
-    for (folder, redriven) in [(QUARANTINE, false), (REDRIVEN, true)] {
-        for path in files(&folders.root.join(folder))? {
-            if is_unfinished(&path) {
-                report.unfinished_files += 1;
-                continue;
+    let sources = list(folders, report)?;
+    let mut files_of: HashMap<(&str, &str), u64> = HashMap::new();
+    for name in sources.iter().filter_map(|source| source.name.as_ref()) {
+        *files_of.entry((&name.table, &name.object)).or_default() += 1;
+    }
+    for source in &sources {
+        let name = source.name.as_ref();
+        let is_only = name.is_some_and(|name| files_of.get(&(&*name.table, &*name.object)) == Some(&1));
+        let mut of_file: BTreeMap<String, Rejections> = BTreeMap::new();
+        let read = read_file(source, |line, record| {
+            // What was rejected of objects that lie elsewhere is no part of this warehouse's sums.
+            let Some(place) = objects.place_of(folders, &line.object) else { return };
+            let of_object = of_file.entry(place).or_default();
+            of_object.count += 1;
+            of_object.copies.extend(line.raw_object.as_deref().map(str::to_owned));
+            of_object.copies.dedup();
+            if !is_only {
+                of_object.digests.push(digest(line, record));
             }
-            let Some(place) = folders.place(&path) else { continue };
-            let file = format!("{}/{place}", folders.root_uri);
-            let table = place.split('/').nth(2).unwrap_or_default();
-            let mut of_file: HashMap<String, Vec<[u8; 16]>> = HashMap::new();
-            let read = read_file(&path, |line, digest| {
-                let place = objects.place_of(folders, &line.object);
-                // What was rejected of objects that lie elsewhere is no part of this warehouse's sums.
-                let Some(place) = place else { return };
-                if let Some(copy) = line.raw_object {
-                    let account = accounts.entry((table.to_owned(), place.clone())).or_default();
-                    account.copies.insert(copy, file.clone());
+        });
+        let (mut is_stale, mut stale) = (!of_file.is_empty(), 0);
+        for (place, mut found) in of_file {
+            match source.standing(&place, ledgers.get(&*source.table).copied()) {
+                Standing::Stale => {
+                    stale += found.count;
+                    continue;
                 }
-                of_file.entry(place).or_default().push(digest);
-            });
-            if let Err(what) = read {
-                report.find(Kind::DamagedQuarantine, file.clone(), what);
+                // Without a commit in its name it may be of a time when there was no table.
+                Standing::Pending if name.is_some_and(|name| name.commit.is_some()) => {
+                    accounts.entry((source.table.clone(), place)).or_default().pending += found.count;
+                }
+                Standing::Pending | Standing::Counts | Standing::Expired => {
+                    found.digests.sort_unstable();
+                    (found.file, found.redriven) = (source.uri.clone(), source.redriven);
+                    rejections.entry((source.table.clone(), place)).or_default().push(found);
+                }
             }
-            for (place, mut digests) in of_file {
-                digests.sort_unstable();
-                let found = Rejections { file: file.clone(), redriven, digests };
-                rejections.entry((table.to_owned(), place)).or_default().push(found);
-            }
+            is_stale = false;
+        }
+        report.stale_quarantine_files += u64::from(is_stale);
+        report.stale_quarantine_records += stale;
+        if let Some(what) = read.err().filter(|_| !is_stale) {
+            report.find(Kind::DamagedQuarantine, source.uri.clone(), what);
         }
     }
     for (of, rejections) in rejections {
@@ -98,21 +118,55 @@ pub(super) fn read(
         let all = distinct(rejections.iter());
         account.quarantined = distinct(rejections.iter().filter(|rejections| !rejections.redriven));
         account.redriven = all - account.quarantined;
-        account.files = rejections.into_iter().map(|rejections| rejections.file).collect();
+        for Rejections { file, copies, .. } in rejections {
+            account.copies.extend(copies.into_iter().map(|copy| (copy, file.clone())));
+            account.files.push(file);
+        }
     }
     Ok(accounts)
+}
+
+fn list(folders: &Folders, report: &mut Report) -> anyhow::Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for (folder, redriven) in [(QUARANTINE, false), (REDRIVEN, true)] {
+        for path in files(&folders.root.join(folder))? {
+            if is_unfinished(&path) {
+                report.unfinished_files += 1;
+                continue;
+            }
+            let Some(place) = folders.place(&path) else { continue };
+            let uri = format!("{}/{place}", folders.root_uri);
+            let table = place.split('/').nth(2).unwrap_or_default().to_owned();
+            let below = place.strip_prefix(folder).and_then(|below| below.strip_prefix('/'));
+            let name = below.and_then(FileName::parse);
+            sources.push(Source { path, uri, table, redriven, name });
+        }
+    }
+    Ok(sources)
+}
+
+impl Source {
+    /// Whether it counts for the object at `place`. Lines that were put back count whatever is said of the rest of the file.
+    fn standing(&self, place: &str, ledger: Option<&Ledger>) -> Standing {
+        let (Some(ledger), Some(name), Some((bucket, key)), false) =
+            (ledger, &self.name, place.split_once('/'), self.redriven)
+        else {
+            return Standing::Counts;
+        };
+        let written = fs::metadata(&self.path).and_then(|metadata| metadata.modified());
+        ledger.standing(name, bucket, key, written.unwrap_or(UNIX_EPOCH))
+    }
 }
 
 /// How many records are rejected by all of `files`. What several versions of an object have in common stands in several
 /// files, and counts once: as often as the file has it that has it most often.
 fn distinct<'a>(files: impl Iterator<Item = &'a Rejections>) -> u64 {
     let mut most: HashMap<[u8; 16], u64> = HashMap::new();
-    let mut files = files.peekable();
-    let Some(first) = files.next() else { return 0 };
-    if files.peek().is_none() {
-        return first.digests.len() as u64;
-    }
-    for file in [first].into_iter().chain(files) {
+    let mut undigested = 0;
+    for file in files {
+        if file.digests.is_empty() {
+            undigested += file.count;
+        }
         for same in file.digests.chunk_by(|one, next| one == next) {
             if let Some(digest) = same.first() {
                 let count = most.entry(*digest).or_default();
@@ -120,29 +174,44 @@ fn distinct<'a>(files: impl Iterator<Item = &'a Rejections>) -> u64 {
             }
         }
     }
-    most.values().sum()
+    undigested + most.values().sum::<u64>()
 }
 
-/// Reads the lines of one file. The error says what is wrong with it; the lines that are sound count all the same.
-fn read_file(path: &Path, mut take: impl FnMut(Line, [u8; 16])) -> Result<(), String> {
+/// Of what a line keeps and of where that was.
+fn digest(line: &Line<'_>, record: &[u8]) -> [u8; 16] {
+    let kept = if line.raw_data.is_some() { record } else { line.error_code.as_bytes() };
+    let place = line.offset.to_be_bytes();
+    Digest::of(place).and(kept).bytes()
+}
+
+/// Reads the lines of one file, and hands each that is sound to `take` with its record. The error says what is wrong.
+fn read_file(source: &Source, mut take: impl FnMut(&Line<'_>, &[u8])) -> Result<(), String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
-    let (mut line, mut number) = (Vec::new(), 0_u64);
+    let mut reader = lines_in(&source.uri, File::open(&source.path).map_err(unreadable)?);
+    let (mut text, mut record, mut number) = (Vec::new(), Vec::new(), 0_u64);
     let mut wrong: Option<String> = None;
     loop {
-        line.clear();
-        let length = reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line).map_err(unreadable)?;
+        text.clear();
+        let length = match reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut text) {
+            Ok(length) => length,
+            // Of a compressed file, what comes before the damage counts.
+            Err(error) => {
+                wrong.get_or_insert(format!("cannot be read behind line {number}: {error}"));
+                break;
+            }
+        };
         if length == 0 {
             break;
         }
         number += 1;
-        let is_whole = line.ends_with(b"\n");
-        match check(&line)
-            .and_then(|sound| if is_whole { Ok(sound) } else { Err("it is cut off".to_owned()) })
-        {
-            Ok((line, digest)) => take(line, digest),
+        let sound = match text.strip_suffix(b"\n") {
+            None => Err("it is cut off".to_owned()),
+            Some(text) => Line::parse(text)
+                .and_then(|line| line.decode(&mut record).map(|_: Kept<'_>| ()).map(|()| line)),
+        };
+        match sound {
+            Ok(line) => take(&line, &record),
             Err(what) => {
-                let what = if is_whole { what } else { "it is cut off".to_owned() };
                 wrong.get_or_insert(format!("line {number} is damaged: {what}"));
             }
         }
@@ -150,26 +219,12 @@ fn read_file(path: &Path, mut take: impl FnMut(Line, [u8; 16])) -> Result<(), St
             break;
         }
     }
-    if number == 0 {
+    if number == 0 && wrong.is_none() {
         wrong = Some("is empty, which no quarantine file is".to_owned());
     }
     let remedy =
         "restore it from a backup, or roll the table back to before its object and deliver that again";
     wrong.map_or(Ok(()), |what| Err(format!("{what}; {remedy}")))
-}
-
-/// A line that is sound, and a digest of what it keeps and of where that was.
-fn check(line: &[u8]) -> Result<(Line, [u8; 16]), String> {
-    let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-    let kept = match (&line.raw_data, &line.raw_object) {
-        (Some(data), _) => {
-            STANDARD.decode(data).map_err(|error| format!("its rawData is no base64: {error}"))?
-        }
-        (None, Some(_)) => line.error_code.clone().into_bytes(),
-        (None, None) => return Err("it has neither rawData nor rawObject".to_owned()),
-    };
-    let place = line.offset.to_be_bytes();
-    Ok((line, Digest::of(place).and(kept).bytes()))
 }
 
 /// What is wrong with a copy of an object that a rejection names instead of bytes. `object` is the object itself, if it
@@ -195,6 +250,8 @@ mod tests {
         let file = |redriven, digests: &[u8]| Rejections {
             file: String::new(),
             redriven,
+            count: digests.len() as u64,
+            copies: Vec::new(),
             digests: digests.iter().map(|digest| [*digest; 16]).collect(),
         };
         let one = [file(false, &[1, 1, 2])];

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use indicatif::HumanCount;
 use lake::Token;
+use lake::quarantine::Ledger;
 
 use super::objects::{Object, Objects};
 use super::quarantine::{Account, Accounts, check_copy};
@@ -38,6 +39,11 @@ impl Holdings {
         }
         Self { facts, rows, other_rows }
     }
+
+    /// The table's name, and what it says of quarantine files.
+    pub(super) fn ledger(&self) -> (&str, &Ledger) {
+        (&self.facts.name, &self.facts.ledger)
+    }
 }
 
 /// What is to be reconciled.
@@ -55,6 +61,8 @@ struct Known<'a> {
     committed: HashSet<&'a str>,
     /// Objects that a table has rejected records of and nothing else: an append did not come to its end.
     begun: BTreeMap<&'a str, Vec<&'a str>>,
+    /// Tables of which nothing tells whether they have an object: rows are without names, and snapshots have expired.
+    untold: Vec<&'a str>,
 }
 
 impl<'a> Books<'a> {
@@ -73,14 +81,20 @@ impl<'a> Books<'a> {
     fn reconcile_table(&self, table: &'a Holdings, known: &mut Known<'a>, report: &mut Report) {
         let facts = &table.facts;
         let tokens = self.reconcile_tokens(table, report);
+        let unnamed_rows = facts.rows.by_file_name.get(&None).copied().unwrap_or_default();
+        if facts.was_unnamed && unnamed_rows > 0 && !facts.reaches_back {
+            known.untold.push(&facts.name);
+        }
+        let whole = self.whole_commits(table);
         let (mut held, mut counts) = (0, Counts::default());
+        let mut lacking_names = 0;
         for (place, object) in &self.objects.by_place {
             let rows = table.rows.get(place).copied().unwrap_or_default();
             let account = self.account(&facts.name, place);
             let rejected = account.map_or(0, |account| account.quarantined + account.redriven);
             let is_all_rejected = object.records.as_ref().is_ok_and(|all| *all > 0 && rejected >= *all);
-            if !tokens.contains(place.as_str()) && rows == 0 && !is_all_rejected {
-                if rejected > 0 {
+            if !tokens.contains_key(place.as_str()) && rows == 0 && !is_all_rejected {
+                if rejected > 0 || account.is_some_and(|account| account.pending > 0) {
                     known.begun.entry(place).or_default().push(&facts.name);
                 }
                 continue;
@@ -92,7 +106,25 @@ impl<'a> Books<'a> {
             counts.rows_redriven += account.map_or(0, |account| account.redriven);
             let Ok(records) = object.records else { continue };
             counts.rows_in_objects += records;
-            if facts.rows.have_file_name && records != rows + rejected {
+            let lacks = records.saturating_sub(rows + rejected);
+            if lacks > 0 && !tokens.get(place.as_str()).is_some_and(|commits| is_named(facts, commits)) {
+                lacking_names += lacks;
+            } else if facts.rows.have_file_name
+                && let Some((snapshot, operation)) = tokens
+                    .get(place.as_str())
+                    .filter(|_| lacks > 0)
+                    .and_then(|of| deleted_by(facts, &whole, of))
+            {
+                let detail = format!(
+                    "{}: {} of its {} records were in the table and are not any more; snapshot {snapshot}, of the \
+                     operation {operation}, or one before it has deleted them: if nobody meant to, roll the table \
+                     back to before it",
+                    facts.name,
+                    HumanCount(lacks),
+                    HumanCount(records)
+                );
+                report.find(Kind::RowsDeleted, object.source.uri.clone(), detail);
+            } else if facts.rows.have_file_name && records != rows + rejected {
                 let found = Found { records, rows, account };
                 let (kind, detail) = found.disagreement(facts);
                 report.find(kind, object.source.uri.clone(), detail);
@@ -110,23 +142,64 @@ impl<'a> Books<'a> {
             }
         }
         counts.rows_of_other_origin = table.other_rows;
+        if facts.rows.have_file_name && lacking_names > 0 {
+            // Rows that came before the column have no name, and nothing but their number tells whether they are all there.
+            let found = lacking_names.min(unnamed_rows);
+            counts.rows_in_tables += found;
+            counts.rows_of_other_origin -= found;
+            if lacking_names > unnamed_rows {
+                let detail = format!(
+                    "objects from before the column file_name have {} rows in it, but the table has {} rows without \
+                     a name; if no rows were deleted on purpose, roll back to the snapshot before they went",
+                    HumanCount(lacking_names),
+                    HumanCount(unnamed_rows)
+                );
+                report.find(Kind::RowsMissing, facts.name.clone(), detail);
+            }
+        }
         if !facts.rows.have_file_name {
             reconcile_total(facts, &mut counts, report);
         }
         counts.record_ids_twice = facts.rows.twice.len() as u64;
         counts.data_files_checked = facts.files_checked;
         counts.snapshots = facts.snapshots;
-        report.add_table(TableCounts { table: facts.name.clone(), objects: held, counts });
+        let names_objects = facts.rows.have_file_name;
+        report.add_table(TableCounts { table: facts.name.clone(), objects: held, names_objects, counts });
     }
 
-    /// The places of the objects whose tokens the table has.
-    fn reconcile_tokens(&self, table: &'a Holdings, report: &mut Report) -> HashSet<&'a str> {
+    /// The commits of which the summary says that they added every row that their objects have: each with all of its objects
+    /// still there, in the only version that the table has.
+    fn whole_commits(&self, table: &Holdings) -> HashSet<i64> {
+        let facts = &table.facts;
+        let mut versions: HashMap<[u8; 16], HashSet<Token>> = HashMap::new();
+        for (token, _) in &facts.tokens {
+            versions.entry(token.key()).or_default().insert(*token);
+        }
+        let mut expected: HashMap<i64, Option<u64>> = HashMap::new();
+        for (token, snapshot) in &facts.tokens {
+            let rows = || {
+                let place = self.objects.place_of_token(token)?;
+                let records = *self.objects.by_place.get(place)?.records.as_ref().ok()?;
+                let account = self.account(&facts.name, place);
+                let rejected = account.map_or(0, |account| account.quarantined + account.redriven);
+                (versions.get(&token.key())?.len() == 1).then_some(records.checked_sub(rejected)?)
+            };
+            let sum = expected.entry(*snapshot).or_insert(Some(0));
+            *sum = sum.zip(rows()).map(|(sum, rows)| sum + rows);
+        }
+        let added = |snapshot: &i64| facts.commits.get(snapshot).and_then(|commit| commit.added);
+        let whole = expected.into_iter().filter(|(snapshot, sum)| sum.is_some() && *sum == added(snapshot));
+        whole.map(|(snapshot, _)| snapshot).collect()
+    }
+
+    /// The places of the objects whose tokens the table has, and the snapshots that have them.
+    fn reconcile_tokens(&self, table: &'a Holdings, report: &mut Report) -> HashMap<&'a str, Vec<i64>> {
         let facts = &table.facts;
         let mut by_token: BTreeMap<Token, Vec<i64>> = BTreeMap::new();
         for (token, snapshot) in &facts.tokens {
             by_token.entry(*token).or_default().push(*snapshot);
         }
-        let (mut places, mut missing) = (HashSet::new(), HashSet::new());
+        let (mut places, mut missing) = (HashMap::<&str, Vec<i64>>::new(), HashSet::new());
         for (token, snapshots) in by_token {
             let place = self.objects.place_of_token(&token);
             let name = place.map_or_else(|| format!("token {token}"), |place| self.uri(place));
@@ -139,7 +212,7 @@ impl<'a> Books<'a> {
             }
             match place {
                 Some(place) if self.objects.by_place.contains_key(place) => {
-                    places.insert(place.as_str());
+                    places.entry(place.as_str()).or_default().extend(snapshots);
                 }
                 // Its rows say so already.
                 Some(place) if table.rows.contains_key(place) => {}
@@ -173,6 +246,7 @@ impl<'a> Books<'a> {
             let counts = unlisted.entry(table).or_insert_with(|| TableCounts {
                 table: table.clone(),
                 objects: 0,
+                names_objects: true,
                 counts: Counts::default(),
             });
             counts.objects += 1;
@@ -226,6 +300,18 @@ impl<'a> Books<'a> {
         let begun = known.begun.get(place).filter(|_| !object.processing_failed);
         if is_committed && begun.is_none() {
             report.objects_committed += 1;
+            return;
+        }
+        if !is_committed && !known.untold.is_empty() {
+            report.objects_untold += 1;
+            let tables = known.untold.join(", ");
+            let detail = format!(
+                "whether its {} records are in {tables} cannot be told: rows there do not name their objects, and the \
+                 snapshots have expired that would. Do not deliver it again as it is, which may bring every row twice; \
+                 look there for the record_id of some of its records, and deliver it only if none is there",
+                HumanCount(records)
+            );
+            report.find(Kind::CannotTell, object.source.uri.clone(), detail);
             return;
         }
         report.objects_pending += 1;
@@ -292,13 +378,32 @@ impl Found<'_> {
         let few = HumanCount(self.records - found);
         let remedy = match (facts.incomplete, self.account) {
             (true, _) => "files of the table cannot be read; restore them",
-            (false, None) => "roll the table back to the snapshot before they went, or put them in again",
+            (false, None) => {
+                "if no rows were deleted on purpose, roll the table back to the snapshot before they went, or put them in again"
+            }
             (false, Some(_)) => {
                 "if no rows were deleted, that file was cut; restore it, or roll back and deliver the object again"
             }
         };
         (Kind::RowsMissing, format!("{equation}: {few} missing; {remedy}"))
     }
+}
+
+/// Whether rows of all these commits name their objects. Of commits that have expired that is known only where rows always
+/// did.
+fn is_named(facts: &Facts, commits: &[i64]) -> bool {
+    let named = |snapshot: &i64| facts.commits.get(snapshot).is_some_and(|commit| commit.is_named);
+    !facts.was_unnamed || (!commits.is_empty() && commits.iter().all(named))
+}
+
+/// The last snapshot that deleted rows after `commits`, if all of these had brought every row.
+fn deleted_by(facts: &Facts, whole: &HashSet<i64>, commits: &[i64]) -> Option<(i64, &'static str)> {
+    let mut of_all = commits.iter().map(|snapshot| match whole.contains(snapshot) {
+        true => facts.commits.get(snapshot).and_then(|commit| commit.deleted_by),
+        false => None,
+    });
+    let first = of_all.next()??;
+    of_all.all(|other| other.is_some()).then_some(first)
 }
 
 /// Of a table whose rows do not name their objects only the sum can be told.
@@ -313,7 +418,10 @@ fn reconcile_total(facts: &Facts, counts: &mut Counts, report: &mut Report) {
     }
     let (kind, remedy) = match total.cmp(&expected) {
         std::cmp::Ordering::Equal => return,
-        std::cmp::Ordering::Less => (Kind::RowsMissing, "roll back to the snapshot before they went"),
+        std::cmp::Ordering::Less => (
+            Kind::RowsMissing,
+            "if no rows were deleted on purpose, roll back to the snapshot before they went",
+        ),
         std::cmp::Ordering::Greater => (Kind::RowsSurplus, "delete what was appended twice"),
     };
     let (expected, total) = (HumanCount(expected), HumanCount(total));

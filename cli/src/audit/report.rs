@@ -28,8 +28,12 @@ pub(super) enum Kind {
     PendingObject,
     /// A table knows an object that is gone.
     MissingObject,
+    /// Whether an object, or rows of a file, are in a table cannot be told.
+    CannotTell,
     /// A table has fewer rows of an object than the object has.
     RowsMissing,
+    /// All rows of an object were in the table, and a later snapshot has deleted some.
+    RowsDeleted,
     /// A table has more rows of an object than the object has.
     RowsSurplus,
     /// Several rows have the same `record_id`.
@@ -91,6 +95,8 @@ impl Counts {
 pub(super) struct TableCounts {
     pub(super) table: String,
     pub(super) objects: u64,
+    /// Whether its rows name the objects that they are from. If not, only their sum can be told.
+    pub(super) names_objects: bool,
     #[serde(flatten)]
     pub(super) counts: Counts,
 }
@@ -102,6 +108,8 @@ pub(super) struct Report {
     pub(super) objects: u64,
     pub(super) objects_committed: u64,
     pub(super) objects_pending: u64,
+    /// Objects of which nothing tells whether they are in a table.
+    pub(super) objects_untold: u64,
     /// Records of the pending objects.
     pub(super) rows_pending: u64,
     #[serde(flatten)]
@@ -111,6 +119,10 @@ pub(super) struct Report {
     pub(super) processing_failed_records: u64,
     /// Files that a killed writer left half written.
     pub(super) unfinished_files: u64,
+    /// Quarantine files of attempts that were never committed: another commit took their objects and accounts for them.
+    pub(super) stale_quarantine_files: u64,
+    /// Records in them. They are in no sum.
+    pub(super) stale_quarantine_records: u64,
     pub(super) tables: Vec<TableCounts>,
     pub(super) findings: Vec<Finding>,
 }
@@ -128,7 +140,11 @@ impl Report {
     pub(super) fn print(&self) {
         out!("{}", self.warehouse);
         let (committed, pending) = (HumanCount(self.objects_committed), HumanCount(self.objects_pending));
-        line("objects", self.objects, &format!("= {committed} committed + {pending} pending"));
+        let untold = match self.objects_untold {
+            0 => String::new(),
+            count => format!(" + {} that cannot be told", HumanCount(count)),
+        };
+        line("objects", self.objects, &format!("= {committed} committed + {pending} pending{untold}"));
         if self.processing_failed_objects > 0 {
             let objects = counted(self.processing_failed_objects, "object");
             line(
@@ -140,8 +156,18 @@ impl Report {
         if self.unfinished_files > 0 {
             line("unfinished", self.unfinished_files, "files of writers that were killed; see frazil sweep");
         }
-        for TableCounts { table, objects, counts } in &self.tables {
+        if self.stale_quarantine_files > 0 {
+            let what = "quarantine files of attempts that were never committed; harmless, see frazil sweep";
+            line("stale", self.stale_quarantine_files, what);
+        }
+        for TableCounts { table, objects, names_objects, counts } in &self.tables {
             out!("{table}");
+            if !names_objects {
+                out!(
+                    "  its rows do not name their objects, so only their sum is checked: ALTER TABLE {table}"
+                );
+                out!("  ADD COLUMN file_name string, before snapshots expire");
+            }
             line("objects", *objects, "");
             line("records", counts.rows_in_objects, &equation(counts));
             if counts.rows_of_other_origin > 0 {

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, RecordBatch, StringArray};
+use arrow_array::{Array as _, BooleanArray, RecordBatch, StringArray};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_select::filter::filter_record_batch;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::arrow::ArrowReaderBuilder;
 use iceberg::io::FileIO;
@@ -19,8 +20,9 @@ use iceberg::spec::{
 };
 use iceberg::{Error, ErrorKind, Result, Runtime};
 use lake::Digest;
+use roaring::RoaringTreemap;
 
-use crate::inventory::{ContentFile, Inventory};
+use crate::inventory::{ContentFile, Inventory, Vector};
 use crate::warehouse::local_path;
 
 /// Files that are read at the same time.
@@ -43,6 +45,8 @@ pub(super) struct Rows {
     pub(super) twice: BTreeMap<String, Twice>,
     /// Files whose rows are not among these, and why.
     pub(super) unread: Vec<(String, String)>,
+    /// Data files that are sound, but whose rows cannot be told, and why.
+    pub(super) untold: Vec<(String, String)>,
 }
 
 /// Where the rows of one id are.
@@ -57,16 +61,17 @@ pub(super) struct Twice {
 pub(super) async fn read(file_io: &FileIO, inventory: &Inventory, unusable: &HashSet<String>) -> Rows {
     let columns = Columns::of(inventory);
     let mut rows = Rows { have_file_name: columns.file_name, ..Rows::default() };
-    let tasks = match tasks(inventory, unusable, &columns) {
+    let mut tasks = match tasks(inventory, unusable, &columns) {
         Ok(tasks) => tasks,
         Err(error) => {
             rows.unread.push((inventory.metadata.location().to_owned(), error.to_string()));
             return rows;
         }
     };
+    rows.resolve_vectors(inventory, unusable, &mut tasks);
     let mut digests = Vec::new();
     let mut read = stream::iter(tasks.clone())
-        .map(|task| async move { (task.data_file_path.clone(), guarded(file_io, task, count).await) })
+        .map(|task| async move { (task.scan.data_file_path.clone(), guarded(file_io, task, count).await) })
         .buffer_unordered(PARALLEL_FILES);
     while let Some((path, counted)) = read.next().await {
         match counted {
@@ -86,6 +91,50 @@ pub(super) async fn read(file_io: &FileIO, inventory: &Inventory, unusable: &Has
         rows.twice = names(file_io, tasks, Arc::new(twice)).await;
     }
     rows
+}
+
+impl Rows {
+    /// Reads the deletion vectors of `tasks`. Those of which that is not possible are left out.
+    fn resolve_vectors(&mut self, inventory: &Inventory, unusable: &HashSet<String>, tasks: &mut Vec<Task>) {
+        let vectors: HashMap<&str, (&ContentFile, &Vector)> = inventory
+            .current_files()
+            .filter_map(|file| Some((file, file.vector.as_ref()?)))
+            .map(|(file, vector)| (vector.data_file.as_str(), (file, vector)))
+            .collect();
+        tasks.retain_mut(|task| {
+            let path = &task.scan.data_file_path;
+            let Some((file, vector)) = vectors.get(path.as_str()) else { return true };
+            // The specification has readers ignore position deletes where there is a vector.
+            task.scan.deletes.retain(|delete| delete.file_type != DataContentType::PositionDeletes);
+            if unusable.contains(&file.path) {
+                let what = format!("its deletion vector in {} cannot be used", file.path);
+                self.untold.push((path.clone(), what));
+                return false;
+            }
+            if !task.scan.deletes.is_empty() {
+                let what = "a deletion vector and equality deletes apply to it at once, which cannot be counted here; \
+                            compact the table, and audit again";
+                self.untold.push((path.clone(), what.to_owned()));
+                return false;
+            }
+            match super::vectors::read(&file.path, vector) {
+                Ok(deleted) => task.deleted = Some(Arc::new(deleted)),
+                Err(what) => {
+                    self.unread.push((file.path.clone(), format!("{what} (of {path})")));
+                    return false;
+                }
+            }
+            true
+        });
+    }
+}
+
+/// What is read of one data file.
+#[derive(Clone)]
+struct Task {
+    scan: FileScanTask,
+    /// Rows that a deletion vector takes away.
+    deleted: Option<Arc<RoaringTreemap>>,
 }
 
 /// The columns that are read, and the ids of their fields in the order of the schema: the library gives others the
@@ -115,7 +164,7 @@ impl Columns {
 
 /// One task for each data file of the current snapshot, with the delete files that apply to it (Iceberg table
 /// specification, "Scan Planning"). The library's own planning gives up where one manifest is gone.
-fn tasks(inventory: &Inventory, unusable: &HashSet<String>, columns: &Columns) -> Result<Vec<FileScanTask>> {
+fn tasks(inventory: &Inventory, unusable: &HashSet<String>, columns: &Columns) -> Result<Vec<Task>> {
     let metadata = &inventory.metadata;
     let mapping = metadata.properties().get(DEFAULT_SCHEMA_NAME_MAPPING);
     let mapping: Option<NameMapping> =
@@ -125,7 +174,7 @@ fn tasks(inventory: &Inventory, unusable: &HashSet<String>, columns: &Columns) -
     let mapping = mapping.map(Arc::new);
     let usable = || inventory.current_files().filter(|file| !unusable.contains(&file.path));
     let mut deletes: HashMap<_, Vec<&ContentFile>> = HashMap::new();
-    for file in usable().filter(|file| file.content != DataContentType::Data) {
+    for file in usable().filter(|file| file.content != DataContentType::Data && file.vector.is_none()) {
         let is_global =
             file.content == DataContentType::EqualityDeletes && file.partition.fields().is_empty();
         let scope = (!is_global).then_some((file.partition_spec_id, &file.partition));
@@ -147,7 +196,7 @@ fn tasks(inventory: &Inventory, unusable: &HashSet<String>, columns: &Columns) -
                 .with_equality_ids(delete.equality_ids.clone())
                 .build()
         });
-        FileScanTask::builder()
+        let scan = FileScanTask::builder()
             .with_file_size_in_bytes(size_of(file))
             .with_start(0)
             .with_length(0)
@@ -158,7 +207,8 @@ fn tasks(inventory: &Inventory, unusable: &HashSet<String>, columns: &Columns) -
             .with_deletes(deletes.collect())
             .with_name_mapping(mapping.clone())
             .with_case_sensitive(true)
-            .build()
+            .build();
+        Task { scan, deleted: None }
     };
     Ok(usable().filter(|file| file.content == DataContentType::Data).map(task).collect())
 }
@@ -173,7 +223,7 @@ fn size_of(file: &ContentFile) -> u64 {
 /// only that.
 async fn guarded<T: Default + Send + 'static>(
     file_io: &FileIO,
-    task: FileScanTask,
+    task: Task,
     mut take: impl FnMut(&mut T, &RecordBatch) -> Result<()> + Send + 'static,
 ) -> std::result::Result<T, String> {
     let file_io = file_io.clone();
@@ -181,9 +231,18 @@ async fn guarded<T: Default + Send + 'static>(
         let reader = ArrowReaderBuilder::new(file_io, Runtime::try_current()?)
             .with_data_file_concurrency_limit(1)
             .build();
-        let mut batches = reader.read(Box::pin(stream::iter([Ok(task)])))?.stream();
-        let mut taken = T::default();
-        while let Some(batch) = batches.try_next().await? {
+        let mut batches = reader.read(Box::pin(stream::iter([Ok(task.scan)])))?.stream();
+        let (mut taken, mut position) = (T::default(), 0_u64);
+        while let Some(mut batch) = batches.try_next().await? {
+            if let Some(deleted) = &task.deleted {
+                let rows = batch.num_rows() as u64;
+                let stays: BooleanArray =
+                    (position..position + rows).map(|row| Some(!deleted.contains(row))).collect();
+                position += rows;
+                batch = filter_record_batch(&batch, &stays).map_err(|error| {
+                    Error::new(ErrorKind::Unexpected, "rows cannot be filtered").with_source(error)
+                })?;
+            }
             take(&mut taken, &batch)?;
         }
         Ok::<_, Error>(taken)
@@ -247,14 +306,10 @@ fn repeated(mut digests: Vec<IdDigest>) -> HashSet<IdDigest> {
 }
 
 /// A second look: the ids behind `twice`, and where their rows are.
-async fn names(
-    file_io: &FileIO,
-    tasks: Vec<FileScanTask>,
-    twice: Arc<HashSet<IdDigest>>,
-) -> BTreeMap<String, Twice> {
+async fn names(file_io: &FileIO, tasks: Vec<Task>, twice: Arc<HashSet<IdDigest>>) -> BTreeMap<String, Twice> {
     let mut found: BTreeMap<String, Twice> = BTreeMap::new();
     for task in tasks {
-        let (path, twice) = (task.data_file_path.clone(), twice.clone());
+        let (path, twice) = (task.scan.data_file_path.clone(), twice.clone());
         let look = move |rows: &mut Vec<(String, Option<String>)>, batch: &RecordBatch| {
             let Some(ids) = texts(batch, RECORD_ID)? else { return Ok(()) };
             let names = texts(batch, FILE_NAME)?;

@@ -3,14 +3,15 @@
 //! In: a table of the catalog. Out: its [`Facts`], and findings about its files. Data and delete files of every snapshot
 //! are compared with their manifests; rows are read of the current snapshot.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::PathBuf;
 
 use futures::{StreamExt as _, stream};
 use iceberg::io::FileIO;
-use iceberg::spec::DataFileFormat;
+use iceberg::spec::{DataFileFormat, Operation, PrimitiveType, Schema, SnapshotRef, TableMetadata, Type};
 use lake::Token;
+use lake::quarantine::Ledger;
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::report::{Kind, Report};
@@ -28,12 +29,59 @@ pub(super) struct Facts {
     pub(super) rows: Rows,
     /// The tokens in the ancestry of the current snapshot, with the snapshot of each.
     pub(super) tokens: Vec<(Token, i64)>,
-    /// No snapshot of that ancestry has expired, and each was made by append.
+    pub(super) ledger: Ledger,
+    /// No snapshot of that ancestry has expired.
+    pub(super) reaches_back: bool,
+    /// That, and each was made by append.
     pub(super) ours_alone: bool,
+    /// Whether the table once had no column `file_name`, so that rows of our objects may be without one.
+    pub(super) was_unnamed: bool,
+    /// The snapshots that have tokens, by id.
+    pub(super) commits: HashMap<i64, Commit>,
     /// Rows may be missing because files are, which are findings of their own.
     pub(super) incomplete: bool,
     pub(super) files_checked: u64,
     pub(super) snapshots: u64,
+}
+
+/// What is known of a commit of append.
+#[derive(Debug)]
+pub(super) struct Commit {
+    /// Rows that it added, as its summary says.
+    pub(super) added: Option<u64>,
+    /// Whether the table had a column `file_name` by then.
+    pub(super) is_named: bool,
+    /// A snapshot after it that deleted rows, and what it calls itself.
+    pub(super) deleted_by: Option<(i64, &'static str)>,
+}
+
+/// The commits in the ancestry of the current snapshot that `tokens` name.
+fn commits(metadata: &TableMetadata, tokens: &[(Token, i64)]) -> HashMap<i64, Commit> {
+    let ours: HashSet<i64> = tokens.iter().map(|(_, snapshot)| *snapshot).collect();
+    let (mut commits, mut deleted_by) = (HashMap::new(), None);
+    let parent = |snapshot: &&SnapshotRef| metadata.snapshot_by_id(snapshot.parent_snapshot_id()?);
+    let ancestry = std::iter::successors(metadata.current_snapshot(), parent);
+    for snapshot in ancestry.take(metadata.snapshots().len()) {
+        let id = snapshot.snapshot_id();
+        if ours.contains(&id) {
+            let added = snapshot.summary().additional_properties.get("added-records");
+            let added = added.and_then(|added| added.parse().ok());
+            let is_named = snapshot.schema(metadata).is_ok_and(|schema| names_objects(&schema));
+            commits.insert(id, Commit { added, is_named, deleted_by });
+        }
+        match snapshot.summary().operation {
+            Operation::Delete => deleted_by = Some((id, "delete")),
+            Operation::Overwrite => deleted_by = Some((id, "overwrite")),
+            Operation::Append | Operation::Replace => {}
+        }
+    }
+    commits
+}
+
+/// Whether rows of this schema name the objects that they are from.
+fn names_objects(schema: &Schema) -> bool {
+    let field = schema.field_by_name(lake::FILE_NAME);
+    field.is_some_and(|field| *field.field_type == Type::Primitive(PrimitiveType::String))
 }
 
 /// Looks at `table`. None if its metadata cannot be read.
@@ -59,6 +107,9 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
         let detail = format!("{name}: its rows cannot be read: {what}; restore it from a backup");
         report.find(Kind::DamagedDataFile, path.clone(), detail);
     }
+    for (path, what) in &rows.untold {
+        report.find(Kind::CannotTell, path.clone(), format!("{name}: {what}"));
+    }
     for (id, twice) in &rows.twice {
         let origins: Vec<&str> = twice.origins.iter().map(String::as_str).collect();
         let (rows, origins) = (twice.rows, origins.join(", "));
@@ -70,10 +121,17 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
     let is_ours = |properties: &std::collections::HashMap<_, _>| properties.contains_key(lake::SUMMARY_KEY);
     Some(Facts {
         name: name.clone(),
+        reaches_back,
+        was_unnamed: metadata.schemas_iter().any(|schema| !names_objects(schema)),
+        commits: commits(metadata, &tokens),
         tokens,
+        ledger: Ledger::of(metadata),
         ours_alone: reaches_back
             && metadata.snapshots().all(|snapshot| is_ours(&snapshot.summary().additional_properties)),
-        incomplete: !unusable.is_empty() || !inventory.unreadable.is_empty() || !rows.unread.is_empty(),
+        incomplete: !(unusable.is_empty()
+            && inventory.unreadable.is_empty()
+            && rows.unread.is_empty()
+            && rows.untold.is_empty()),
         files_checked,
         snapshots: metadata.snapshots().len() as u64,
         rows,

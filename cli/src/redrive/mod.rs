@@ -5,7 +5,6 @@
 //! guards the rows: a redrive that is killed can be run again, and two may run at once. What cannot become a row stays where
 //! it is, and is listed with the reason. Rows that are refused again are in the quarantine of the new object, for a later run.
 
-mod history;
 mod lot;
 mod quarantine;
 mod summary;
@@ -19,11 +18,11 @@ use anyhow::{Context as _, bail};
 use append::config::{CatalogConfig, Config, table_ident};
 use append::handler::Appender;
 use iceberg::spec::SchemaRef;
+use lake::quarantine::Ledger;
 use lake::{Digest, Lake, Limits, Status, Token};
 
-use self::history::History;
-use self::lot::Lot;
-use self::quarantine::QuarantineFile;
+use self::lot::{Lot, Rules};
+use self::quarantine::{Ceiling, QuarantineFile};
 use self::summary::Summary;
 use crate::replay::firehose::DeliveredObject;
 use crate::replay::queue::Queue;
@@ -44,16 +43,35 @@ pub(crate) struct Arguments {
     /// the table that refused them.
     #[arg(long, value_name = "NAMESPACE.NAME")]
     table: Option<String>,
+    /// Put back also what was rejected of objects whose snapshots have expired. Only if frazil audit has no finding about
+    /// them: an attempt that was never committed may have left the same records.
+    #[arg(long)]
+    expired: bool,
+    /// Longest record, in bytes; at least the 16 MiB that count without it. For records that were rejected as
+    /// record_too_large.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::for_memory(MEMORY_BYTES).record_bytes)]
+    max_record_bytes: usize,
     /// Print one JSON object instead of the summary.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Arguments {
+    fn ceiling(&self) -> anyhow::Result<Ceiling> {
+        let Limits { record_bytes: usual, decompressed_bytes: decompressed, .. } =
+            Limits::for_memory(MEMORY_BYTES);
+        if self.max_record_bytes < usual {
+            bail!("--max-record-bytes {}: expected at least {usual}", self.max_record_bytes);
+        }
+        Ok(Ceiling { usual, now: self.max_record_bytes, decompressed })
+    }
 }
 
 /// A table that rows are put back into.
 struct Target {
     appender: Appender,
     schema: SchemaRef,
-    history: History,
+    ledger: Ledger,
 }
 
 /// Runs the command.
@@ -61,19 +79,24 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let started = Instant::now();
     let folders = Folders::new(&arguments.warehouse)?;
     folders.require_home().await?;
-    let targets = targets(&folders).await?;
+    let ceiling = arguments.ceiling()?;
+    let targets = targets(&folders, ceiling).await?;
     // Listed before anything is done: what this run puts into the quarantine is left to the next one.
     let quarantine = quarantine::list(&folders)?;
     let (known, failed): (Vec<_>, Vec<_>) = error_objects(&folders)?.into_iter().partition(|object| {
         let token = Token::new(object.bucket, &object.key, &object.etag);
-        targets.values().any(|target| target.history.has(&token))
+        targets.values().any(|target| target.ledger.has(&token))
     });
     let target_of_failed = target_of_failed(&targets, arguments.table.as_deref(), failed.len())?;
 
     let mut summary = Summary::new(quarantine.len(), known.len());
     for (table, files) in quarantine::by_table(quarantine) {
         match targets.get(&table) {
-            Some(target) => put_back(&folders, target, files, &mut summary).await,
+            Some(target) => {
+                let Target { schema, ledger, .. } = target;
+                let rules = Rules { schema, ledger, ceiling, expired: arguments.expired };
+                put_back(&folders, target, rules, files, &mut summary).await;
+            }
             None => {
                 for file in files {
                     let records = file.records();
@@ -92,30 +115,38 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Puts the rows of quarantine files of one table back, a batch of files at a time.
-async fn put_back(folders: &Folders, target: &Target, files: Vec<QuarantineFile>, summary: &mut Summary) {
-    let limits = Limits::for_memory(MEMORY_BYTES);
-    let mut lots = Vec::new();
+async fn put_back(
+    folders: &Folders,
+    target: &Target,
+    rules: Rules<'_>,
+    files: Vec<QuarantineFile>,
+    summary: &mut Summary,
+) {
+    let mut lots: Vec<Lot> = Vec::new();
     let mut files = files.into_iter().peekable();
     while let Some(file) = files.next() {
-        match Lot::prepare(folders, file, &target.schema, &target.history, limits.record_bytes) {
+        match Lot::prepare(folders, file, rules) {
             Ok(lot) => {
                 for (why, records) in &lot.left {
                     summary.leave(&lot.file, why, *records);
                 }
-                lots.extend(lot.object.is_some().then_some(lot));
+                lots.extend((!lot.parts.is_empty()).then_some(lot));
             }
             Err(error) => summary.errors.push(format!("{error:#}")),
         }
         if lots.len() < BATCH_OBJECTS && files.peek().is_some() {
             continue;
         }
-        let objects: Vec<DeliveredObject> = lots.iter().filter_map(|lot| lot.object.clone()).collect();
+        let objects: Vec<DeliveredObject> =
+            lots.iter().flat_map(|lot| &lot.parts).map(|part| part.object.clone()).collect();
         let done = deliver(target, &objects, summary).await;
         for lot in lots.drain(..) {
-            if lot.object.as_ref().is_some_and(|object| done.contains(&object.key)) {
+            let parts = lot.parts.iter().filter(|part| done.contains(&part.object.key));
+            let records: u64 = parts.map(|part| part.records).sum();
+            if records > 0 {
                 summary.files += 1;
-                summary.records += lot.records;
-                if let Err(error) = lot.settle(folders) {
+                summary.records += records;
+                if let Err(error) = lot.settle(folders, &done) {
                     summary.errors.push(format!("{error:#}"));
                 }
             }
@@ -145,7 +176,7 @@ async fn deliver(target: &Target, objects: &[DeliveredObject], summary: &mut Sum
 }
 
 /// The tables of the lake in `folders`, by name.
-async fn targets(folders: &Folders) -> anyhow::Result<BTreeMap<String, Target>> {
+async fn targets(folders: &Folders, ceiling: Ceiling) -> anyhow::Result<BTreeMap<String, Target>> {
     let catalog = folders.existing_catalog()?;
     let warehouse = format!("{}/warehouse", folders.root_uri);
     let lake = Lake::open_sqlite(&catalog, &warehouse).await?;
@@ -164,12 +195,12 @@ async fn targets(folders: &Folders) -> anyhow::Result<BTreeMap<String, Target>> 
             source_root: format!("{}/", folders.root_uri),
             table: ident.clone(),
             definition: None,
-            limits: Limits::for_memory(MEMORY_BYTES),
+            limits: Limits { record_bytes: ceiling.now, ..Limits::for_memory(MEMORY_BYTES) },
         })
         .await?;
         let schema = table.metadata().current_schema().clone();
-        let history = History::of(table.metadata());
-        targets.insert(name, Target { appender, schema, history });
+        let ledger = Ledger::of(table.metadata());
+        targets.insert(name, Target { appender, schema, ledger });
     }
     Ok(targets)
 }

@@ -4,49 +4,48 @@
 //! that can be put back, or the reason why there is none. Refused: what is no line of a quarantine, since a
 //! damaged file is nothing to go by.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use lake::quarantine::{FileName, Kept, Line, lines_in};
 use records::enrich::{Stamp, enrich};
+use records::frame::{Frame, Framer};
 use records::rejection::Reason;
-use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::warehouse::{Folders, files, is_unfinished};
+use crate::warehouse::{Folders, files, is_unfinished, local_path};
 
 /// What was rejected of one version of one object.
 #[derive(Clone, Debug)]
 pub(super) struct QuarantineFile {
     pub(super) path: PathBuf,
-    /// Below `errors/quarantine`: `<table>/<bucket>/<key>.<version>.jsonl`.
+    /// Below `errors/quarantine`.
     pub(super) place: String,
-    /// `NAMESPACE.NAME`.
-    pub(super) table: String,
-    /// Digest of the object's version.
-    pub(super) version: String,
+    /// What the place says.
+    pub(super) name: FileName,
 }
 
-/// One line of a quarantine file.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Line<'a> {
-    #[serde(borrow)]
-    error_code: Cow<'a, str>,
-    #[serde(borrow)]
-    remedy: Cow<'a, str>,
-    /// URI of the object.
-    #[serde(borrow)]
-    pub(super) object: Cow<'a, str>,
-    /// Which record of the object: what tells the lines of one file apart.
-    pub(super) row: u64,
-    raw_data: Option<Cow<'a, str>>,
-    raw_object: Option<Cow<'a, str>>,
+/// What is put back of a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'a> {
+    /// One JSON object.
+    pub(super) text: &'a [u8],
+    /// Whether it depends on the ceiling for records if it is put back: it must then not be mixed with others.
+    pub(super) is_large: bool,
+}
+
+/// How long a record may be, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ceiling {
+    /// Without a word of the user.
+    pub(super) usual: usize,
+    /// Now; not less than `usual`.
+    pub(super) now: usize,
+    /// Most content of an object.
+    pub(super) decompressed: u64,
 }
 
 /// All quarantine files, in order.
@@ -59,7 +58,7 @@ pub(super) fn list(folders: &Folders) -> anyhow::Result<Vec<QuarantineFile>> {
 pub(super) fn by_table(files: Vec<QuarantineFile>) -> BTreeMap<String, Vec<QuarantineFile>> {
     let mut by_table: BTreeMap<String, Vec<QuarantineFile>> = BTreeMap::new();
     for file in files {
-        by_table.entry(file.table.clone()).or_default().push(file);
+        by_table.entry(file.name.table.clone()).or_default().push(file);
     }
     by_table
 }
@@ -67,55 +66,73 @@ pub(super) fn by_table(files: Vec<QuarantineFile>) -> BTreeMap<String, Vec<Quara
 impl QuarantineFile {
     fn named(folder: &Path, path: PathBuf) -> anyhow::Result<Self> {
         let place = path.strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or_default().to_owned();
-        let table = place.split_once('/').map(|(table, _)| table.to_owned());
-        let version = place.strip_suffix(".jsonl").and_then(|name| name.rsplit_once('.'));
-        let version = version.map(|(_, version)| version.to_owned());
-        let parts = table.zip(version).with_context(|| {
+        let name = FileName::parse(&place).with_context(|| {
             format!(
-                "{} is no file of the quarantine: expected <table>/<bucket>/<key>.<version>.jsonl; move it elsewhere",
+                "{} is no file of the quarantine: expected <table>/<bucket>/<key>.<version>.<commit>.jsonl or \
+                 .jsonl.gz; move it elsewhere",
                 path.display()
             )
-        });
-        let (table, version) = parts?;
-        Ok(Self { path, place, table, version })
+        })?;
+        Ok(Self { path, place, name })
     }
 
     /// How many lines it has, as far as it can be read.
     pub(super) fn records(&self) -> u64 {
-        let lines =
-            File::open(&self.path).map(|file| BufReader::new(file).split(b'\n').map_while(Result::ok));
-        lines.map_or(0, |lines| lines.count() as u64)
+        let Ok(reader) = self.open() else { return 0 };
+        reader.split(b'\n').map_while(Result::ok).count() as u64
     }
 
-    /// Hands each line to `each`: its text without the newline, what it says, and its record, one JSON object of at most
-    /// `max_bytes`, or why it stays.
+    fn open(&self) -> io::Result<Box<dyn io::BufRead>> {
+        Ok(lines_in(&self.place, File::open(&self.path)?))
+    }
+
+    /// Hands each line to `each`: its text without the newline, what it says, and its record, or why it stays.
     ///
     /// # Errors
     /// The file cannot be read, or has something else in it; whatever `each` says.
+    pub(super) fn records_of_lines(
+        &self,
+        ceiling: Ceiling,
+        mut each: impl FnMut(&[u8], &Line<'_>, Result<Record<'_>, String>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut scratch = Scratch::default();
+        self.lines(|number, text, line| {
+            let record = scratch.record(line, ceiling).map_err(|error| self.damaged(number, error))?;
+            each(text, line, record)
+        })
+    }
+
+    /// Hands each line to `each`: its number from 1, its text without the newline, and what it says.
+    ///
+    /// # Errors
+    /// As above.
     pub(super) fn lines(
         &self,
-        max_bytes: usize,
-        mut each: impl FnMut(&[u8], &Line<'_>, Result<&[u8], String>) -> anyhow::Result<()>,
+        mut each: impl FnMut(u64, &[u8], &Line<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let file = File::open(&self.path).with_context(|| self.cannot_read())?;
-        let (mut reader, mut text, mut scratch) = (BufReader::new(file), Vec::new(), Scratch::default());
+        let mut reader = self.open().with_context(|| self.cannot_read())?;
+        let mut text = Vec::new();
         for number in 1.. {
             text.clear();
             if reader.read_until(b'\n', &mut text).with_context(|| self.cannot_read())? == 0 {
                 break;
             }
-            let damaged = |error: anyhow::Error| {
-                error.context(format!(
-                    "line {number} of {} is no line of a quarantine; nothing of the file was put back",
-                    self.path.display()
-                ))
-            };
-            let text = text.strip_suffix(b"\n").ok_or_else(|| damaged(anyhow!("it is cut off")))?;
-            let line: Line<'_> = serde_json::from_slice(text).map_err(|error| damaged(error.into()))?;
-            let record = scratch.record(&line, max_bytes).map_err(damaged)?;
-            each(text, &line, record)?;
+            let damaged = |error: String| self.damaged(number, error);
+            let text = text.strip_suffix(b"\n").ok_or_else(|| damaged("it is cut off".to_owned()))?;
+            let line = Line::parse(text).map_err(damaged)?;
+            if line.row == 0 {
+                return Err(damaged("it does not say which row of the object it is about".to_owned()));
+            }
+            each(number, text, &line)?;
         }
         Ok(())
+    }
+
+    fn damaged(&self, number: u64, what: String) -> anyhow::Error {
+        anyhow!(what).context(format!(
+            "line {number} of {} is no line of a quarantine; nothing of the file was put back",
+            self.path.display()
+        ))
     }
 
     pub(super) fn cannot_read(&self) -> String {
@@ -132,17 +149,22 @@ struct Scratch {
 
 impl Scratch {
     /// The record of a line, or why it stays where it is. The outer error is a line that is damaged.
-    fn record(&mut self, line: &Line<'_>, max_bytes: usize) -> anyhow::Result<Result<&[u8], String>> {
-        let Some(data) = &line.raw_data else {
-            let copy = line.raw_object.as_deref().context("it has neither rawData nor rawObject")?;
-            return Ok(Err(format!(
-                "not a record, but the rest of an object, kept in {copy}. {}",
-                line.remedy
-            )));
+    fn record(&mut self, line: &Line<'_>, ceiling: Ceiling) -> Result<Result<Record<'_>, String>, String> {
+        let is = |reason: Reason| *line.error_code == *reason.code();
+        let copy = match line.decode(&mut self.record)? {
+            Kept::Here => None,
+            Kept::Copy(copy) if is(Reason::RecordTooLarge) => Some(copy),
+            Kept::Copy(copy) => {
+                let what = "not a record, but the rest of an object, kept in";
+                return Ok(Err(format!("{what} {copy}. {}", line.remedy)));
+            }
         };
-        self.record.clear();
-        STANDARD.decode_vec(&**data, &mut self.record).context("its rawData is not base64")?;
-        if [Reason::InvalidBase64, Reason::InvalidErrorLine].map(Reason::code).contains(&&*line.error_code) {
+        if let Some(copy) = copy
+            && let Err(why) = take_out(copy, line, ceiling, &mut self.record)
+        {
+            return Ok(Err(why));
+        }
+        if is(Reason::InvalidBase64) || is(Reason::InvalidErrorLine) {
             return Ok(Err("not a record, but a wrong line of an error object of Firehose".to_owned()));
         }
         // Only one JSON object is certain to be one record again when it stands among others.
@@ -150,9 +172,42 @@ impl Scratch {
         if let Err(refusal) = enrich(&self.record, Uuid::nil(), &Stamp::default(), &mut self.enriched) {
             return Ok(Err(format!("no JSON object, so no table takes it: {}", refusal.reason)));
         }
-        if self.record.len() > max_bytes {
-            return Ok(Err(format!("longer than the {max_bytes} bytes that a record may have")));
+        if self.record.len() > ceiling.now {
+            return Ok(Err(too_long(ceiling)));
         }
-        Ok(Ok(&self.record))
+        let is_large = copy.is_some() || self.record.len() > ceiling.usual;
+        Ok(Ok(Record { text: &self.record, is_large }))
     }
+}
+
+/// Takes the record of a line, which was too long when it was read, out of the copy of its object.
+fn take_out(copy: &str, line: &Line<'_>, ceiling: Ceiling, record: &mut Vec<u8>) -> Result<(), String> {
+    let unreadable = |error: io::Error| format!("its copy {copy} cannot be read: {error}");
+    if lake::holds_failed_records(line.object.split_once("/errors/").map_or("", |(_, key)| key)) {
+        return Err(
+            "a line of an error object of Firehose, too long for one; it is kept in a copy".to_owned()
+        );
+    }
+    let path = local_path(copy).ok_or_else(|| format!("its copy {copy} is not on this machine"))?;
+    let file = File::open(path).map_err(unreadable)?;
+    let mut content = lake::content(file, &line.object, ceiling.decompressed).map_err(unreadable)?;
+    io::copy(&mut content.by_ref().take(line.offset), &mut io::sink()).map_err(unreadable)?;
+    match Framer::new(content, ceiling.now).next_frame().map_err(unreadable)? {
+        Some(Frame::Record { text, .. }) => {
+            record.clear();
+            record.extend_from_slice(text);
+            Ok(())
+        }
+        Some(Frame::TooLarge { .. }) => Err(too_long(ceiling)),
+        Some(Frame::Broken { .. }) | None => {
+            Err(format!("no JSON object, so no table takes it: {}", Reason::InvalidJson))
+        }
+    }
+}
+
+fn too_long(ceiling: Ceiling) -> String {
+    format!(
+        "longer than the {} bytes that a record may have; --max-record-bytes takes longer ones",
+        ceiling.now
+    )
 }

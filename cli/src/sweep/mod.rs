@@ -1,13 +1,14 @@
 //! `frazil sweep`: files that no table needs and that nobody is about to need.
 //!
-//! In: a warehouse on this machine, and a safety age. Out: the orphans below the folders of its tables, and what killed
-//! writers left unfinished; with `--delete` they are gone. A table of which anything cannot be read is left alone:
+//! In: a warehouse on this machine, and a safety age. Out: the orphans below the folders of its tables, what killed
+//! writers left unfinished, and quarantine files of attempts that were never committed; with `--delete` they are gone. A table of which anything cannot be read is left alone:
 //! what it needs is not known.
 //!
 //! Files are listed BEFORE the tables' metadata is read. A file that is committed meanwhile is thus either not listed or
 //! referred to; one that is written and not yet committed is younger than the safety age.
 
 mod needs;
+mod stale;
 
 use std::fs;
 use std::io;
@@ -75,9 +76,17 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     for folder in &others {
         candidates.extend(old_files(folder)?.into_iter().filter(|file| is_unfinished(&file.path)));
     }
+    let rejected = old_files(&canonical(&folders.root.join(stale::FOLDER)))?;
 
     // Only from here on: see above.
-    let needs = Needs::read(&folders, &file_io, &listing(&catalog).await?, &sites).await;
+    let tables = listing(&catalog).await?;
+    let needs = Needs::read(&folders, &file_io, &tables, &sites).await;
+    // Of a table in doubt, the catalog may have lost the very commit that a quarantine file is of.
+    let in_doubt = |table: &ListedTable| {
+        needs.tables.iter().any(|need| need.table == table.name && need.doubt.is_some())
+    };
+    let known: Vec<ListedTable> = tables.iter().filter(|table| !in_doubt(table)).cloned().collect();
+    candidates.extend(stale::of(&folders, &file_io, &known, rejected).await?);
     let mut stops = others.to_vec();
     for site in sites {
         // One that is no longer in the catalog, or has moved, belongs to no table by now.

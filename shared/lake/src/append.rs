@@ -5,8 +5,8 @@
 //! their rejected rows into the quarantine, and all is committed at once. Wrong content never fails an object; a failing
 //! storage does: it is dropped, the files are written again without it, and it alone is left to be delivered again.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::catalog::Lake;
 use crate::commit::{self, Append, Committed};
-use crate::decode::RowDecoder;
+use crate::decode::{FILE_NAME, RowDecoder};
 use crate::definition::TableDefinition;
 use crate::failpoint::failpoint;
 use crate::job::{
@@ -28,7 +28,7 @@ use crate::job::{
 use crate::known::{self, KnownRows};
 use crate::quarantine::{self, Quarantine};
 use crate::read::{self, Reading, ReadingTime, Step};
-use crate::token::{self, History, Seen, Token};
+use crate::token::{self, History, Seen, Token, Version};
 use crate::write::TableWriter;
 
 /// Objects whose size is asked for at the same time.
@@ -85,6 +85,7 @@ struct Found {
 /// What one pass over the objects has written.
 struct Written {
     writer: TableWriter,
+    quarantine: Quarantine,
     files: Vec<DataFile>,
     counts: Vec<Count>,
 }
@@ -94,7 +95,7 @@ struct Written {
 struct Known {
     rows: KnownRows,
     /// Other versions of an object.
-    versions: HashMap<Token, Vec<Token>>,
+    versions: HashMap<Token, Vec<Version>>,
 }
 
 /// What was found in an object that was read to its end.
@@ -137,6 +138,7 @@ impl<'a> Invocation<'a> {
                 None => return Ok(self.reject_all().await?),
             },
         };
+        warn_if_unnamed(&current);
         loop {
             let history = history.take().unwrap_or_else(|| self.settle(&current));
             let known = self.look(&current, history).await?;
@@ -148,6 +150,7 @@ impl<'a> Invocation<'a> {
                 files: &written.files,
                 tokens: &tokens,
                 looked_at: current.metadata().current_snapshot_id(),
+                rejected: written.counts.iter().flat_map(|count| count.rejected.values()).sum(),
                 id: written.writer.attempt(),
             };
             failpoint("before commit")?;
@@ -164,6 +167,7 @@ impl<'a> Invocation<'a> {
                 Ok(Committed::Outdated { tried }) => {
                     if !tried {
                         written.writer.abandon().await;
+                        written.quarantine.abandon().await;
                     }
                     let loaded = catalog.load_table(&self.options.table).await;
                     current = loaded.map_err(AppendError::Catalog)?;
@@ -300,6 +304,13 @@ impl<'a> Invocation<'a> {
             .collect()
     }
 
+    /// The quarantine for the commit `commit`.
+    fn quarantine(&self, commit: Option<Uuid>) -> Quarantine {
+        let (file_io, options) = (self.lake.file_io.clone(), self.options);
+        let (table, max_known) = (options.table.to_string(), options.limits.known_rows);
+        Quarantine::new(file_io, &options.errors_uri, table, commit, max_known)
+    }
+
     /// Creates the table, unless there is nothing to tell its columns from.
     async fn create_table(&mut self) -> std::result::Result<Option<Table>, AppendError> {
         let definition = match &self.options.definition {
@@ -328,7 +339,8 @@ impl<'a> Invocation<'a> {
         let schema = Schema::builder().build()?;
         let known = Known::default();
         let time = ReadingTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
-        match self.read_once(&schema, None, &known, readings, time).await? {
+        let mut quarantine = self.quarantine(None);
+        match self.read_once(&schema, None, &mut quarantine, &known, readings, time).await? {
             Ok(counts) => self.committed(counts),
             Err((at, error)) => {
                 self.statuses.insert(at, Status::Failed(error));
@@ -350,23 +362,28 @@ impl<'a> Invocation<'a> {
             }
             let schema = table.metadata().current_schema();
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
-            let read = match self.read_once(schema, Some(&mut writer), known, readings, time).await {
+            let mut quarantine = self.quarantine(Some(writer.attempt()));
+            let read =
+                self.read_once(schema, Some(&mut writer), &mut quarantine, known, readings, time).await;
+            let read = match read {
                 Ok(Ok(counts)) if counts.is_empty() => return Ok(None),
                 Ok(Ok(counts)) => writer.close().await.map(|files| Ok((files, counts))),
                 Ok(Err(failed)) => Ok(Err(failed)),
                 Err(error) => Err(error),
             };
             match read {
-                Ok(Ok((files, counts))) => return Ok(Some(Written { writer, files, counts })),
+                Ok(Ok((files, counts))) => return Ok(Some(Written { writer, quarantine, files, counts })),
                 Ok(Err((at, error))) => {
                     tracing::debug!(object = self.objects[at].uri, %error, "object failed; writing without it");
                     self.statuses.insert(at, Status::Failed(error));
                     writer.abandon().await;
+                    quarantine.abandon().await;
                 }
                 Err(error) => {
                     // To abandon may take longer than there is time.
                     tracing::error!(%error, "the files cannot be written");
                     writer.abandon().await;
+                    quarantine.abandon().await;
                     return Err(error);
                 }
             }
@@ -379,13 +396,11 @@ impl<'a> Invocation<'a> {
         &mut self,
         schema: &Schema,
         mut writer: Option<&mut TableWriter>,
+        quarantine: &mut Quarantine,
         known: &Known,
         readings: Vec<Reading>,
         time: ReadingTime,
     ) -> Result<std::result::Result<Vec<Count>, (usize, Error)>> {
-        let file_io = &self.lake.file_io;
-        let mut quarantine =
-            Quarantine::new(file_io.clone(), &self.options.errors_uri, &self.options.table.to_string());
         let mut lacking = known.rows.filter();
         let mut rejected_before: HashMap<(usize, Reason), u64> = HashMap::new();
         let mut counts: Vec<Count> = Vec::new();
@@ -472,6 +487,21 @@ async fn find(file_io: &FileIO, object: &SourceObject) -> Result<Found> {
             Err(Error::new(ErrorKind::DataInvalid, what))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Says once for each table that its rows do not name their objects.
+fn warn_if_unnamed(table: &Table) {
+    static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let (name, schema) = (table.identifier().to_string(), table.metadata().current_schema());
+    if schema.field_by_name(FILE_NAME).is_none()
+        && WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone())
+    {
+        tracing::warn!(
+            table = name,
+            "the table has no column {FILE_NAME}: once its snapshots expire, an object that is delivered again comes in \
+             twice, and no audit can tell. Run: ALTER TABLE {name} ADD COLUMN {FILE_NAME} string"
+        );
     }
 }
 

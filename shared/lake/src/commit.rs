@@ -28,9 +28,6 @@ use crate::failpoint::failpoint;
 use crate::job::CommitMetrics;
 use crate::token::{self, History, Seen, Token};
 
-/// Where a snapshot's summary names the commit that made it.
-const COMMIT_KEY: &str = "frazil.commit";
-
 /// The first pause between attempts; it doubles up to [`MAX_PAUSE`] and is cut at random.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -57,6 +54,8 @@ pub(crate) struct Append<'a> {
     pub(crate) tokens: &'a [Token],
     /// The table's current snapshot when it was asked which objects and rows it has; None if it had none.
     pub(crate) looked_at: Option<i64>,
+    /// Records of the objects that were rejected, in the quarantine files that are named by `id`.
+    pub(crate) rejected: u64,
     /// Tells this commit from any other.
     pub(crate) id: Uuid,
 }
@@ -74,7 +73,8 @@ pub(crate) async fn commit(
 ) -> Result<Committed> {
     let summary = HashMap::from([
         (token::SUMMARY_KEY.to_owned(), token::listed(append.tokens)),
-        (COMMIT_KEY.to_owned(), append.id.to_string()),
+        (token::COMMIT_KEY.to_owned(), append.id.to_string()),
+        (token::REJECTED_KEY.to_owned(), append.rejected.to_string()),
     ]);
     let mut retries = Retries { pause: MIN_PAUSE, failures: 0, deadline };
     let mut tried = false;
@@ -126,7 +126,7 @@ fn is_ours(table: &Table, snapshot: i64, id: Uuid) -> bool {
     table
         .metadata()
         .snapshot_by_id(snapshot)
-        .and_then(|snapshot| snapshot.summary().additional_properties.get(COMMIT_KEY))
+        .and_then(|snapshot| snapshot.summary().additional_properties.get(token::COMMIT_KEY))
         .is_some_and(|committed| *committed == id.to_string())
 }
 
@@ -561,7 +561,7 @@ mod tests {
 
     /// What is planned on the empty table.
     fn append<'a>(files: &'a [DataFile], tokens: &'a [Token], id: Uuid) -> Append<'a> {
-        Append { files, tokens, looked_at: None, id }
+        Append { files, tokens, looked_at: None, rejected: 0, id }
     }
 
     fn token(key: &str) -> Token {

@@ -30,7 +30,7 @@ const ERROR_OUTPUT_TYPE: &str = "processing-failed";
 ///
 /// The word begins a part of the key or a value in it, as in all examples of Firehose's documentation: `processing-failed/...` (the
 /// default), `result=processing-failed/...`, `.../processing-failed<stream>-1-...` (a prefix that does not end in a slash).
-fn holds_failed_records(key: &str) -> bool {
+pub fn holds_failed_records(key: &str) -> bool {
     let value = |part| str::rsplit_once(part, '=').map_or(part, |(_, value)| value);
     !key.starts_with(REDRIVEN_PREFIX) && key.split('/').any(|part| value(part).starts_with(ERROR_OUTPUT_TYPE))
 }

@@ -20,7 +20,7 @@ mod infer;
 mod job;
 mod known;
 mod name_bounds;
-mod quarantine;
+pub mod quarantine;
 mod read;
 mod source;
 mod storage;
@@ -33,7 +33,7 @@ pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
 pub use definition::TableDefinition;
 pub use digest::Digest;
 pub use failpoint::failpoint;
-pub use firehose_errors::REDRIVEN_PREFIX;
+pub use firehose_errors::{REDRIVEN_PREFIX, holds_failed_records};
 pub use infer::Inference;
 pub use job::{
     AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,

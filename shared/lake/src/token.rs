@@ -9,12 +9,18 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use iceberg::spec::{SnapshotRef, TableMetadata};
+use iceberg::spec::{Snapshot, SnapshotRef, TableMetadata};
+use uuid::Uuid;
 
 use crate::digest::Digest;
 
 /// Where a snapshot's summary lists its objects: `<key digest>.<version digest>`, parted by spaces.
 pub const SUMMARY_KEY: &str = "frazil.objects";
+/// Where a snapshot's summary names the commit that made it.
+pub(crate) const COMMIT_KEY: &str = "frazil.commit";
+/// Where a snapshot's summary says how many records of its objects were rejected. A snapshot that says so accounts for
+/// the quarantine files with the id of its commit in their names, and for no others.
+pub(crate) const REJECTED_KEY: &str = "frazil.rejected";
 
 /// Which object, and which version of it. 128 bits of SHA-256 for the key, 64 for the version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +45,12 @@ impl Token {
     /// The digest of the version alone: part of the names of files about this object.
     pub(crate) fn version_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.version)
+    }
+
+    /// The token of the version of an object of which `version` is the digest, as file names have it.
+    pub(crate) fn of_version(bucket: &str, key: &str, version: &str) -> Option<Self> {
+        let version = URL_SAFE_NO_PAD.decode(version).ok()?.try_into().ok()?;
+        Some(Self { version, ..Self::new(bucket, key, "") })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -69,13 +81,21 @@ pub(crate) enum Seen {
     Other,
 }
 
+/// A version of an object that a table has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    pub(crate) token: Token,
+    /// The commit that its quarantine file is named by.
+    pub(crate) commit: Option<Uuid>,
+}
+
 /// What the ancestry of a table's current snapshot tells of some tokens.
 #[derive(Debug)]
 pub(crate) struct History {
     /// The tokens that it knows something of.
     pub(crate) seen: HashMap<Token, Seen>,
     /// Other versions of the object of a token.
-    pub(crate) versions: HashMap<Token, Vec<Token>>,
+    pub(crate) versions: HashMap<Token, Vec<Version>>,
     /// Whether the ancestry was followed to its end. If not, snapshots may have expired that held any object.
     pub(crate) complete: bool,
 }
@@ -89,7 +109,7 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
         wanted.entry(token.key).or_default().push(*token);
     }
     let mut seen = HashMap::new();
-    let mut versions: HashMap<Token, Vec<Token>> = HashMap::new();
+    let mut versions: HashMap<Token, Vec<Version>> = HashMap::new();
     let mut complete = metadata.current_snapshot_id() == since;
     for snapshot in ancestry(metadata) {
         if Some(snapshot.snapshot_id()) == since {
@@ -103,7 +123,8 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
                     seen.insert(*wanted, Seen::This(snapshot.snapshot_id()));
                 } else {
                     seen.entry(*wanted).or_insert(Seen::Other);
-                    versions.entry(*wanted).or_default().push(token);
+                    let commit = accounting(snapshot);
+                    versions.entry(*wanted).or_default().push(Version { token, commit });
                 }
             }
         }
@@ -125,6 +146,13 @@ pub fn committed(metadata: &TableMetadata) -> (Vec<(Token, i64)>, bool) {
         oldest = snapshot.sequence_number();
     }
     (tokens, oldest == FIRST_SEQUENCE_NUMBER)
+}
+
+/// The commit that quarantine files of the objects of `snapshot` are named by. None if the snapshot is not ours, or of a
+/// version of Frazil that named no commits there.
+pub(crate) fn accounting(snapshot: &Snapshot) -> Option<Uuid> {
+    let summary = &snapshot.summary().additional_properties;
+    summary.contains_key(REJECTED_KEY).then(|| Uuid::try_parse(summary.get(COMMIT_KEY)?).ok())?
 }
 
 /// The current snapshot of a table and its ancestors, as far as they have not expired.

@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use iceberg::spec::{FormatVersion, Manifest, ManifestList, ManifestStatus};
+use lake::quarantine::{FileName, lines_in};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -179,16 +181,27 @@ impl Place {
         }
     }
 
-    /// What is in the quarantine, by the URI of the object.
+    /// What is in the quarantine, by the URI of the object. Files of commits that the table does not have count for nothing:
+    /// attempts left them behind that were overtaken, or ended early.
     pub(crate) fn quarantined(&self, findings: &mut Vec<String>) -> HashMap<String, Quarantined> {
         let mut found: HashMap<String, Quarantined> = HashMap::new();
-        for file in files(&self.path().join("errors/quarantine")) {
-            if file.extension().is_none_or(|extension| extension != "jsonl") {
+        let folder = self.path().join("errors/quarantine");
+        // Listed before the table is read: what was committed by then is not taken for an attempt.
+        let listed = files(&folder);
+        let table = self.table();
+        let ancestry = table.iter().flat_map(|table| &table.ancestry);
+        let commits: HashSet<&str> =
+            ancestry.filter_map(|snapshot| snapshot["summary"]["frazil.commit"].as_str()).collect();
+        for file in listed {
+            let name = file.strip_prefix(&folder).ok().and_then(|place| FileName::parse(place.to_str()?));
+            if name
+                .is_none_or(|name| name.commit.is_some_and(|commit| !commits.contains(&*commit.to_string())))
+            {
                 continue;
             }
-            let text = std::fs::read_to_string(&file).unwrap();
-            for line in text.lines() {
-                match serde_json::from_str::<Value>(line) {
+            let lines = lines_in(file.to_str().unwrap(), File::open(&file).unwrap()).lines();
+            for line in lines.map(Result::unwrap) {
+                match serde_json::from_str::<Value>(&line) {
                     Ok(line) => {
                         let raw = line["rawData"].as_str().map(|data| STANDARD.decode(data).unwrap());
                         let object = line["object"].as_str().unwrap().to_owned();

@@ -1,0 +1,77 @@
+//! Deletion vectors: which rows of a data file are deleted, by position.
+//!
+//! In: a Puffin file, and where a blob of the type `deletion-vector-v1` is in it (Puffin specification). Out: the
+//! positions. Refused: blobs with another length, mark or checksum than they should have. The library that reads the
+//! tables takes every delete file for Parquet.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+use roaring::RoaringTreemap;
+
+use crate::inventory::Vector;
+use crate::warehouse::local_path;
+
+const MARK: [u8; 4] = [0xD1, 0xD3, 0x39, 0x64];
+/// Longest blob that is read: more than any vector of a file that is written in practice.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// The positions that `vector` in the Puffin file at `uri` deletes.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn read(uri: &str, vector: &Vector) -> Result<RoaringTreemap, String> {
+    let unreadable = |error: std::io::Error| format!("its deletion vector cannot be read: {error}");
+    let path = local_path(uri).ok_or("its deletion vector is not on this machine")?;
+    if vector.length > MAX_BYTES {
+        return Err(format!("its deletion vector has {} bytes, which is too many", vector.length));
+    }
+    let mut file = File::open(path).map_err(unreadable)?;
+    file.seek(SeekFrom::Start(vector.offset)).map_err(unreadable)?;
+    let mut blob = Vec::new();
+    file.take(vector.length).read_to_end(&mut blob).map_err(unreadable)?;
+    positions(&blob, vector.length).ok_or_else(|| "its deletion vector is damaged".to_owned())
+}
+
+/// The positions in a blob: the length of mark and bitmap (big-endian), the mark, the bitmap in Roaring's portable
+/// format of 64 bits, and the CRC-32 of mark and bitmap (big-endian).
+fn positions(blob: &[u8], length: u64) -> Option<RoaringTreemap> {
+    let (of_length, rest) = blob.split_first_chunk::<4>()?;
+    let (marked, checksum) = rest.split_last_chunk::<4>()?;
+    let is_sound = blob.len() as u64 == length
+        && u32::from_be_bytes(*of_length) as usize == marked.len()
+        && u32::from_be_bytes(*checksum) == crc32fast::hash(marked);
+    let bitmap = marked.strip_prefix(&MARK).filter(|_| is_sound)?;
+    RoaringTreemap::deserialize_from(bitmap).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_gives_its_positions_and_damage_is_seen() {
+        // By hand from the Roaring format: one bitmap under key 0, of one array container with 1 and 7.
+        let mut marked = MARK.to_vec();
+        marked.extend(1_u64.to_le_bytes());
+        marked.extend(0_u32.to_le_bytes());
+        for number in [12346_u32, 1] {
+            marked.extend(number.to_le_bytes());
+        }
+        for number in [0_u16, 1, 16, 0, 1, 7] {
+            marked.extend(number.to_le_bytes());
+        }
+        let mut blob = (marked.len() as u32).to_be_bytes().to_vec();
+        blob.extend(&marked);
+        blob.extend(crc32fast::hash(&marked).to_be_bytes());
+        let length = blob.len() as u64;
+        assert_eq!(positions(&blob, length), Some(RoaringTreemap::from_iter([1, 7])));
+        for at in 0..blob.len() {
+            let mut damaged = blob.clone();
+            damaged[at] ^= 1;
+            assert_eq!(positions(&damaged, length), None, "byte {at}");
+        }
+        assert_eq!(positions(&blob[..blob.len() - 1], length), None);
+        assert_eq!(positions(&[], 0), None);
+    }
+}

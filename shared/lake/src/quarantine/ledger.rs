@@ -1,0 +1,125 @@
+//! Which quarantine files a table accounts for.
+//!
+//! In: the table's metadata, and a quarantine file by name, object and age. Out: a [`Standing`]. A quarantine file is
+//! written before the commit of its object, and that may never come: then the next delivery writes another one, of other
+//! records if the table or the limits have changed in between. So a file has the id of its commit in its name, and counts
+//! once a snapshot in the ancestry of the current one has that id and the object's token.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use iceberg::spec::TableMetadata;
+use uuid::Uuid;
+
+use super::FileName;
+use crate::token::{self, Token};
+
+/// What a table says of a quarantine file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The commit that took its object accounts for it.
+    Counts,
+    /// Another commit took its object: an attempt left it behind that came to nothing. It is harmless.
+    Stale,
+    /// Its object is not in the table, or not in this version, and may still come.
+    Pending,
+    /// The snapshots that would tell have expired.
+    Expired,
+}
+
+/// What the snapshots of a table tell of its objects.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// By token: the commits that account for it. None is one of a version of Frazil that named no commits in files.
+    commits: HashMap<Token, Vec<Option<Uuid>>>,
+    /// The commits of all snapshots, whether they are ancestors of the current one or not.
+    all: HashSet<Uuid>,
+    /// When the oldest snapshot was made that is still there, if it was not the first.
+    begins_millis: Option<i64>,
+}
+
+impl Ledger {
+    /// The ledger of a table.
+    pub fn of(metadata: &TableMetadata) -> Self {
+        let mut ledger = Self::default();
+        let (tokens, reaches_back) = token::committed(metadata);
+        for (token, snapshot) in tokens {
+            let commit = metadata.snapshot_by_id(snapshot).and_then(|snapshot| token::accounting(snapshot));
+            ledger.commits.entry(token).or_default().push(commit);
+        }
+        ledger.all = metadata.snapshots().filter_map(|snapshot| token::accounting(snapshot)).collect();
+        let oldest = metadata.snapshots().map(|snapshot| snapshot.timestamp_ms()).min();
+        ledger.begins_millis = oldest.filter(|_| !reaches_back);
+        ledger
+    }
+
+    /// Whether the object is in the table, in this version.
+    pub fn has(&self, token: &Token) -> bool {
+        self.commits.contains_key(token)
+    }
+
+    /// Whether any snapshot that is still there, also one that was rolled back, may need the file.
+    pub fn may_need(&self, file: &FileName) -> bool {
+        file.commit.is_none_or(|commit| self.all.contains(&commit))
+    }
+
+    /// What is to be said of the quarantine file `file`, which was written at `written` and is about the object `key`
+    /// in `bucket`.
+    pub fn standing(&self, file: &FileName, bucket: &str, key: &str, written: SystemTime) -> Standing {
+        if let Some(commits) =
+            Token::of_version(bucket, key, &file.version).and_then(|token| self.commits.get(&token))
+        {
+            return if commits.contains(&file.commit) { Standing::Counts } else { Standing::Stale };
+        }
+        let written_millis = written.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        // The commit comes after the file, and would be seen unless it has expired.
+        match self.begins_millis {
+            Some(begins) if written_millis < begins.max(0) as u128 => Standing::Expired,
+            _ => Standing::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_counts_by_the_commit_in_its_name() {
+        let token = |key: &str, version: &str| Token::new("raw", key, version);
+        let ids = [1, 2, 3].map(Uuid::from_u128);
+        let file = |version: &str, commit| FileName {
+            table: "t".into(),
+            object: "raw/k".into(),
+            version: token("k", version).version_text(),
+            commit,
+        };
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        let commits =
+            HashMap::from([(token("k", "new"), vec![Some(ids[0])]), (token("k", "old"), vec![None])]);
+        let all = HashSet::from([ids[0], ids[2]]);
+        let ledger = |begins_millis| Ledger { commits: commits.clone(), all: all.clone(), begins_millis };
+        let whole = ledger(None);
+        for (version, commit, expected) in [
+            ("new", Some(ids[0]), Standing::Counts),
+            ("new", Some(ids[1]), Standing::Stale),
+            ("new", None, Standing::Stale),
+            ("old", None, Standing::Counts),
+            ("old", Some(ids[1]), Standing::Stale),
+            ("other", Some(ids[1]), Standing::Pending),
+            ("other", None, Standing::Pending),
+        ] {
+            let file = file(version, commit);
+            assert_eq!(whole.standing(&file, "raw", "k", at(5)), expected, "{file:?}");
+            assert_eq!(whole.standing(&file, "raw", "l", at(5)), Standing::Pending, "another object");
+        }
+        let late = ledger(Some(100));
+        assert_eq!(late.standing(&file("new", Some(ids[0])), "raw", "k", at(5)), Standing::Counts);
+        assert_eq!(late.standing(&file("other", Some(ids[1])), "raw", "k", at(99)), Standing::Expired);
+        assert_eq!(late.standing(&file("other", Some(ids[1])), "raw", "k", at(100)), Standing::Pending);
+        let needed = [Some(ids[0]), Some(ids[1]), Some(ids[2]), None].map(|commit| file("new", commit));
+        assert_eq!(needed.map(|file| late.may_need(&file)), [true, false, true, true]);
+    }
+}
