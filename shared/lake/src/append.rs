@@ -325,10 +325,10 @@ impl<'a> Invocation<'a> {
     /// No token is needed, since nothing could come twice.
     async fn reject_all(&mut self) -> Result<Outcome> {
         let readings = self.to_read();
-        let schema = Schema::builder().build()?;
+        let decoder = RowDecoder::new(&Schema::builder().build()?, &self.options.processing_time)?;
         let known = Known::default();
         let time = ReadingTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
-        match self.read_once(&schema, None, &known, readings, time).await? {
+        match self.read_once(decoder, None, &known, readings, time).await? {
             Ok(counts) => self.committed(counts),
             Err((at, error)) => {
                 self.statuses.insert(at, Status::Failed(error));
@@ -348,9 +348,9 @@ impl<'a> Invocation<'a> {
             if readings.is_empty() {
                 return Ok(None);
             }
-            let schema = table.metadata().current_schema();
+            let decoder = RowDecoder::for_table(table.metadata(), &self.options.processing_time)?;
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
-            let read = match self.read_once(schema, Some(&mut writer), known, readings, time).await {
+            let read = match self.read_once(decoder, Some(&mut writer), known, readings, time).await {
                 Ok(Ok(counts)) if counts.is_empty() => return Ok(None),
                 Ok(Ok(counts)) => writer.close().await.map(|files| Ok((files, counts))),
                 Ok(Err(failed)) => Ok(Err(failed)),
@@ -377,7 +377,7 @@ impl<'a> Invocation<'a> {
     /// error is an object whose storage failed.
     async fn read_once(
         &mut self,
-        schema: &Schema,
+        decoder: RowDecoder,
         mut writer: Option<&mut TableWriter>,
         known: &Known,
         readings: Vec<Reading>,
@@ -390,7 +390,6 @@ impl<'a> Invocation<'a> {
         let mut rejected_before: HashMap<(usize, Reason), u64> = HashMap::new();
         let mut counts: Vec<Count> = Vec::new();
         let mut undecided = readings.len();
-        let decoder = RowDecoder::new(schema, &self.options.processing_time)?;
         let mut steps = read::rows(readings, decoder, self.options.limits, time);
         while let Some(step) = steps.recv().await {
             match step {

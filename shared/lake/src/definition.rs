@@ -12,7 +12,7 @@ use iceberg::{ErrorKind, TableCreation};
 use records::enrich::{PARTITION_DATE, PARTITION_HOUR};
 use serde::Deserialize;
 
-use crate::decode::FILE_NAME;
+use crate::decode::{FILE_NAME, Units};
 use crate::storage::storage_factory;
 
 /// How to create a table (Iceberg REST catalog specification, `CreateTableRequest`).
@@ -38,15 +38,18 @@ impl TableDefinition {
     /// Reads a definition from JSON.
     ///
     /// # Errors
-    /// Where `json` departs from the shape of a `CreateTableRequest`.
+    /// Where `json` departs from the shape of a `CreateTableRequest`; a property `frazil.timestamp-unit...` that names no
+    /// unit or no column.
     pub fn parse(json: &[u8]) -> iceberg::Result<Self> {
-        serde_json::from_slice(json).map_err(|error| {
+        let definition: Self = serde_json::from_slice(json).map_err(|error| {
             let what = format!(
                 "this is no table definition ({error}); expected a CreateTableRequest of the Iceberg REST \
                  specification: name, schema, partition-spec, write-order, properties"
             );
             iceberg::Error::new(ErrorKind::DataInvalid, what)
-        })
+        })?;
+        Units::of(&definition.properties)?.check(&definition.schema)?;
+        Ok(definition)
     }
 
     /// Reads a definition from the file at `uri`.

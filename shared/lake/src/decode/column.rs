@@ -20,6 +20,8 @@ use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, 
 use arrow_schema::{ArrowError, DataType, FieldRef};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 
+use super::unit::Unit;
+
 /// One column, at any depth of the schema.
 #[derive(Debug)]
 pub(super) struct Column {
@@ -27,6 +29,8 @@ pub(super) struct Column {
     pub(super) required: bool,
     /// Filled by the pipeline, never from JSON.
     pub(super) hidden: bool,
+    /// Of numbers in a timestamp column, where the table's properties name it.
+    pub(super) unit: Option<Unit>,
     field: FieldRef,
     pub(super) nulls: NullBufferBuilder,
     pub(super) values: Values,
@@ -144,6 +148,7 @@ impl Column {
             name: field.name.clone(),
             required: field.required,
             hidden: false,
+            unit: None,
             field: arrow.clone(),
             nulls: NullBufferBuilder::new(0),
             values,

@@ -11,6 +11,7 @@ use records::scan;
 
 use super::column::{Column, Members, Values};
 use super::scalar::{self, Scalar};
+use super::unit::Unit;
 use super::{Fault, is_column_name};
 
 /// Keys of a map among which a second one is found by looking at each.
@@ -213,8 +214,14 @@ impl Column {
             Values::Decimal { precision, scale, values } => push!(values, value.decimal(*precision, *scale)),
             Values::Date(values) => push!(values, value.date()),
             Values::Time(values) => push!(values, value.time_of_day()),
-            Values::Timestamp(values) => push!(values, value.timestamp_micros()),
-            Values::TimestampNanos(values) => push!(values, value.timestamp_nanos()),
+            Values::Timestamp(values) => match value.timestamp_micros(self.unit) {
+                Ok(decoded) => values.push(decoded),
+                Err(found) => return Err(Fault::mismatch(&self.expected(), &found)),
+            },
+            Values::TimestampNanos(values) => match value.timestamp_nanos(self.unit) {
+                Ok(decoded) => values.push(decoded),
+                Err(found) => return Err(Fault::mismatch(&self.expected(), &found)),
+            },
             Values::String { offsets, bytes } => {
                 bytes.extend_from_slice(value.text().as_bytes());
                 offsets.push(bytes.len() as i32);
@@ -270,7 +277,8 @@ impl Column {
             Values::Date(_) => "date (YYYY-MM-DD)".into(),
             Values::Time(_) => "time (HH:MM:SS.ffffff)".into(),
             Values::Timestamp(_) | Values::TimestampNanos(_) => {
-                "timestamp (RFC 3339, or whole milliseconds since 1970)".into()
+                let unit = self.unit.map_or("seconds, milliseconds, microseconds or nanoseconds", Unit::name);
+                format!("timestamp (RFC 3339, or a number of {unit} since 1970)")
             }
             Values::String { .. } => "string".into(),
             Values::Binary { .. } => "binary (base64)".into(),

@@ -10,6 +10,7 @@ mod fill;
 mod number;
 mod scalar;
 mod time;
+mod unit;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::spec::Schema;
+use iceberg::spec::{Schema, TableMetadata};
 use jiter::{Jiter, JiterError};
 use records::rejection::{Reason, Refusal};
 
@@ -26,6 +27,7 @@ use self::fill::Source;
 pub(crate) use self::number::{double, scaled};
 use self::scalar::Scalar;
 pub(crate) use self::time::instant;
+pub(crate) use self::unit::Units;
 
 /// When the function processed the row: an instant, the same for all rows of an invocation.
 pub const PROCESSING_TIME: &str = "processing_time";
@@ -67,6 +69,21 @@ impl RowDecoder {
             iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, what)
         })?;
         decoder.members.truncate(0);
+        Ok(decoder)
+    }
+
+    /// A decoder to the current schema of the table of `metadata`, by its properties.
+    ///
+    /// # Errors
+    /// The same, or a property `frazil.timestamp-unit...` that names no unit.
+    pub fn for_table(metadata: &TableMetadata, processing_time: &str) -> iceberg::Result<Self> {
+        let units = Units::of(metadata.properties())?;
+        if let Err(error) = units.check(metadata.current_schema()) {
+            // The column may have been dropped or renamed since: no reason to stop.
+            tracing::warn!("{}", error.message());
+        }
+        let mut decoder = Self::new(metadata.current_schema(), processing_time)?;
+        decoder.members.set_units(&units);
         Ok(decoder)
     }
 
