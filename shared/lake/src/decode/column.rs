@@ -20,6 +20,7 @@ use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, 
 use arrow_schema::{ArrowError, DataType, FieldRef};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 
+use super::name;
 use super::unit::Unit;
 
 /// One column, at any depth of the schema.
@@ -63,6 +64,10 @@ pub(super) enum Values {
 pub(super) struct Members {
     pub(super) columns: Vec<Column>,
     pub(super) by_name: HashMap<String, usize>,
+    /// By the name in lower case, for names that have no column in their own spelling; see `name.rs`.
+    pub(super) by_folded: HashMap<String, Option<usize>>,
+    /// Whether these are the table's own columns, not those of a struct.
+    pub(super) is_table: bool,
 }
 
 impl Members {
@@ -81,7 +86,8 @@ impl Members {
             })
             .collect::<Result<Vec<_>, iceberg::Error>>()?;
         let by_name = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
-        Ok(Self { columns, by_name })
+        let by_folded = name::by_folded(&columns, hidden);
+        Ok(Self { columns, by_name, by_folded, is_table: !hidden.is_empty() })
     }
 
     pub(super) fn column(&mut self, at: usize) -> Option<&mut Column> {

@@ -7,6 +7,7 @@
 
 mod column;
 mod fill;
+pub(crate) mod name;
 mod number;
 mod scalar;
 mod time;
@@ -54,7 +55,7 @@ impl RowDecoder {
     pub fn new(schema: &Schema, processing_time: &str) -> iceberg::Result<Self> {
         let arrow: ArrowSchemaRef = Arc::new(schema_to_arrow_schema(schema)?);
         let fields = schema.as_struct().fields();
-        let members = Members::new(fields, arrow.fields(), &[PROCESSING_TIME, FILE_NAME])?;
+        let members = Members::new(fields, arrow.fields(), &name::HIDDEN)?;
         let system = [(PROCESSING_TIME, processing_time), (FILE_NAME, "")]
             .into_iter()
             .filter_map(|(name, value)| {
@@ -173,11 +174,6 @@ impl RowDecoder {
         (self.rows, self.bytes) = (0, 0);
         Ok(batch)
     }
-}
-
-/// Whether a column can have this name: not empty, at most 255 bytes (AWS Glue's limit), no control characters.
-pub(crate) fn is_column_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 255 && !name.chars().any(char::is_control)
 }
 
 /// Bytes of a name that a path shows: a key of megabytes is the row's content, and kept with it.

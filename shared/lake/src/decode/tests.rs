@@ -1019,11 +1019,6 @@ fn fields_that_the_table_lacks() {
         (r#"{"x": [null]}"#, r#"field "x": the table has no such column (found an array)"#),
         (r#"{"x": {}, "a": 1}"#, r#"field "x": the table has no such column (found an object)"#),
         (r#"{"x": false}"#, r#"field "x": the table has no such column (found a boolean)"#),
-        (
-            r#"{"USERID": 1}"#,
-            "field \"USERID\": the table has no such column, but \"userId\": names are case-sensitive \
-             (found a number)",
-        ),
         // These are the pipeline's own only in a table that has them.
         (r#"{"file_name": "x"}"#, r#"field "file_name": the table has no such column (found a string)"#),
     ] {
@@ -1077,7 +1072,10 @@ fn the_pipelines_own_columns() {
         assert_eq!(reason, Reason::ReservedField);
         assert_eq!(
             message,
-            format!("field {name:?}: the pipeline writes this column itself (found a string)")
+            format!(
+                "field {name:?}: the pipeline writes this column itself, and the table has no column producer_{name} \
+                 to keep the producer's value (found a string)"
+            )
         );
     }
     // Within a struct the name is free.
@@ -1096,6 +1094,73 @@ fn the_pipelines_own_columns() {
     let times = first.column(2).as_primitive::<TimestampMicrosecondType>();
     assert!(times.values().iter().all(|time| *time == 1_767_323_045_000_006), "{times:?}");
     assert_eq!(show(first.column(3), 1), "{file_name: 7}");
+}
+
+#[test]
+fn a_name_stands_for_the_one_column_that_differs_by_case_only() {
+    let mut decoder = decoder([
+        optional(1, "userId", Kind::Int),
+        optional(2, "s", structure(vec![optional(3, "Äb", Kind::Int)])),
+        optional(4, "twin", Kind::Int),
+        optional(5, "Twin", Kind::Int),
+    ]);
+    decoder.push(r#"{"USERID": 1, "S": {"äB": 2}, "twin": 3, "Twin": 4}"#.as_bytes()).unwrap();
+    // Null in another spelling is nothing.
+    decoder.push(r#"{"userid": null, "userId": 5, "TWIN": null}"#.as_bytes()).unwrap();
+    let batch = decoder.finish().unwrap();
+    let rows: Vec<Vec<String>> =
+        (0..2).map(|row| batch.columns().iter().map(|column| show(column, row)).collect()).collect();
+    assert_eq!(rows, [["1", "{Äb: 2}", "3", "4"], ["5", "null", "null", "null"]]);
+    for (record, reason) in [
+        (r#"{"userId": 1, "userid": 1}"#, Reason::DuplicateField),
+        (r#"{"s": {"Äb": 1, "äb": 1}}"#, Reason::DuplicateField),
+        (r#"{"TWIN": 1}"#, Reason::UnknownField),
+    ] {
+        assert_eq!(refusal(&mut decoder, record).0, reason, "{record}");
+    }
+}
+
+#[test]
+fn the_producers_values_for_own_columns_have_columns_of_their_own() {
+    let mut decoder = decoder([
+        optional(1, FILE_NAME, Kind::String),
+        optional(2, "producer_file_name", Kind::String),
+        optional(3, "producer_record_id", Kind::String),
+    ]);
+    decoder.set_file_name("file:///raw/1");
+    decoder.push(br#"{"file_name": "a.pdf", "producer_record_id": "crm-1"}"#).unwrap();
+    decoder.push(br#"{"File_Name": "b.pdf"}"#).unwrap();
+    let batch = decoder.finish().unwrap();
+    let rows: Vec<Vec<String>> =
+        (0..2).map(|row| batch.columns().iter().map(|column| show(column, row)).collect()).collect();
+    assert_eq!(rows[0], [r#""file:///raw/1""#, r#""a.pdf""#, r#""crm-1""#]);
+    assert_eq!(rows[1], [r#""file:///raw/1""#, r#""b.pdf""#, "null"]);
+    let both = r#"{"file_name": "a.pdf", "producer_file_name": "b.pdf"}"#;
+    assert_eq!(refusal(&mut decoder, both).0, Reason::DuplicateField);
+    let (reason, message) = refusal(&mut decoder, r#"{"producer_partition_date": 1}"#);
+    assert_eq!(reason, Reason::UnknownField);
+    assert!(message.contains("to keep the producer's own partition_date"), "{message}");
+}
+
+#[test]
+fn what_transform_adds_is_left_out_where_the_table_has_no_column_for_it() {
+    let mut decoder = decoder([
+        optional(1, "n", Kind::Int),
+        optional(2, "s", structure(vec![optional(3, "a", Kind::Int)])),
+    ]);
+    let enriched = r#"{"n": 1, "record_id": "8a7b3d02-e185-5fe2-894d-5a00e38aade1",
+        "ingestion_timestamp": "2026-01-02T03:04:05.678000Z", "partition_date": "2026-01-02", "partition_hour": "03"}"#;
+    decoder.push(enriched.as_bytes()).unwrap();
+    for record in [
+        r#"{"record_id": "crm-1001"}"#,
+        r#"{"record_id": "8a7b3d02-e185-4fe2-894d-5a00e38aade1"}"#,
+        r#"{"record_id": 7}"#,
+        r#"{"partition_date": "today"}"#,
+        r#"{"partition_hour": 3}"#,
+        r#"{"s": {"partition_hour": "03"}}"#,
+    ] {
+        assert_eq!(refusal(&mut decoder, record).0, Reason::UnknownField, "{record}");
+    }
 }
 
 #[test]
