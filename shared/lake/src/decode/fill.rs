@@ -122,7 +122,7 @@ impl Members {
             return Fault::new(Reason::InvalidName, what).within(name);
         }
         let folded = name::fold(name);
-        if self.is_table && name::HIDDEN.contains(&&*folded) {
+        if self.columns.iter().any(|column| column.hidden && column.name == folded) {
             let what = format!(
                 "the pipeline writes this column itself, and the table has no column {PRODUCER_PREFIX}{folded} to keep \
                  the producer's value (found {kind})"
@@ -132,7 +132,7 @@ impl Members {
         let own = folded.strip_prefix(PRODUCER_PREFIX).filter(|own| self.is_own(own));
         let hint = match own {
             Some(own) => format!(" to keep the producer's own {own}"),
-            None if self.by_folded.contains_key(&folded) => {
+            None if self.by_folded.contains_key(&folded) && !name::HIDDEN.contains(&&*folded) => {
                 ", but several whose names differ from it by case only".to_owned()
             }
             None => String::new(),
