@@ -18,7 +18,7 @@ use std::io::{self, Write as _};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
-use iceberg::spec::Schema;
+use iceberg::spec::TableMetadata;
 use lake::{REDRIVEN_PREFIX, RowDecoder};
 use sha2::{Digest as _, Sha256};
 
@@ -53,7 +53,7 @@ impl Lot {
     pub(super) fn prepare(
         folders: &Folders,
         file: QuarantineFile,
-        schema: &Schema,
+        metadata: &TableMetadata,
         history: &History,
         max_record_bytes: usize,
     ) -> anyhow::Result<Self> {
@@ -61,7 +61,7 @@ impl Lot {
         let place = file.place.strip_suffix(".jsonl").unwrap_or(&file.place);
         let folder = folders.root.join(RAW_BUCKET);
         let mut object = WholeFile::create(&folder.join(format!("{REDRIVEN_PREFIX}{place}.jsonl")))?;
-        let mut decoder = RowDecoder::new(schema, "1970-01-01T00:00:00Z")?;
+        let mut decoder = RowDecoder::for_table(metadata, "1970-01-01T00:00:00Z")?;
         let (mut digest, mut size_bytes, mut records) = (Sha256::new(), 0, 0);
         let (mut left, mut refused) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
         let mut fits = false;

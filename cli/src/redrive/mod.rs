@@ -18,7 +18,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail};
 use append::config::{CatalogConfig, Config, table_ident};
 use append::handler::Appender;
-use iceberg::spec::SchemaRef;
+use iceberg::spec::TableMetadataRef;
 use lake::{Lake, Limits, Status, Token};
 use sha2::{Digest as _, Sha256};
 
@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
 /// A table that rows are put back into.
 struct Target {
     appender: Appender,
-    schema: SchemaRef,
+    metadata: TableMetadataRef,
     history: History,
 }
 
@@ -97,7 +97,7 @@ async fn put_back(folders: &Folders, target: &Target, files: Vec<QuarantineFile>
     let mut lots = Vec::new();
     let mut files = files.into_iter().peekable();
     while let Some(file) = files.next() {
-        match Lot::prepare(folders, file, &target.schema, &target.history, limits.record_bytes) {
+        match Lot::prepare(folders, file, &target.metadata, &target.history, limits.record_bytes) {
             Ok(lot) => {
                 for (why, records) in &lot.left {
                     summary.leave(&lot.file, why, *records);
@@ -167,9 +167,9 @@ async fn targets(folders: &Folders) -> anyhow::Result<BTreeMap<String, Target>> 
             limits: Limits::for_memory(MEMORY_BYTES),
         })
         .await?;
-        let schema = table.metadata().current_schema().clone();
+        let metadata = table.metadata_ref();
         let history = History::of(table.metadata());
-        targets.insert(name, Target { appender, schema, history });
+        targets.insert(name, Target { appender, metadata, history });
     }
     Ok(targets)
 }
