@@ -88,12 +88,12 @@ impl Unit {
 
     /// The unit in which a number with this whole part counts, or why it cannot be told.
     fn of_magnitude(whole: u128) -> std::result::Result<Self, &'static str> {
-        let (unit, seconds) = match whole {
-            ..100_000_000 => return Err(TOO_SMALL),
-            ..100_000_000_000 => return Ok(Self::Seconds),
-            ..100_000_000_000_000 => (Self::Millis, whole),
-            ..100_000_000_000_000_000 => (Self::Micros, whole / 1_000),
-            ..100_000_000_000_000_000_000 => (Self::Nanos, whole / 1_000_000),
+        let (unit, seconds) = match whole.checked_ilog10().unwrap_or(0) {
+            0..8 => return Err(TOO_SMALL),
+            8..11 => return Ok(Self::Seconds),
+            11..14 => (Self::Millis, whole),
+            14..17 => (Self::Micros, whole / 1_000),
+            17..20 => (Self::Nanos, whole / 1_000_000),
             _ => return Err(TOO_LARGE),
         };
         if is_telling(whole, seconds) { Ok(unit) } else { Err(UNTOLD) }
@@ -108,11 +108,8 @@ impl Unit {
 fn is_telling(whole: u128, seconds: u128) -> bool {
     // A day to both sides, since the end of the year is another instant in each zone.
     let is_never = (253_402_128_000..=253_402_387_199).contains(&seconds);
-    let calendar = match whole {
-        ..100_000_000_000_000 => whole,
-        ..100_000_000_000_000_000 => whole / 1_000,
-        _ => 0,
-    };
+    // Nanoseconds lie far beyond these, whatever they are divided by.
+    let calendar = if whole < 100_000_000_000_000 { whole } else { whole / 1_000 };
     let is_calendar = (19_700_101_000_000..=20_991_231_235_959).contains(&calendar);
     !is_never && !is_calendar && whole != i64::MAX as u128
 }
