@@ -160,7 +160,7 @@ impl Summary {
 async fn first_rows(table: &Table) -> anyhow::Result<Vec<String>> {
     let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(Vec::new()) };
     let schema = snapshot.schema(table.metadata())?;
-    let fields = &schema.as_struct().fields()[..];
+    let fields = schema.as_struct().fields();
     let fields = &fields[..fields.len().min(SHOWN_COLUMNS)];
     let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
     // By ids: a scan takes names such as `pos` and `_file` for columns of metadata, not of the table.
