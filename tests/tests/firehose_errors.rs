@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tests::{Bench, Object, enriched_table, files, gzip, lines, plain_table};
+use tests::{Bench, Object, definition, enriched_table, files, gzip, lines, plain_table};
 
 const KEY: &str = "errors/processing-failed/2026/01/02/03/stream-1-2026-01-02-03-04-05-u";
 /// 2026-01-02T03:04:05.678Z.
@@ -40,7 +40,16 @@ async fn deliver(bench: &Bench, key: &str, content: impl AsRef<[u8]>) -> (Object
 
 #[tokio::test]
 async fn records_that_firehose_could_not_process_become_rows() {
-    let bench = Bench::new(Some(enriched_table())).await;
+    let columns = [
+        ("n", "long"),
+        ("record_id", "string"),
+        ("ingestion_timestamp", "timestamptz"),
+        ("partition_date", "string"),
+        ("partition_hour", "string"),
+        ("file_name", "string"),
+        ("producer_record_id", "string"),
+    ];
+    let bench = Bench::new(Some(definition(&columns, &[]))).await;
     let records = ["{\"n\": 1}\n", "{\"n\":2,\"record_id\":\"the producer's\"}", "\u{feff}{\"n\":3} "];
     let hour_later = ARRIVAL_MILLIS + 3_600_000;
     let content = [line(records[0]), line(records[1]), line_at(hour_later, records[2])].concat();
@@ -55,9 +64,11 @@ async fn records_that_firehose_could_not_process_become_rows() {
             "ingestion_timestamp": "2026-01-02T03:04:05.678Z",
             "partition_date": "2026-01-02", "partition_hour": "03",
             "file_name": format!("file://{}/raw/{KEY}", bench.folder.path().display()),
+            "producer_record_id": null,
         })
     );
-    assert_eq!(ids(&rows)[1], "2e392785-667b-5d9b-8f4a-92327f9e14f8", "the producer's is replaced");
+    assert_eq!(ids(&rows)[1], "2e392785-667b-5d9b-8f4a-92327f9e14f8");
+    assert_eq!(rows[1]["producer_record_id"], "the producer's");
     assert_eq!((&rows[2]["n"], &rows[2]["partition_hour"]), (&json!(3), &json!("04")));
     assert_eq!(bench.deliver(&[object]).await.objects, ["known"]);
     assert_eq!(bench.rows().await.len(), 3);
@@ -111,7 +122,7 @@ async fn what_is_not_sound_is_quarantined_as_the_record() {
     let rows = bench.rows().await;
     assert_eq!(rows.iter().map(|row| row["n"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
     let offset_of = |at: usize| content[..at].concat().len() as u64;
-    let enriched = "{\"n\":\n 1.5,\"record_id\":\"ac5af10c-8600-59c9-996e-45910379240f\",\
+    let enriched = "{\"n\":\n 1.5, \"producer_record_id\": 1,\"record_id\":\"ac5af10c-8600-59c9-996e-45910379240f\",\
         \"ingestion_timestamp\":\"2026-01-02T03:04:05.678000Z\",\"partition_date\":\"2026-01-02\",\
         \"partition_hour\":\"03\"}";
     // Which element of `content`, the row, the reason, and the bytes that are kept.
@@ -165,9 +176,9 @@ async fn error_objects_and_ordinary_objects_share_an_event() {
         bench.put("event=payment-processing-failed/s-1-u", lines(3..5)),
     ];
     let delivered = bench.deliver(&objects).await;
-    // The plain table has no column for what enrichment adds.
-    assert_eq!(delivered.objects, ["3 rows", "0 rows, 2 unknown_field", "2 rows"]);
-    assert_eq!(bench.numbers().await, (0..5).collect::<Vec<_>>());
+    // The plain table has no column for what enrichment adds, which is left out.
+    assert_eq!(delivered.objects, ["3 rows", "2 rows", "2 rows"]);
+    assert_eq!(bench.numbers().await, (0..5).chain([10, 11]).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -235,8 +235,18 @@ async fn identity_of_every_type() {
         ),
         ("date", json!("1969-12-31"), json!("2026-01-02"), Datum::date(-1)),
         ("time", json!("23:59:59.999999"), json!("00:00:00"), Datum::time_micros(86_399_999_999).unwrap()),
-        ("timestamp", json!("1969-12-31T23:59:59"), json!(0), Datum::timestamp_micros(-1_000_000)),
-        ("timestamptz", json!("1969-12-31T23:59:59Z"), json!(0), Datum::timestamptz_micros(-1_000_000)),
+        (
+            "timestamp",
+            json!("1969-12-31T23:59:59"),
+            json!(1_772_000_000),
+            Datum::timestamp_micros(-1_000_000),
+        ),
+        (
+            "timestamptz",
+            json!("1969-12-31T23:59:59Z"),
+            json!(1_772_000_000),
+            Datum::timestamptz_micros(-1_000_000),
+        ),
         (
             "uuid",
             json!("f79c3e09-677c-4bbd-a479-3f349cb785e7"),

@@ -382,3 +382,66 @@ async fn a_replay_that_is_killed_can_be_run_again() {
     let again = place.replay(&inputs);
     assert_eq!((&again["rows"], &again["objects_already_committed"]), (&json!(0), &summary["objects"]));
 }
+
+#[test]
+fn the_page_shows_columns_that_are_called_like_metadata() {
+    for record in [
+        r#"{"pos":3,"query":"lamp"}"#,
+        r#"{"_file":"a.log","_deleted":false,"file_path":"/var/a"}"#,
+        r#"{"_pos":1,"_partition":2,"_row_id":3,"_spec_id":4,"row_id":5}"#,
+        r#"{"_change_type":"a","_change_ordinal":1,"_commit_snapshot_id":2,"_last_updated_sequence_number":3}"#,
+    ] {
+        let place = Place::new();
+        let input = place.write("input.json", record);
+        let mut command = frazil();
+        let output =
+            command.args(["replay", "--warehouse"]).arg(place.warehouse()).arg(&input).output().unwrap();
+        assert!(output.status.success(), "{record}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let fields: serde_json::Map<String, Value> = serde_json::from_str(record).unwrap();
+        assert!(fields.keys().all(|name| text.contains(&**name)), "{record}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_producers_own_names_survive_from_end_to_end() {
+    let place = Place::new();
+    let input = place.write(
+        "input.json",
+        "{\"n\":1,\"record_id\":\"crm-1\",\"file_name\":\"a.pdf\",\"Name\":\"x\"}\n\
+         {\"n\":2,\"Record_Id\":\"crm-2\",\"FILE_NAME\":\"b.pdf\",\"name\":\"y\"}\n",
+    );
+    let summary = place.replay(&[&input]);
+    assert_eq!((&summary["rows"], &summary["rows_quarantined"]), (&json!(2), &json!(0)), "{summary}");
+    for row in place.rows(INFERRED, &[]).await {
+        let n = &row["n"];
+        assert_eq!(row["producer_record_id"], json!(format!("crm-{n}")));
+        assert_eq!(row["producer_file_name"], json!(if *n == json!(1) { "a.pdf" } else { "b.pdf" }));
+        assert_eq!(row["Name"], json!(if *n == json!(1) { "x" } else { "y" }));
+        assert!(row["file_name"].as_str().unwrap().starts_with("file://"), "{row}");
+        assert_eq!(row["record_id"].as_str().unwrap().len(), 36);
+    }
+}
+
+/// The blog's table for Kafka has no column for two of transform's fields, and none for the object's name.
+#[tokio::test]
+async fn a_table_need_not_have_the_pipelines_own_columns() {
+    let place = Place::new();
+    let input = place.write("input.json", "{\"n\":1,\"timestamp\":1772000000}\n{\"n\":2}\n");
+    let definition = place.write(
+        "definition.json",
+        r#"{"name": "kafka", "schema": {"type": "struct", "schema-id": 0, "fields": [
+            {"id": 1, "name": "n", "type": "long", "required": false},
+            {"id": 2, "name": "timestamp", "type": "timestamptz", "required": false},
+            {"id": 3, "name": "processing_time", "type": "timestamptz", "required": false},
+            {"id": 4, "name": "partition_date", "type": "string", "required": false},
+            {"id": 5, "name": "partition_hour", "type": "int", "required": false}]},
+            "partition-spec": {"spec-id": 0, "fields": [
+                {"source-id": 4, "field-id": 1000, "name": "partition_date", "transform": "identity"},
+                {"source-id": 5, "field-id": 1001, "name": "partition_hour", "transform": "identity"}]}}"#,
+    );
+    let summary = place.replay(&[&input, Path::new("--table"), &definition]);
+    assert_eq!((&summary["rows"], &summary["rows_quarantined"]), (&json!(2), &json!(0)), "{summary}");
+    assert_eq!(place.replay(&[&input, Path::new("--table"), &definition])["rows"], 0);
+    assert_eq!(place.numbers("streaming_analytics.kafka").await, [1, 2]);
+}

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use iceberg::spec::Schema;
+use iceberg::spec::TableMetadata;
 use lake::quarantine::{Ledger, Standing};
 use lake::{Digest, REDRIVEN_PREFIX, RowDecoder, WholeFile};
 
@@ -36,7 +36,7 @@ const DIGEST_CHARACTERS: usize = 16;
 /// What decides whether the lines of a file may be put back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
-    pub(super) schema: &'a Schema,
+    pub(super) metadata: &'a TableMetadata,
     pub(super) ledger: &'a Ledger,
     pub(super) ceiling: Ceiling,
     /// Whether files count of which the snapshots have expired.
@@ -111,7 +111,7 @@ impl Lot {
         let stem = place.strip_suffix(".gz").unwrap_or(place);
         let stem = stem.strip_suffix(".jsonl").unwrap_or(stem).to_owned();
         let mut joint = Writing::new(folders, &stem)?;
-        let mut decoder = RowDecoder::new(rules.schema, "1970-01-01T00:00:00Z")?;
+        let mut decoder = RowDecoder::for_table(rules.metadata, "1970-01-01T00:00:00Z")?;
         let (mut left, mut refused) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
         let mut parts = Vec::new();
         let mut fits = false;

@@ -17,7 +17,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail};
 use append::config::{CatalogConfig, Config, table_ident};
 use append::handler::Appender;
-use iceberg::spec::SchemaRef;
+use iceberg::spec::TableMetadataRef;
 use lake::quarantine::Ledger;
 use lake::{Digest, Lake, Limits, Status, Token};
 
@@ -70,7 +70,7 @@ impl Arguments {
 /// A table that rows are put back into.
 struct Target {
     appender: Appender,
-    schema: SchemaRef,
+    metadata: TableMetadataRef,
     ledger: Ledger,
 }
 
@@ -93,8 +93,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     for (table, files) in quarantine::by_table(quarantine) {
         match targets.get(&table) {
             Some(target) => {
-                let Target { schema, ledger, .. } = target;
-                let rules = Rules { schema, ledger, ceiling, expired: arguments.expired };
+                let Target { metadata, ledger, .. } = target;
+                let rules = Rules { metadata, ledger, ceiling, expired: arguments.expired };
                 put_back(&folders, target, rules, files, &mut summary).await;
             }
             None => {
@@ -198,9 +198,9 @@ async fn targets(folders: &Folders, ceiling: Ceiling) -> anyhow::Result<BTreeMap
             limits: Limits { record_bytes: ceiling.now, ..Limits::for_memory(MEMORY_BYTES) },
         })
         .await?;
-        let schema = table.metadata().current_schema().clone();
+        let metadata = table.metadata_ref();
         let ledger = Ledger::of(table.metadata());
-        targets.insert(name, Target { appender, schema, ledger });
+        targets.insert(name, Target { appender, metadata, ledger });
     }
     Ok(targets)
 }

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead as _};
 use std::path::Path;
 
+use lake::quarantine::{Line, lines_in};
 use lake::{Rejected, SourceObject};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use walkdir::WalkDir;
 
 /// Who refused a record.
@@ -102,18 +103,6 @@ impl Refusals {
     }
 }
 
-/// What a line of the quarantine says that is shown.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line {
-    error_code: String,
-    error_message: String,
-    remedy: String,
-    object: String,
-    offset: u64,
-    row: u64,
-}
-
 /// The first line of each of the `wanted` reasons in the quarantine of `object`.
 fn examples(
     quarantine: &Path,
@@ -130,16 +119,19 @@ fn examples(
         if !entry.file_name().to_string_lossy().starts_with(&prefix) {
             continue;
         }
-        let (mut reader, mut text) = (BufReader::new(File::open(entry.path())?), Vec::new());
+        let file = File::open(entry.path())?;
+        let (mut reader, mut text) = (lines_in(&entry.file_name().to_string_lossy(), file), Vec::new());
         while found.len() < wanted.len() {
             text.clear();
             if reader.read_until(b'\n', &mut text)? == 0 {
                 break;
             }
-            let Ok(line) = serde_json::from_slice::<Line>(&text) else { continue };
-            if wanted.contains(&line.error_code.as_str()) {
-                let Line { error_code, error_message: message, remedy, object, offset, row } = line;
-                found.entry(error_code).or_insert(Example { object, row, offset, message, remedy });
+            let Ok(line) = Line::parse(text.trim_ascii_end()) else { continue };
+            if wanted.contains(&&*line.error_code) {
+                let (object, message) = (line.object.into_owned(), line.error_message.into_owned());
+                let remedy = line.remedy.into_owned();
+                let example = Example { object, row: line.row, offset: line.offset, message, remedy };
+                found.entry(line.error_code.into_owned()).or_insert(example);
             }
         }
     }

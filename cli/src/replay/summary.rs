@@ -252,10 +252,21 @@ async fn first_rows(table: Table) -> anyhow::Result<Vec<String>> {
 
 /// The first rows of the table, read back through Iceberg, as a small table of text.
 async fn read_first_rows(table: &Table) -> anyhow::Result<Vec<String>> {
-    let fields = table.metadata().current_schema().as_struct().fields();
-    let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).take(SHOWN_COLUMNS).collect();
-    let scan = table.scan().select(columns.clone()).with_batch_size(Some(SHOWN_ROWS)).build()?;
-    let Some(batch) = scan.to_arrow().await?.try_next().await? else { return Ok(Vec::new()) };
+    let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(Vec::new()) };
+    let schema = snapshot.schema(table.metadata())?;
+    let fields = schema.as_struct().fields();
+    let fields = &fields[..fields.len().min(SHOWN_COLUMNS)];
+    let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+    // By ids: a scan takes names such as `pos` and `_file` for columns of metadata, not of the table.
+    let field_ids: Vec<i32> = fields.iter().map(|field| field.id).collect();
+    let tasks = table.scan().select_empty().build()?.plan_files().await?;
+    let tasks = tasks.map_ok(move |mut task| {
+        task.project_field_ids.clone_from(&field_ids);
+        task
+    });
+    let mut batches =
+        table.reader_builder().with_batch_size(SHOWN_ROWS).build().read(Box::pin(tasks))?.stream();
+    let Some(batch) = batches.try_next().await? else { return Ok(Vec::new()) };
     let mut rows = vec![columns.iter().map(|name| shortened(name)).collect::<Vec<_>>()];
     rows.extend(text_of(&batch)?);
     let widths: Vec<usize> = (0..columns.len())

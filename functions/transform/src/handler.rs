@@ -353,6 +353,18 @@ mod tests {
     }
 
     #[test]
+    fn the_response_counts_what_renaming_adds() {
+        let own = r#"{"record_id":"1","ingestion_timestamp":"2","partition_date":"3","partition_hour":"4"}"#;
+        let event = event(vec![put("r1", &STANDARD.encode(own)), put("r2", &STANDARD.encode(own))]);
+        let whole = run(&event, &Config::default());
+        assert!(content(&whole.response.records[0]).starts_with(r#"{"producer_record_id":"1","producer_i"#));
+        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes });
+        assert!(outcome.response_bytes < whole.response_bytes);
+        let failed: Vec<_> = outcome.failures.iter().map(|failure| failure.index).collect();
+        assert_eq!(failed, [1]);
+    }
+
+    #[test]
     fn an_event_without_records_and_one_of_another_kind() {
         let outcome = run(&event(vec![]), &Config::default());
         assert_eq!(serde_json::to_string(&outcome.response).unwrap(), r#"{"records":[]}"#);

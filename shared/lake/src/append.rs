@@ -336,11 +336,11 @@ impl<'a> Invocation<'a> {
     /// No token is needed, since nothing could come twice.
     async fn reject_all(&mut self) -> Result<Outcome> {
         let readings = self.to_read();
-        let schema = Schema::builder().build()?;
+        let decoder = RowDecoder::new(&Schema::builder().build()?, &self.options.processing_time)?;
         let known = Known::default();
         let time = ReadingTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
         let mut quarantine = self.quarantine(None);
-        match self.read_once(&schema, None, &mut quarantine, &known, readings, time).await? {
+        match self.read_once(decoder, None, &mut quarantine, &known, readings, time).await? {
             Ok(counts) => self.committed(counts),
             Err((at, error)) => {
                 self.statuses.insert(at, Status::Failed(error));
@@ -360,11 +360,11 @@ impl<'a> Invocation<'a> {
             if readings.is_empty() {
                 return Ok(None);
             }
-            let schema = table.metadata().current_schema();
+            let decoder = RowDecoder::for_table(table.metadata(), &self.options.processing_time)?;
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
             let mut quarantine = self.quarantine(Some(writer.attempt()));
             let read =
-                self.read_once(schema, Some(&mut writer), &mut quarantine, known, readings, time).await;
+                self.read_once(decoder, Some(&mut writer), &mut quarantine, known, readings, time).await;
             let read = match read {
                 Ok(Ok(counts)) if counts.is_empty() => return Ok(None),
                 Ok(Ok(counts)) => writer.close().await.map(|files| Ok((files, counts))),
@@ -394,7 +394,7 @@ impl<'a> Invocation<'a> {
     /// error is an object whose storage failed.
     async fn read_once(
         &mut self,
-        schema: &Schema,
+        decoder: RowDecoder,
         mut writer: Option<&mut TableWriter>,
         quarantine: &mut Quarantine,
         known: &Known,
@@ -405,7 +405,6 @@ impl<'a> Invocation<'a> {
         let mut rejected_before: HashMap<(usize, Reason), u64> = HashMap::new();
         let mut counts: Vec<Count> = Vec::new();
         let mut undecided = readings.len();
-        let decoder = RowDecoder::new(schema, &self.options.processing_time)?;
         let mut steps = read::rows(readings, decoder, self.options.limits, time);
         while let Some(step) = steps.recv().await {
             match step {

@@ -12,7 +12,7 @@ use iceberg::{ErrorKind, TableCreation};
 use records::enrich::{PARTITION_DATE, PARTITION_HOUR};
 use serde::Deserialize;
 
-use crate::decode::FILE_NAME;
+use crate::decode::{FILE_NAME, Units, name};
 use crate::storage::storage_factory;
 
 /// How to create a table (Iceberg REST catalog specification, `CreateTableRequest`).
@@ -38,15 +38,19 @@ impl TableDefinition {
     /// Reads a definition from JSON.
     ///
     /// # Errors
-    /// Where `json` departs from the shape of a `CreateTableRequest`.
+    /// Where `json` departs from the shape of a `CreateTableRequest`; a property `frazil.timestamp-unit...` that names no
+    /// unit or no column; names that differ by case only.
     pub fn parse(json: &[u8]) -> iceberg::Result<Self> {
-        serde_json::from_slice(json).map_err(|error| {
+        let definition: Self = serde_json::from_slice(json).map_err(|error| {
             let what = format!(
                 "this is no table definition ({error}); expected a CreateTableRequest of the Iceberg REST \
                  specification: name, schema, partition-spec, write-order, properties"
             );
             iceberg::Error::new(ErrorKind::DataInvalid, what)
-        })
+        })?;
+        name::check(&definition.schema)?;
+        Units::of(&definition.properties)?.check(&definition.schema)?;
+        Ok(definition)
     }
 
     /// Reads a definition from the file at `uri`.
@@ -122,6 +126,29 @@ mod tests {
         assert!(columns.contains(&"ingestion_timestamp timestamptz".to_owned()));
         assert_eq!(definition.properties["write.parquet.compression-codec"], "snappy");
         assert!(definition.partition_spec.is_some());
+    }
+
+    #[test]
+    fn two_columns_that_engines_take_for_one_are_refused() {
+        let parse = |fields: &str| {
+            let json = format!(r#"{{"name":"t","schema":{{"type":"struct","fields":[{fields}]}}}}"#);
+            TableDefinition::parse(json.as_bytes()).map_err(|error| error.message().to_owned())
+        };
+        let column = |id: i32, name: &str, kind: &str| {
+            format!(r#"{{"id":{id},"name":"{name}","required":false,"type":{kind}}}"#)
+        };
+        let inner = |fields: [String; 2]| format!(r#"{{"type":"struct","fields":[{}]}}"#, fields.join(","));
+        let twins = [column(3, "Äb", "\"int\""), column(4, "äB", "\"int\"")];
+        for fields in [twins.join(","), column(1, "outer", &inner(twins.clone()))] {
+            assert!(
+                parse(&fields).unwrap_err().contains("\"äB\" and \"Äb\" differ by case only"),
+                "{fields}"
+            );
+        }
+        assert!(parse(&column(1, "Record_Id", "\"string\"")).unwrap_err().contains("\"record_id\""));
+        assert!(parse(&column(1, "FILE_NAME", "\"string\"")).unwrap_err().contains("\"file_name\""));
+        let free = [column(2, "File_Name", "\"int\""), column(3, "name", "\"int\"")];
+        parse(&column(1, "Name", &inner(free))).unwrap();
     }
 
     #[test]

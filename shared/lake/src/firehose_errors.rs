@@ -172,7 +172,7 @@ mod tests {
     fn a_line_gives_its_record_with_the_four_fields() {
         let id = Origin::ProcessingFailed { bucket: "raw", key: "processing-failed/s", line: 2 }.record_id();
         let enriched = format!(
-            "{{\"n\": 1,\"record_id\":\"{id}\",\"ingestion_timestamp\":\"{STAMP}\",\
+            "{{\"producer_record_id\":7,\"n\": 1,\"record_id\":\"{id}\",\"ingestion_timestamp\":\"{STAMP}\",\
              \"partition_date\":\"2026-01-02\",\"partition_hour\":\"03\"}}"
         );
         let record = "{\"record_id\":7,\"n\": 1}\r\n";

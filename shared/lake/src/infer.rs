@@ -24,7 +24,8 @@ use iceberg::spec::{ListType, NestedField, PrimitiveType, Schema, StructType, Ty
 use jiter::{Jiter, JiterResult, Peek};
 use records::enrich::{INGESTION_TIMESTAMP, PARTITION_DATE, PARTITION_HOUR, RECORD_ID};
 
-use crate::decode::{FILE_NAME, PROCESSING_TIME, double, instant, is_column_name};
+use crate::decode::name::{column_of, fold, is_column_name};
+use crate::decode::{FILE_NAME, PROCESSING_TIME, double, instant};
 
 /// Fields of an inferred schema, nested ones included; rows with further fields are quarantined.
 const MAX_FIELDS: usize = 2_000;
@@ -60,8 +61,9 @@ struct Shape {
     text: bool,
     object: bool,
     array: bool,
-    /// Fields of the objects, in the order in which they were first seen.
+    /// Fields of the objects, in the order in which they were first seen, each in its first spelling.
     fields: Vec<(String, Shape)>,
+    /// Places in `fields`, by the name in lower case.
     by_name: HashMap<String, usize>,
     element: Option<Box<Shape>>,
 }
@@ -160,11 +162,11 @@ impl Shape {
 
     fn columns(&self, parent: &str, ids: &mut i32, taken: &mut HashSet<String>) -> Vec<Arc<NestedField>> {
         let mut columns = Vec::with_capacity(self.fields.len());
-        let mut folded = HashSet::new();
         for (name, shape) in &self.fields {
+            let name = if parent.is_empty() { column_of(name) } else { name.clone() };
             let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
-            // Athena and Spark fold case, and `a.b` is also how a field of a struct is named.
-            if !folded.insert(name.to_lowercase()) || !taken.insert(path.clone()) {
+            // `a.b` is also how a field of a struct is named.
+            if !taken.insert(fold(&path)) {
                 continue;
             }
             *ids += 1;
@@ -196,7 +198,7 @@ impl Shape {
             *ids += 1;
             let id = *ids;
             let path = format!("{path}.element");
-            taken.insert(path.clone());
+            taken.insert(fold(&path));
             let element =
                 self.element.as_ref().map_or(text, |element| element.column_type(&path, ids, taken));
             Type::List(ListType::new(NestedField::list_element(id, element, false).into()))
@@ -216,11 +218,16 @@ fn field(
     if let Some(at) = by_name.get(name) {
         return Some(*at);
     }
+    // Athena, Glue and Spark fold case.
+    let folded = fold(name);
+    if let Some(at) = by_name.get(&folded) {
+        return Some(*at);
+    }
     if *count >= MAX_FIELDS || !is_column_name(name) {
         return None;
     }
     *count += 1;
-    by_name.insert(name.to_owned(), fields.len());
+    by_name.insert(folded, fields.len());
     fields.push((name.to_owned(), Shape::default()));
     Some(fields.len() - 1)
 }
@@ -302,6 +309,17 @@ mod tests {
         assert_eq!(
             columns(&[r#"{"": 1, "a": 1, "A": 2, "o.x": 1, "o": {"x": 1, "y": 2}}"#]),
             ["a long", "o.x long", "o <y long>"]
+        );
+    }
+
+    #[test]
+    fn names_that_differ_by_case_only_are_one_column() {
+        assert_eq!(
+            columns(&[
+                r#"{"Name": 1, "tags": {"Team": "x"}, "Record_Id": "A-1", "FILE_NAME": "scan.pdf"}"#,
+                r#"{"name": 2.5, "tags": {"team": 1, "TEAM": 2}, "file_name": "x", "Producer_File_Name": 1}"#
+            ]),
+            ["Name double", "tags <Team string>", "producer_file_name string"]
         );
     }
 

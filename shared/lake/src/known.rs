@@ -102,13 +102,14 @@ impl KnownRows {
         let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(true) };
         // In the order of the schema: the library gives columns in another order the wrong names.
         let schema = snapshot.schema(table.metadata())?;
-        let fields = schema.as_struct().fields().iter().map(|field| field.name.as_str());
-        let columns: Vec<&str> = fields.filter(|name| wanted(name)).collect();
+        let fields = schema.as_struct().fields().iter().filter(|field| wanted(&field.name));
+        let field_ids: Vec<i32> = fields.map(|field| field.id).collect();
         let has_contents = wanted("");
         // One by one: of a list, the library compares only the ends with a file's bounds.
         let name = || Reference::new(FILE_NAME);
         let any = uris.iter().map(|uri| name().equal_to(Datum::string(*uri))).reduce(Predicate::or);
-        let scan = table.scan().select(columns).with_filter(any.unwrap_or(Predicate::AlwaysFalse)).build()?;
+        // By ids: a scan takes names such as `pos` and `file_path` for columns of metadata, not of the table.
+        let scan = table.scan().select_empty().with_filter(any.unwrap_or(Predicate::AlwaysFalse)).build()?;
         let mut tasks: Vec<FileScanTask> = scan.plan_files().await?.try_collect().await?;
         tracing::info!(
             objects = uris.len(),
@@ -120,6 +121,7 @@ impl KnownRows {
         for task in &mut tasks {
             tracing::debug!(file = task.data_file_path, "opened for its file names");
             task.predicate = Some(rows.clone());
+            task.project_field_ids.clone_from(&field_ids);
             task.deletes.clear();
         }
         // The statistics of row groups were written by any engine, and rows that stay hidden would come twice.

@@ -1,10 +1,13 @@
 //! Splices the pipeline's four fields into a record's own text.
 //!
 //! In: one record's payload, its id and the instant of its arrival. Out: the same JSON text with `record_id`,
-//! `ingestion_timestamp`, `partition_date` and `partition_hour` in place of any members of these names, and a
-//! newline. All else passes byte for byte: numbers, key order, duplicate keys, escapes, inner whitespace.
+//! `ingestion_timestamp`, `partition_date` and `partition_hour` at its end, and a newline. Members of these names, in
+//! whatever case, are the producer's own: they are renamed to `producer_record_id` and so on, unless they are null. If all
+//! four are as an earlier enrichment wrote them, they are replaced instead. All else passes byte for byte: numbers, key
+//! order, duplicate keys, escapes, inner whitespace.
 //! Refused: what is empty, not UTF-8, not JSON, no object, or more than one value.
 
+use std::ops::Range;
 use std::str;
 
 use chrono::{DateTime, Datelike, Timelike};
@@ -25,6 +28,9 @@ pub const PARTITION_HOUR: &str = "partition_hour";
 
 /// The fields that enrichment writes, in the order in which it appends them.
 pub const FIELDS: [&str; 4] = [RECORD_ID, INGESTION_TIMESTAMP, PARTITION_DATE, PARTITION_HOUR];
+
+/// Stands before the name of a column of the pipeline where the producer sends a field of that name.
+pub const PRODUCER_PREFIX: &str = "producer_";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -134,27 +140,24 @@ fn kind_of(first: u8) -> &'static str {
 
 fn splice(text: &[u8], start: usize, id: Uuid, stamp: &Stamp, out: &mut Vec<u8>) -> Result<(), Fault> {
     let mut members = scan::members(text, start);
-    // Text before `copied` is in `out` or left out for good; `last_end` is the end of the last member read.
-    let mut copied = start;
     let mut last_end = start + 1;
-    let mut any_kept = false;
+    let (mut any_kept, mut own) = (false, Vec::new());
     for member in &mut members {
         let member = member?;
-        if is_own_field(&text[member.key]) {
-            out.extend_from_slice(&text[copied..last_end]);
-            copied = member.value.end;
-        } else if !any_kept {
-            any_kept = true;
-            if copied > start {
-                // The members before this one are gone: so is the comma behind them.
-                copied = scan::skip_whitespace(text, last_end) + 1;
-            }
+        match own_field(&text[member.key.clone()]) {
+            Some(field) => own.push((field, member.value.clone())),
+            None => any_kept = true,
         }
         last_end = member.value.end;
     }
     let end = members.end().ok_or(Fault::Incomplete)?;
     expect_end(text, end)?;
-    out.extend_from_slice(&text[copied..last_end]);
+    if own.is_empty() {
+        out.extend_from_slice(&text[start..last_end]);
+    } else {
+        let is_replaced = is_enriched(text, &own);
+        any_kept = rename(text, start, last_end, is_replaced, out)?;
+    }
     if any_kept {
         out.push(b',');
     }
@@ -164,14 +167,86 @@ fn splice(text: &[u8], start: usize, id: Uuid, stamp: &Stamp, out: &mut Vec<u8>)
     Ok(())
 }
 
-/// Whether a key (with its quotes) names one of [`FIELDS`], spelled with escapes or without.
-fn is_own_field(key: &[u8]) -> bool {
+/// Appends the members of the object at `start`, the last of which ends at `end`, without those of [`FIELDS`] that are
+/// null or `is_replaced`, and the others renamed. Says whether any member is left.
+fn rename(
+    text: &[u8],
+    start: usize,
+    end: usize,
+    is_replaced: bool,
+    out: &mut Vec<u8>,
+) -> Result<bool, Fault> {
+    // Text before `copied` is in `out` or left out for good; `last_end` is the end of the last member read.
+    let mut copied = start;
+    let mut last_end = start + 1;
+    let mut any_kept = false;
+    for member in scan::members(text, start) {
+        let member = member?;
+        let own = own_field(&text[member.key.clone()]);
+        if own.is_some() && (is_replaced || &text[member.value.clone()] == b"null") {
+            out.extend_from_slice(&text[copied..last_end]);
+            copied = member.value.end;
+        } else {
+            if !any_kept {
+                any_kept = true;
+                if copied > start {
+                    // The members before this one are gone: so is the comma behind them.
+                    copied = scan::skip_whitespace(text, last_end) + 1;
+                }
+            }
+            if let Some(field) = own {
+                out.extend_from_slice(&text[copied..member.key.start]);
+                for part in ["\"", PRODUCER_PREFIX, field, "\""] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+                copied = member.key.end;
+            }
+        }
+        last_end = member.value.end;
+    }
+    out.extend_from_slice(&text[copied..end]);
+    Ok(any_kept)
+}
+
+/// Which of [`FIELDS`] a key (with its quotes) names, in whatever case, spelled with escapes or without.
+fn own_field(key: &[u8]) -> Option<&'static str> {
     let name = &key[1..key.len() - 1];
+    let is = |name: &[u8]| FIELDS.into_iter().find(|field| field.as_bytes().eq_ignore_ascii_case(name));
     if memchr(b'\\', name).is_none() {
-        return FIELDS.iter().any(|field| field.as_bytes() == name);
+        return is(name);
     }
     // A key with a lone surrogate has no name as text, so it names no field.
-    serde_json::from_slice::<String>(key).is_ok_and(|name| FIELDS.contains(&name.as_str()))
+    serde_json::from_slice::<String>(key).ok().and_then(|name| is(name.as_bytes()))
+}
+
+/// Whether the members of [`FIELDS`] are those of an earlier enrichment: each once, and as it is written here.
+fn is_enriched(text: &[u8], own: &[(&'static str, Range<usize>)]) -> bool {
+    let value = |name: &str| {
+        let mut values = own.iter().filter(|(field, _)| *field == name);
+        let (_, range) = values.next().filter(|_| own.len() == FIELDS.len())?;
+        let value = str::from_utf8(&text[range.clone()]).ok()?.strip_prefix('"')?.strip_suffix('"')?;
+        is_written(name, value).then_some(value)
+    };
+    let [Some(_), Some(stamp), Some(date), Some(hour)] = FIELDS.map(value) else { return false };
+    stamp[..10] == *date && stamp[11..13] == *hour
+}
+
+/// Whether `value` is what enrichment writes into the field `name`: as far as can be told from its form.
+pub fn is_written(name: &str, value: &str) -> bool {
+    let has_form = |form: &str| {
+        form.len() == value.len()
+            && form.bytes().zip(value.bytes()).all(|(form, byte)| match form {
+                b'0' => byte.is_ascii_digit(),
+                _ => form == byte,
+            })
+    };
+    match name {
+        RECORD_ID => value.len() == 36 && Uuid::try_parse(value).is_ok_and(|id| id.get_version_num() == 5),
+        INGESTION_TIMESTAMP => has_form("0000-00-00T00:00:00.000000Z"),
+        PARTITION_DATE => has_form("0000-00-00"),
+        PARTITION_HOUR => has_form("00"),
+        _ => false,
+    }
 }
 
 fn append_fields(id: Uuid, stamp: &Stamp, out: &mut Vec<u8>) {
@@ -240,20 +315,57 @@ mod tests {
     }
 
     #[test]
-    fn own_fields_are_replaced_with_exactly_one_comma() {
-        assert_eq!(enriched(r#"{"record_id":"x"}"#).unwrap(), "{@}");
-        assert_eq!(enriched(r#"{ "record_id" : {} , "partition_hour":[1] }"#).unwrap(), "{@ }");
-        assert_eq!(enriched(r#"{"record_id":"x","a":1}"#).unwrap(), r#"{"a":1,@}"#);
-        assert_eq!(enriched(r#"{"record_id":1 , "partition_date":2 , "a":1}"#).unwrap(), r#"{ "a":1,@}"#);
-        assert_eq!(enriched(r#"{"a":1 , "record_id":"x"}"#).unwrap(), r#"{"a":1,@}"#);
-        assert_eq!(enriched(r#"{"a":1, "record_id":"x" , "b":2}"#).unwrap(), r#"{"a":1 , "b":2,@}"#);
-        let twice = r#"{"ingestion_timestamp":1,"a":1,"ingestion_timestamp":2,"b":2,"partition_hour":3}"#;
-        assert_eq!(enriched(twice).unwrap(), r#"{"a":1,"b":2,@}"#);
+    fn the_producers_own_values_survive_under_another_name() {
+        assert_eq!(enriched(r#"{"record_id":"crm-1"}"#).unwrap(), r#"{"producer_record_id":"crm-1",@}"#);
+        let all = r#"{ "Record_Id" : {} , "PARTITION_HOUR":[1], "a":1,"partition_date":"x" }"#;
+        let renamed = r#"{ "producer_record_id" : {} , "producer_partition_hour":[1], "a":1,"producer_partition_date":"x",@ }"#;
+        assert_eq!(enriched(all).unwrap(), renamed);
+        // Twice is twice: whoever reads the record sees that no single value is the right one.
+        let twice = r#"{"record_id":1,"producer_record_id":2}"#;
+        assert_eq!(enriched(twice).unwrap(), r#"{"producer_record_id":1,"producer_record_id":2,@}"#);
+    }
+
+    #[test]
+    fn null_is_no_value_and_leaves_with_exactly_one_comma() {
+        assert_eq!(enriched(r#"{"record_id":null}"#).unwrap(), "{@}");
+        assert_eq!(enriched(r#"{ "record_id" : null , "partition_hour":null }"#).unwrap(), "{@ }");
+        assert_eq!(enriched(r#"{"record_id":null,"a":1}"#).unwrap(), r#"{"a":1,@}"#);
+        let two = r#"{"record_id":null , "partition_date":null , "a":1}"#;
+        assert_eq!(enriched(two).unwrap(), r#"{ "a":1,@}"#);
+        assert_eq!(enriched(r#"{"a":1 , "record_id":null}"#).unwrap(), r#"{"a":1,@}"#);
+        assert_eq!(enriched(r#"{"a":1, "record_id":null , "b":2}"#).unwrap(), r#"{"a":1 , "b":2,@}"#);
+        let mixed = r#"{"record_id":null,"partition_hour":7,"partition_date":null,"b":2}"#;
+        assert_eq!(enriched(mixed).unwrap(), r#"{"producer_partition_hour":7,"b":2,@}"#);
+    }
+
+    #[test]
+    fn what_was_enriched_before_is_enriched_anew() {
+        let first =
+            ADDED.replace("00000000-0000-0000-0000-000000000001", "8a7b3d02-e185-5fe2-894d-5a00e38aade1");
+        let first = first.replace("04:05.678", "14:15.000");
+        assert_eq!(
+            enriched(format!(r#"{{"producer_record_id":"x","a":1,{first}}}"#)).unwrap(),
+            r#"{"producer_record_id":"x","a":1,@}"#
+        );
+        // The fields of an enrichment agree with each other.
+        for other in [
+            first.replace("\"03\"", "\"04\""),
+            first.replace("-5fe2-", "-4fe2-"),
+            first.replace("\"2026-01-02\"", "20260102"),
+            format!("{first},\"record_id\":1"),
+        ] {
+            let output = enriched(format!("{{{other}}}")).unwrap();
+            assert!(
+                output.contains("producer_record_id") && output.contains("producer_partition_hour"),
+                "{output}"
+            );
+        }
     }
 
     #[test]
     fn own_fields_are_recognised_behind_escapes() {
-        assert_eq!(enriched(r#"{"\u0072ecord\u005Fid":1,"a":2}"#).unwrap(), r#"{"a":2,@}"#);
+        let escaped = r#"{"\u0072ecord\u005Fid":1,"a":2}"#;
+        assert_eq!(enriched(escaped).unwrap(), r#"{"producer_record_id":1,"a":2,@}"#);
         assert_eq!(enriched(r#"{"\ud800record_id":1}"#).unwrap(), r#"{"\ud800record_id":1,@}"#);
         assert_eq!(enriched(r#"{"record\\u005fid":1}"#).unwrap(), r#"{"record\\u005fid":1,@}"#);
     }
@@ -344,8 +456,18 @@ mod tests {
         })
     }
 
+    /// The key of a member in the output, if the member is there.
+    fn kept_name(key: &str, value: &str) -> Option<String> {
+        let name = serde_json::from_str::<String>(key).unwrap();
+        match FIELDS.iter().find(|field| field.eq_ignore_ascii_case(&name)) {
+            Some(_) if value == "null" => None,
+            Some(field) => Some(format!("\"producer_{field}\"")),
+            None => Some(key.to_owned()),
+        }
+    }
+
     proptest! {
-        /// The output is the input's own members, less the four fields, plus the four fields, in order.
+        /// The output is the input's own members, those of the four names renamed, plus the four fields, in order.
         #[test]
         fn output_is_the_input_and_the_four_fields(
             members in prop::collection::vec((key(), value(), "[ \n\r\t]{0,2}"), 0..8),
@@ -362,7 +484,9 @@ mod tests {
             let parsed: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&output).unwrap();
             let mut expected: BTreeMap<String, String> = BTreeMap::new();
             for (key, value, _) in &members {
-                expected.insert(serde_json::from_str(key).unwrap(), value.clone());
+                if let Some(name) = kept_name(key, value) {
+                    expected.insert(serde_json::from_str(&name).unwrap(), value.clone());
+                }
             }
             let added = format!("{{{ADDED}}}");
             let added: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&added).unwrap();
@@ -372,10 +496,9 @@ mod tests {
             prop_assert_eq!(parsed, expected);
 
             // Order, spelling and duplicates: the same as dropping the members from the list.
-            let is_own = |key: &str| FIELDS.contains(&serde_json::from_str::<String>(key).unwrap().as_str());
             let dense = |text: &str| text.split_ascii_whitespace().collect::<String>();
-            let kept = members.iter().filter(|(key, ..)| !is_own(key));
-            let mut kept: Vec<String> = kept.map(|(key, value, _)| format!("{key}:{value}")).collect();
+            let kept = members.iter().filter_map(|(key, value, _)| Some((kept_name(key, value)?, value)));
+            let mut kept: Vec<String> = kept.map(|(key, value)| format!("{key}:{value}")).collect();
             kept.push(ADDED.to_owned());
             prop_assert_eq!(dense(&output), dense(&format!("{{{}}}", kept.join(","))));
         }

@@ -35,7 +35,7 @@ pub enum Reason {
     MissingRequired,
     /// A field has a name that no column can have.
     InvalidName,
-    /// The row brings a field that only the pipeline itself may write.
+    /// The row brings a field that the pipeline itself writes, and the table has no column to keep it beside.
     ReservedField,
     /// The compressed bytes cannot be decoded from this place on.
     CorruptCompression,
@@ -119,7 +119,9 @@ impl Reason {
             Self::TypeMismatch => "Correct the producer's value, or widen the column's type.",
             Self::MissingRequired => "Have the producer send the field, or make the column optional.",
             Self::InvalidName => "Rename the field at the producer.",
-            Self::ReservedField => "Rename the field at the producer: the pipeline writes this one itself.",
+            Self::ReservedField => {
+                "Add the column producer_<name> to the table to keep the producer's value, or rename the field."
+            }
             Self::CorruptCompression => {
                 "Deliver the object again from its source; the rows before the damage stand."
             }

@@ -20,6 +20,9 @@ use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, 
 use arrow_schema::{ArrowError, DataType, FieldRef};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 
+use super::name;
+use super::unit::Unit;
+
 /// One column, at any depth of the schema.
 #[derive(Debug)]
 pub(super) struct Column {
@@ -27,6 +30,8 @@ pub(super) struct Column {
     pub(super) required: bool,
     /// Filled by the pipeline, never from JSON.
     pub(super) hidden: bool,
+    /// Of numbers in a timestamp column, where the table's properties name it.
+    pub(super) unit: Option<Unit>,
     field: FieldRef,
     pub(super) nulls: NullBufferBuilder,
     pub(super) values: Values,
@@ -59,6 +64,10 @@ pub(super) enum Values {
 pub(super) struct Members {
     pub(super) columns: Vec<Column>,
     pub(super) by_name: HashMap<String, usize>,
+    /// By the name in lower case, for names that have no column in their own spelling; see `name.rs`.
+    pub(super) by_folded: HashMap<String, Option<usize>>,
+    /// Whether these are the table's own columns, not those of a struct.
+    pub(super) is_table: bool,
 }
 
 impl Members {
@@ -77,7 +86,8 @@ impl Members {
             })
             .collect::<Result<Vec<_>, iceberg::Error>>()?;
         let by_name = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
-        Ok(Self { columns, by_name })
+        let by_folded = name::by_folded(&columns, hidden);
+        Ok(Self { columns, by_name, by_folded, is_table: !hidden.is_empty() })
     }
 
     pub(super) fn column(&mut self, at: usize) -> Option<&mut Column> {
@@ -144,6 +154,7 @@ impl Column {
             name: field.name.clone(),
             required: field.required,
             hidden: false,
+            unit: None,
             field: arrow.clone(),
             nulls: NullBufferBuilder::new(0),
             values,

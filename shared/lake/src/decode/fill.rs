@@ -6,12 +6,15 @@
 use std::collections::HashSet;
 
 use jiter::{Jiter, Peek};
+use records::enrich::{self, FIELDS, PRODUCER_PREFIX};
 use records::rejection::Reason;
 use records::scan;
 
+use super::Fault;
 use super::column::{Column, Members, Values};
+use super::name::{self, is_column_name};
 use super::scalar::{self, Scalar};
-use super::{Fault, is_column_name};
+use super::unit::Unit;
 
 /// Keys of a map among which a second one is found by looking at each.
 const FEW_KEYS: usize = 16;
@@ -47,6 +50,8 @@ impl<'a> Source<'a> {
 /// What a key of an object stands for.
 enum Slot {
     Column(usize),
+    /// The column that has the name in another spelling.
+    Folded(usize),
     Unknown(String),
 }
 
@@ -58,16 +63,29 @@ impl Members {
         while let Some(found) = slot {
             let peek = source.json.peek()?;
             match found {
-                Slot::Column(at) => {
+                Slot::Folded(_) | Slot::Unknown(_) if matches!(peek, Peek::Null) => {
+                    source.json.known_null()?;
+                }
+                Slot::Column(at) | Slot::Folded(at) => {
                     let column = &mut self.columns[at];
                     if column.len() > row {
-                        return Err(Fault::new(Reason::DuplicateField, "the row gives this field twice")
-                            .within(&column.name));
+                        let spelling = if matches!(found, Slot::Folded(_)) {
+                            ", the second time in another case"
+                        } else {
+                            ""
+                        };
+                        let what = format!("the row gives this field twice{spelling}");
+                        return Err(Fault::new(Reason::DuplicateField, what).within(&column.name));
                     }
                     column.push(source, peek).map_err(|fault| fault.within(&column.name))?;
                     expected = at + 1;
                 }
-                Slot::Unknown(_) if matches!(peek, Peek::Null) => source.json.known_null()?,
+                // The pipeline's own columns are used where the table has them.
+                Slot::Unknown(name) if self.is_own(&name) && matches!(peek, Peek::String) => {
+                    if !enrich::is_written(&name, source.json.known_str()?) {
+                        return Err(self.unknown(&name, peek));
+                    }
+                }
                 Slot::Unknown(name) => return Err(self.unknown(&name, peek)),
             }
             slot = source.json.next_key()?.map(|key| self.resolve(key, expected));
@@ -85,8 +103,16 @@ impl Members {
         let near = (expected..self.columns.len().min(expected + 2)).find(|at| self.columns[*at].name == key);
         match near.or_else(|| self.by_name.get(key).copied()) {
             Some(at) if !self.columns[at].hidden => Slot::Column(at),
-            _ => Slot::Unknown(key.to_owned()),
+            _ => match self.by_folded.get(&name::fold(key)) {
+                Some(Some(at)) => Slot::Folded(*at),
+                _ => Slot::Unknown(key.to_owned()),
+            },
         }
+    }
+
+    /// Whether transform writes a field of this name.
+    fn is_own(&self, name: &str) -> bool {
+        self.is_table && FIELDS.contains(&name)
     }
 
     fn unknown(&self, name: &str, peek: Peek) -> Fault {
@@ -95,13 +121,22 @@ impl Members {
             let what = format!("no column can have this name (found {kind})");
             return Fault::new(Reason::InvalidName, what).within(name);
         }
-        if self.columns.iter().any(|column| column.name == name) {
-            let what = format!("the pipeline writes this column itself (found {kind})");
+        let folded = name::fold(name);
+        if self.columns.iter().any(|column| column.hidden && column.name == folded) {
+            let what = format!(
+                "the pipeline writes this column itself, and the table has no column {PRODUCER_PREFIX}{folded} to keep \
+                 the producer's value (found {kind})"
+            );
             return Fault::new(Reason::ReservedField, what).within(name);
         }
-        let twin = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name));
-        let hint =
-            twin.map_or(String::new(), |twin| format!(", but {:?}: names are case-sensitive", twin.name));
+        let own = folded.strip_prefix(PRODUCER_PREFIX).filter(|own| self.is_own(own));
+        let hint = match own {
+            Some(own) => format!(" to keep the producer's own {own}"),
+            None if self.by_folded.contains_key(&folded) && !name::HIDDEN.contains(&&*folded) => {
+                ", but several whose names differ from it by case only".to_owned()
+            }
+            None => String::new(),
+        };
         let what = format!("the table has no such column{hint} (found {kind})");
         Fault::new(Reason::UnknownField, what).within(name)
     }
@@ -213,8 +248,14 @@ impl Column {
             Values::Decimal { precision, scale, values } => push!(values, value.decimal(*precision, *scale)),
             Values::Date(values) => push!(values, value.date()),
             Values::Time(values) => push!(values, value.time_of_day()),
-            Values::Timestamp(values) => push!(values, value.timestamp_micros()),
-            Values::TimestampNanos(values) => push!(values, value.timestamp_nanos()),
+            Values::Timestamp(values) => match value.timestamp_micros(self.unit) {
+                Ok(decoded) => values.push(decoded),
+                Err(found) => return Err(Fault::mismatch(&self.expected(), &found)),
+            },
+            Values::TimestampNanos(values) => match value.timestamp_nanos(self.unit) {
+                Ok(decoded) => values.push(decoded),
+                Err(found) => return Err(Fault::mismatch(&self.expected(), &found)),
+            },
             Values::String { offsets, bytes } => {
                 bytes.extend_from_slice(value.text().as_bytes());
                 offsets.push(bytes.len() as i32);
@@ -270,7 +311,8 @@ impl Column {
             Values::Date(_) => "date (YYYY-MM-DD)".into(),
             Values::Time(_) => "time (HH:MM:SS.ffffff)".into(),
             Values::Timestamp(_) | Values::TimestampNanos(_) => {
-                "timestamp (RFC 3339, or whole milliseconds since 1970)".into()
+                let unit = self.unit.map_or("seconds, milliseconds, microseconds or nanoseconds", Unit::name);
+                format!("timestamp (RFC 3339, or a number of {unit} since 1970)")
             }
             Values::String { .. } => "string".into(),
             Values::Binary { .. } => "binary (base64)".into(),

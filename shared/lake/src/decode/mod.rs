@@ -7,9 +7,11 @@
 
 mod column;
 mod fill;
+pub(crate) mod name;
 mod number;
 mod scalar;
 mod time;
+mod unit;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::spec::Schema;
+use iceberg::spec::{Schema, TableMetadata};
 use jiter::{Jiter, JiterError};
 use records::rejection::{Reason, Refusal};
 
@@ -26,6 +28,7 @@ use self::fill::Source;
 pub(crate) use self::number::{double, scaled};
 use self::scalar::Scalar;
 pub(crate) use self::time::instant;
+pub(crate) use self::unit::Units;
 
 /// When the function processed the row: an instant, the same for all rows of an invocation.
 pub const PROCESSING_TIME: &str = "processing_time";
@@ -52,7 +55,7 @@ impl RowDecoder {
     pub fn new(schema: &Schema, processing_time: &str) -> iceberg::Result<Self> {
         let arrow: ArrowSchemaRef = Arc::new(schema_to_arrow_schema(schema)?);
         let fields = schema.as_struct().fields();
-        let members = Members::new(fields, arrow.fields(), &[PROCESSING_TIME, FILE_NAME])?;
+        let members = Members::new(fields, arrow.fields(), &name::HIDDEN)?;
         let system = [(PROCESSING_TIME, processing_time), (FILE_NAME, "")]
             .into_iter()
             .filter_map(|(name, value)| {
@@ -67,6 +70,21 @@ impl RowDecoder {
             iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, what)
         })?;
         decoder.members.truncate(0);
+        Ok(decoder)
+    }
+
+    /// A decoder to the current schema of the table of `metadata`, by its properties.
+    ///
+    /// # Errors
+    /// The same, or a property `frazil.timestamp-unit...` that names no unit.
+    pub fn for_table(metadata: &TableMetadata, processing_time: &str) -> iceberg::Result<Self> {
+        let units = Units::of(metadata.properties())?;
+        if let Err(error) = units.check(metadata.current_schema()) {
+            // The column may have been dropped or renamed since: no reason to stop.
+            tracing::warn!("{}", error.message());
+        }
+        let mut decoder = Self::new(metadata.current_schema(), processing_time)?;
+        decoder.members.set_units(&units);
         Ok(decoder)
     }
 
@@ -156,11 +174,6 @@ impl RowDecoder {
         (self.rows, self.bytes) = (0, 0);
         Ok(batch)
     }
-}
-
-/// Whether a column can have this name: not empty, at most 255 bytes (AWS Glue's limit), no control characters.
-pub(crate) fn is_column_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 255 && !name.chars().any(char::is_control)
 }
 
 /// Bytes of a name that a path shows: a key of megabytes is the row's content, and kept with it.

@@ -18,6 +18,14 @@ pub(crate) enum Misfit {
 
 /// `text` times 10^`scale` as an integer: with scale 0 the whole number that `text` spells (`42`, `1.0`, `1e3`).
 pub(crate) fn scaled(text: &str, scale: u32) -> Result<i128, Misfit> {
+    match floored(text, scale)? {
+        (value, true) => Ok(value),
+        (_, false) => Err(Misfit::Fraction),
+    }
+}
+
+/// The largest integer that is not above `text` times 10^`scale`, and whether it is exactly that.
+pub(super) fn floored(text: &str, scale: u32) -> Result<(i128, bool), Misfit> {
     let bytes = text.as_bytes();
     let (negative, digits) = match bytes {
         [b'-', rest @ ..] => (true, rest),
@@ -29,7 +37,7 @@ pub(crate) fn scaled(text: &str, scale: u32) -> Result<i128, Misfit> {
             return Err(Misfit::NotANumber);
         }
         let value = digits.iter().fold(0_i64, |value, digit| value * 10 + i64::from(digit - b'0'));
-        return Ok(i128::from(if negative { -value } else { value }));
+        return Ok((i128::from(if negative { -value } else { value }), true));
     }
     if !is_number(text) {
         return Err(Misfit::NotANumber);
@@ -44,25 +52,26 @@ pub(crate) fn scaled(text: &str, scale: u32) -> Result<i128, Misfit> {
     };
     let count = whole.len() + fraction.len();
     let digit_at = |at: usize| if at < whole.len() { whole[at] } else { fraction[at - whole.len()] };
-    let Some(first) = (0..count).find(|at| digit_at(*at) != b'0') else { return Ok(0) };
+    let Some(first) = (0..count).find(|at| digit_at(*at) != b'0') else { return Ok((0, true)) };
     let last = (first..count).rfind(|at| digit_at(*at) != b'0').unwrap_or(first);
     // The digits first..=last, times ten to this power, are the result.
     let power = exponent + i64::from(scale) + whole.len() as i64 - 1 - last as i64;
-    if power < 0 {
-        return Err(Misfit::Fraction);
-    }
-    if power + (last - first) as i64 >= 39 {
+    // Digits behind the point are left out, and zeros are put in front of it.
+    let (left_out, zeros) = ((-power).max(0), power.max(0));
+    let kept = (last + 1 - first) as i64 - left_out;
+    if kept + zeros > 39 {
         return Err(Misfit::Range);
     }
     let mut value: i128 = 0;
-    for at in first..=last {
+    for at in (first..=last).take(kept.max(0) as usize) {
         value = value
             .checked_mul(10)
             .and_then(|value| value.checked_add(i128::from(digit_at(at) - b'0')))
             .ok_or(Misfit::Range)?;
     }
-    let value = value.checked_mul(10_i128.pow(power as u32)).ok_or(Misfit::Range)?;
-    Ok(if negative { -value } else { value })
+    let value = value.checked_mul(10_i128.pow(zeros as u32)).ok_or(Misfit::Range)?;
+    let exact = left_out == 0;
+    Ok((if negative { -value - i128::from(!exact) } else { value }, exact))
 }
 
 /// The nearest double.
@@ -141,6 +150,24 @@ mod tests {
         assert_eq!(scaled("12.340", 2), Ok(1234));
         assert_eq!(scaled("1.234e1", 2), Ok(1234));
         assert_eq!(scaled("12.345", 2), Err(Misfit::Fraction));
+    }
+
+    #[test]
+    fn what_lies_between_two_integers_is_cut_to_the_lower() {
+        for (text, scale, floor) in [
+            ("1.5", 0, 1),
+            ("-1.5", 0, -2),
+            ("0.9999999999", 3, 999),
+            ("-0.0001", 3, -1),
+            ("1e-400", 9, 0),
+            ("-1e-99999999999999999999", 9, -1),
+            ("1772000000.1234567899", 9, 1_772_000_000_123_456_789),
+            ("1.7720000001234567e9", 6, 1_772_000_000_123_456),
+        ] {
+            assert_eq!(floored(text, scale), Ok((floor, false)), "{text}");
+        }
+        assert_eq!(floored("-1.50", 1), Ok((-15, true)));
+        assert_eq!(floored("1e39", 0), Err(Misfit::Range));
     }
 
     #[test]

@@ -3,11 +3,10 @@
 //! The rules, strict so that nothing is damaged silently: a whole number may be spelled `1.0` or `1e3`; a string may
 //! spell a boolean or a number, and of leading zeros it may have the one of two digits (ISO 8601 writes hours so, and
 //! transform `partition_hour`; `007` is no number); a decimal is exact or refused; instants are RFC 3339 (UTC where no
-//! zone is given) or whole milliseconds since 1970; a uuid is canonical; binary is base64 (RFC 4648 section 4, padding
-//! optional).
+//! zone is given) or numbers since 1970, in the unit that `unit.rs` tells; a uuid is canonical; binary is base64
+//! (RFC 4648 section 4, padding optional).
 
 use std::borrow::Cow;
-use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::GeneralPurposeConfig;
@@ -16,6 +15,7 @@ use jiter::Peek;
 
 use super::number::{self, Misfit};
 use super::time;
+use super::unit::{self, Unit};
 
 /// A value with what is needed to decode it to any primitive type.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +31,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
-
-/// The instants that RFC 3339 can spell, years 0000 to 9999. A number beyond them is in another unit: microseconds
-/// of today are milliseconds of the year 58,000. Calendars, those of the partition transforms too, end before i64.
-const MILLIS: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
 impl<'a> Scalar<'a> {
     pub(super) fn boolean(self) -> Option<bool> {
@@ -79,26 +75,27 @@ impl<'a> Scalar<'a> {
         }
     }
 
-    pub(super) fn timestamp_micros(self) -> Option<i64> {
-        match self {
-            Self::Text(text) => {
-                time::instant(text).and_then(|nanos| i64::try_from(nanos.div_euclid(1000)).ok())
-            }
-            Self::Number(_) => Some(self.millis()? * 1000),
-            Self::Boolean(_) => None,
-        }
+    /// Microseconds since 1970, or what was found instead. `unit` is that of numbers, where the table names one.
+    pub(super) fn timestamp_micros(self, unit: Option<Unit>) -> Result<i64, Cow<'static, str>> {
+        let nanos = self.instant(unit)?;
+        i64::try_from(nanos.div_euclid(1000)).map_err(|_| self.describe())
     }
 
-    pub(super) fn timestamp_nanos(self) -> Option<i64> {
-        match self {
-            Self::Text(text) => time::instant(text).and_then(|nanos| i64::try_from(nanos).ok()),
-            Self::Number(_) => self.millis()?.checked_mul(1_000_000),
-            Self::Boolean(_) => None,
-        }
+    /// The same in nanoseconds, which 64 bits hold from 1677 to 2262.
+    pub(super) fn timestamp_nanos(self, unit: Option<Unit>) -> Result<i64, Cow<'static, str>> {
+        i64::try_from(self.instant(unit)?).map_err(|_| "an instant outside the years 1677 to 2262".into())
     }
 
-    fn millis(self) -> Option<i64> {
-        self.integer().filter(|millis| MILLIS.contains(millis))
+    fn instant(self, unit: Option<Unit>) -> Result<i128, Cow<'static, str>> {
+        let number = match self {
+            Self::Text(text) => match time::instant(text) {
+                Some(nanos) => return Ok(nanos),
+                None => text,
+            },
+            Self::Number(text) => text,
+            Self::Boolean(_) => return Err(self.describe()),
+        };
+        unit::instant(number, unit).map_err(|misread| misread.map_or_else(|| self.describe(), Cow::from))
     }
 
     pub(super) fn uuid(self) -> Option<[u8; 16]> {

@@ -394,7 +394,8 @@ fn time_of_day() {
     );
 }
 
-const TIMESTAMP: &str = "timestamp (RFC 3339, or whole milliseconds since 1970)";
+const TIMESTAMP: &str =
+    "timestamp (RFC 3339, or a number of seconds, milliseconds, microseconds or nanoseconds since 1970)";
 
 /// What every kind of timestamp takes and refuses; instants in microseconds.
 const INSTANTS: &[(&str, i64)] = &[
@@ -408,27 +409,77 @@ const INSTANTS: &[(&str, i64)] = &[
     (r#""1969-12-31T23:59:59.999999Z""#, -1),
     (r#""1969-12-31T16:00:00-08:00""#, 0),
     (r#""1700-01-01T00:00:00Z""#, -8_520_336_000_000_000),
-    ("0", 0),
+    // The magnitude of a number tells its unit, however it is spelled.
+    ("1767323045", 1_767_323_045_000_000),
     ("1767323045678", 1_767_323_045_678_000),
+    ("1767323045678901", 1_767_323_045_678_901),
+    ("1767323045678901234", 1_767_323_045_678_901),
+    (r#""1767323045""#, 1_767_323_045_000_000),
+    (r#""1767323045678""#, 1_767_323_045_678_000),
+    (r#""1767323045678901""#, 1_767_323_045_678_901),
+    (r#""1767323045678901234""#, 1_767_323_045_678_901),
+    (r#""1767323045.678901""#, 1_767_323_045_678_901),
     ("1.767323045678e12", 1_767_323_045_678_000),
-    ("-1", -1000),
+    // No double holds these.
+    ("1767323045.678901", 1_767_323_045_678_901),
+    ("1767323045678.901", 1_767_323_045_678_901),
+    ("1767323045678901.234", 1_767_323_045_678_901),
+    ("1767323045.678900999999999999999999999999", 1_767_323_045_678_900),
+    // The edges of each magnitude.
+    ("100000000", 100_000_000_000_000),
+    ("-100000000", -100_000_000_000_000),
+    ("-100000000.000001", -100_000_000_000_001),
+    ("100000000000", 100_000_000_000_000),
+    ("-100000000000", -100_000_000_000_000),
+    ("100000000000000", 100_000_000_000_000),
+    ("-100000000000000", -100_000_000_000_000),
+    ("100000000000000000", 100_000_000_000_000),
+    ("-100000000000000000", -100_000_000_000_000),
+    // Before 1970, towards the past.
+    ("-8520336000", -8_520_336_000_000_000),
+    ("-8520336000000", -8_520_336_000_000_000),
+    ("-8520336000.0000001", -8_520_336_000_000_001),
 ];
+
+const UNTOLD: &str =
+    "a number whose unit cannot be told (set the table property frazil.timestamp-unit to s, ms, us or ns)";
+const TOO_SMALL: &str = "a number below 100,000,000, whose unit cannot be told (set the table property \
+                         frazil.timestamp-unit to s, ms, us or ns)";
+const TOO_LARGE: &str = "a number beyond nanoseconds (10^20 or more)";
+const OUTSIDE: &str = "a number outside the years 0000 to 9999";
 
 const NO_INSTANTS: &[(&str, &str)] = &[
     (r#""2026-01-02""#, "a string of 10 bytes"),
     (r#""2026-02-30T00:00:00Z""#, "a string of 20 bytes"),
     (r#""2026-01-02T03:04Z""#, "a string of 17 bytes"),
     (r#""soon""#, "a string of 4 bytes"),
-    // A string of digits may be seconds, milliseconds or microseconds.
-    (r#""1767323045678""#, "a string of 13 bytes"),
-    ("1767323045.678", "a number with a fraction"),
-    // Microseconds of the year 2026 are milliseconds of a year that no calendar has.
-    ("1767323045678901", "a whole number"),
-    ("253402300800000", "a whole number"),
-    ("-62167219200001", "a whole number"),
-    ("9223372036854775807", "a whole number"),
-    ("-9223372036854775808", "a whole number"),
-    ("1e30", "a whole number"),
+    (r#""0123456789""#, "a string of 10 bytes"),
+    (r#""+1767323045""#, "a string of 11 bytes"),
+    (r#""""#, "a string of 0 bytes"),
+    ("0", TOO_SMALL),
+    ("-1", TOO_SMALL),
+    ("1.5", TOO_SMALL),
+    ("1e-400", TOO_SMALL),
+    (r#""20260102""#, TOO_SMALL),
+    ("99999999.999999999", TOO_SMALL),
+    ("-99999999.999999999", TOO_SMALL),
+    ("100000000000000000000", TOO_LARGE),
+    ("-100000000000000000000", TOO_LARGE),
+    ("1e30", TOO_LARGE),
+    ("1e99999999999999999999", TOO_LARGE),
+    // The year -1199, in each unit.
+    ("-99999999999", OUTSIDE),
+    ("-99999999999999", OUTSIDE),
+    ("-99999999999999999", OUTSIDE),
+    ("-62167219200.001", OUTSIDE),
+    // The end of the year 9999 in each unit, which is in 1978 in the next.
+    ("253402300799", UNTOLD),
+    ("253402300799999", UNTOLD),
+    ("253402300799999999", UNTOLD),
+    // The digits of a date, and "never" in 64 bits.
+    (r#""20260102030405""#, UNTOLD),
+    ("20260102030405678", UNTOLD),
+    ("9223372036854775807", UNTOLD),
     ("true", "a boolean"),
     ("[0]", "an array"),
     ("{\"$date\": 0}", "an object"),
@@ -449,7 +500,11 @@ fn timestamp_and_timestamptz() {
                 (r#""1969-12-31T23:59:59.9999981Z""#, -2),
                 (r#""0001-01-01T00:00:00Z""#, -62_135_596_800_000_000),
                 (r#""9999-12-31T23:59:59.999999Z""#, 253_402_300_799_999_999),
-                ("253402300799999", 253_402_300_799_999_000),
+                ("99999999999.999999", 99_999_999_999_999_999),
+                ("99999999999999.999", 99_999_999_999_999_999),
+                ("99999999999999999", 99_999_999_999_999_999),
+                ("99999999999999999999", 99_999_999_999_999_999),
+                ("-62167219200", -62_167_219_200_000_000),
                 ("-62167219200000", -62_167_219_200_000_000),
             ],
         );
@@ -462,7 +517,14 @@ fn timestamp_ns_and_timestamptz_ns() {
     let zone = Some("+00:00".into());
     for (kind, zone) in [(Kind::TimestampNs, None), (Kind::TimestamptzNs, zone)] {
         let data_type = DataType::Timestamp(TimeUnit::Nanosecond, zone);
-        let nanos: Vec<_> = INSTANTS.iter().map(|(json, micros)| (*json, micros * 1000)).collect();
+        // Numbers finer than microseconds have values of their own here.
+        let is_finer =
+            |json: &&(&str, i64)| json.0.len() > 18 && !json.0.contains('T') && !json.0.contains(' ');
+        let nanos: Vec<_> = INSTANTS
+            .iter()
+            .filter(|json| !is_finer(json))
+            .map(|(json, micros)| (*json, micros * 1000))
+            .collect();
         takes::<TimestampNanosecondType>(kind.clone(), &data_type, &nanos);
         takes::<TimestampNanosecondType>(
             kind.clone(),
@@ -471,6 +533,12 @@ fn timestamp_ns_and_timestamptz_ns() {
                 (r#""1969-12-31T23:59:59.999999999Z""#, -1),
                 (r#""1677-09-21T00:12:43.145224192Z""#, i64::MIN),
                 (r#""2262-04-11T23:47:16.854775807Z""#, i64::MAX),
+                ("1767323045.678901234", 1_767_323_045_678_901_234),
+                ("1767323045678.901234999", 1_767_323_045_678_901_234),
+                ("1767323045678901.234", 1_767_323_045_678_901_234),
+                ("1767323045678901234", 1_767_323_045_678_901_234),
+                ("1767323045678901234.9", 1_767_323_045_678_901_234),
+                (r#""-1767323045678901234.1""#, -1_767_323_045_678_901_235),
             ],
         );
         refuses(kind.clone(), TIMESTAMP, NO_INSTANTS);
@@ -478,11 +546,102 @@ fn timestamp_ns_and_timestamptz_ns() {
             kind,
             TIMESTAMP,
             &[
-                (r#""1677-09-21T00:12:43.145224191Z""#, "a string of 30 bytes"),
-                (r#""2262-04-11T23:47:16.854775808Z""#, "a string of 30 bytes"),
-                ("9223372036855", "a whole number"),
+                (r#""1677-09-21T00:12:43.145224191Z""#, "an instant outside the years 1677 to 2262"),
+                (r#""2262-04-11T23:47:16.854775808Z""#, "an instant outside the years 1677 to 2262"),
+                ("9223372036855", "an instant outside the years 1677 to 2262"),
             ],
         );
+    }
+}
+
+/// A decoder of a table with these properties.
+fn by_properties(fields: Vec<NestedField>, properties: &[(&str, &str)]) -> iceberg::Result<RowDecoder> {
+    let schema = Schema::builder().with_fields(fields.into_iter().map(Arc::new)).build().unwrap();
+    let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let creation = iceberg::TableCreation::builder()
+        .name("t".to_owned())
+        .location("memory:///t".to_owned())
+        .schema(schema)
+        .properties(properties)
+        .build();
+    let metadata = iceberg::spec::TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
+    RowDecoder::for_table(&metadata, PROCESSED)
+}
+
+#[test]
+fn properties_name_the_unit_of_timestamps_at_any_depth() {
+    let fields = || {
+        vec![
+            optional(1, "at", Kind::Timestamptz),
+            optional(2, "local", Kind::Timestamp),
+            optional(3, "fine", Kind::TimestampNs),
+            optional(4, "times", list(optional(5, "element", Kind::Timestamptz))),
+            optional(
+                6,
+                "s",
+                structure(vec![
+                    optional(7, "at", Kind::Timestamptz),
+                    optional(
+                        8,
+                        "m",
+                        map(required(9, "key", Kind::Timestamp), optional(10, "value", Kind::Timestamp)),
+                    ),
+                ]),
+            ),
+        ]
+    };
+    let record = br#"{"at": 0, "local": "1.5", "fine": -1.5, "times": [1e2], "s": {"at": 7, "m": {"1": 2}}}"#;
+    let mut decoder = by_properties(
+        fields(),
+        &[
+            ("frazil.timestamp-unit", "s"),
+            ("frazil.timestamp-unit.local", "ms"),
+            ("frazil.timestamp-unit.fine", "ns"),
+            ("frazil.timestamp-unit.times", "us"),
+            ("frazil.timestamp-unit.s.m.value", "ms"),
+            ("frazil.timestamp-unit.dropped", "ms"),
+            ("frazil.timestamp-units", "another property"),
+        ],
+    )
+    .unwrap();
+    decoder.push(record).unwrap();
+    let batch = decoder.finish().unwrap();
+    let row: Vec<String> = batch
+        .columns()
+        .iter()
+        .map(|column| arrow_cast::display::array_value_to_string(column, 0).unwrap())
+        .collect();
+    assert_eq!(
+        row,
+        [
+            "1970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00.001500",
+            "1969-12-31T23:59:59.999999998",
+            "[1970-01-01T00:00:00.000100Z]",
+            "{at: 1970-01-01T00:00:07Z, m: {1970-01-01T00:00:01: 1970-01-01T00:00:00.002}}",
+        ]
+    );
+    // A named unit holds for every magnitude, within the years that there are.
+    let mut decoder = by_properties(fields(), &[("frazil.timestamp-unit.at", "s")]).unwrap();
+    decoder.push(br#"{"at": 253402300799}"#).unwrap();
+    decoder.push(br#"{"at": -62167219200}"#).unwrap();
+    for json in ["253402300800", "-62167219200.0000001", "1772000000000", "1e40"] {
+        let (reason, message) = refusal(&mut decoder, &format!("{{\"at\": {json}}}"));
+        assert_eq!(reason, Reason::TypeMismatch);
+        let expected = "timestamp (RFC 3339, or a number of seconds since 1970)";
+        assert_eq!(message, format!("field \"at\": expected {expected}, found {OUTSIDE}"), "{json}");
+    }
+}
+
+#[test]
+fn a_property_that_names_no_unit_is_refused() {
+    for name in ["frazil.timestamp-unit", "frazil.timestamp-unit.at"] {
+        for value in ["seconds", "S", "", "null", "min"] {
+            let error =
+                by_properties(vec![optional(1, "at", Kind::Timestamp)], &[(name, value)]).unwrap_err();
+            let start = format!("table property {name}={value}: expected s, ms, us or ns");
+            assert!(error.message().starts_with(&start), "{error}");
+        }
     }
 }
 
@@ -860,11 +1019,6 @@ fn fields_that_the_table_lacks() {
         (r#"{"x": [null]}"#, r#"field "x": the table has no such column (found an array)"#),
         (r#"{"x": {}, "a": 1}"#, r#"field "x": the table has no such column (found an object)"#),
         (r#"{"x": false}"#, r#"field "x": the table has no such column (found a boolean)"#),
-        (
-            r#"{"USERID": 1}"#,
-            "field \"USERID\": the table has no such column, but \"userId\": names are case-sensitive \
-             (found a number)",
-        ),
         // These are the pipeline's own only in a table that has them.
         (r#"{"file_name": "x"}"#, r#"field "file_name": the table has no such column (found a string)"#),
     ] {
@@ -918,7 +1072,10 @@ fn the_pipelines_own_columns() {
         assert_eq!(reason, Reason::ReservedField);
         assert_eq!(
             message,
-            format!("field {name:?}: the pipeline writes this column itself (found a string)")
+            format!(
+                "field {name:?}: the pipeline writes this column itself, and the table has no column producer_{name} \
+                 to keep the producer's value (found a string)"
+            )
         );
     }
     // Within a struct the name is free.
@@ -937,6 +1094,73 @@ fn the_pipelines_own_columns() {
     let times = first.column(2).as_primitive::<TimestampMicrosecondType>();
     assert!(times.values().iter().all(|time| *time == 1_767_323_045_000_006), "{times:?}");
     assert_eq!(show(first.column(3), 1), "{file_name: 7}");
+}
+
+#[test]
+fn a_name_stands_for_the_one_column_that_differs_by_case_only() {
+    let mut decoder = decoder([
+        optional(1, "userId", Kind::Int),
+        optional(2, "s", structure(vec![optional(3, "Äb", Kind::Int)])),
+        optional(4, "twin", Kind::Int),
+        optional(5, "Twin", Kind::Int),
+    ]);
+    decoder.push(r#"{"USERID": 1, "S": {"äB": 2}, "twin": 3, "Twin": 4}"#.as_bytes()).unwrap();
+    // Null in another spelling is nothing.
+    decoder.push(r#"{"userid": null, "userId": 5, "TWIN": null}"#.as_bytes()).unwrap();
+    let batch = decoder.finish().unwrap();
+    let rows: Vec<Vec<String>> =
+        (0..2).map(|row| batch.columns().iter().map(|column| show(column, row)).collect()).collect();
+    assert_eq!(rows, [["1", "{Äb: 2}", "3", "4"], ["5", "null", "null", "null"]]);
+    for (record, reason) in [
+        (r#"{"userId": 1, "userid": 1}"#, Reason::DuplicateField),
+        (r#"{"s": {"Äb": 1, "äb": 1}}"#, Reason::DuplicateField),
+        (r#"{"TWIN": 1}"#, Reason::UnknownField),
+    ] {
+        assert_eq!(refusal(&mut decoder, record).0, reason, "{record}");
+    }
+}
+
+#[test]
+fn the_producers_values_for_own_columns_have_columns_of_their_own() {
+    let mut decoder = decoder([
+        optional(1, FILE_NAME, Kind::String),
+        optional(2, "producer_file_name", Kind::String),
+        optional(3, "producer_record_id", Kind::String),
+    ]);
+    decoder.set_file_name("file:///raw/1");
+    decoder.push(br#"{"file_name": "a.pdf", "producer_record_id": "crm-1"}"#).unwrap();
+    decoder.push(br#"{"File_Name": "b.pdf"}"#).unwrap();
+    let batch = decoder.finish().unwrap();
+    let rows: Vec<Vec<String>> =
+        (0..2).map(|row| batch.columns().iter().map(|column| show(column, row)).collect()).collect();
+    assert_eq!(rows[0], [r#""file:///raw/1""#, r#""a.pdf""#, r#""crm-1""#]);
+    assert_eq!(rows[1], [r#""file:///raw/1""#, r#""b.pdf""#, "null"]);
+    let both = r#"{"file_name": "a.pdf", "producer_file_name": "b.pdf"}"#;
+    assert_eq!(refusal(&mut decoder, both).0, Reason::DuplicateField);
+    let (reason, message) = refusal(&mut decoder, r#"{"producer_partition_date": 1}"#);
+    assert_eq!(reason, Reason::UnknownField);
+    assert!(message.contains("to keep the producer's own partition_date"), "{message}");
+}
+
+#[test]
+fn what_transform_adds_is_left_out_where_the_table_has_no_column_for_it() {
+    let mut decoder = decoder([
+        optional(1, "n", Kind::Int),
+        optional(2, "s", structure(vec![optional(3, "a", Kind::Int)])),
+    ]);
+    let enriched = r#"{"n": 1, "record_id": "8a7b3d02-e185-5fe2-894d-5a00e38aade1",
+        "ingestion_timestamp": "2026-01-02T03:04:05.678000Z", "partition_date": "2026-01-02", "partition_hour": "03"}"#;
+    decoder.push(enriched.as_bytes()).unwrap();
+    for record in [
+        r#"{"record_id": "crm-1001"}"#,
+        r#"{"record_id": "8a7b3d02-e185-4fe2-894d-5a00e38aade1"}"#,
+        r#"{"record_id": 7}"#,
+        r#"{"partition_date": "today"}"#,
+        r#"{"partition_hour": 3}"#,
+        r#"{"s": {"partition_hour": "03"}}"#,
+    ] {
+        assert_eq!(refusal(&mut decoder, record).0, Reason::UnknownField, "{record}");
+    }
 }
 
 #[test]
@@ -1157,7 +1381,11 @@ const FIELDS: [Field; 12] = [
     Field { name: "blob", good: &["\"AAEC\"", "\"\"", "null"], bad: &["\"?\"", "{}"] },
     Field { name: "flag", good: &["true", "\"false\"", "null"], bad: &["0"] },
     Field { name: "day", good: &["\"2026-01-02\"", "null"], bad: &["\"2026-02-30\""] },
-    Field { name: "at", good: &["\"2026-01-02T03:04:05.000000006Z\"", "0", "null"], bad: &["\"soon\""] },
+    Field {
+        name: "at",
+        good: &["\"2026-01-02T03:04:05.000000006Z\"", "1772000000", "null"],
+        bad: &["\"soon\""],
+    },
     Field {
         name: "point",
         good: &[r#"{"x": 1, "ok": true, "tags": ["a", "b"]}"#, r#"{"tags": [], "x": "2.5"}"#, "null"],

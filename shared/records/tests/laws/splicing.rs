@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use records::enrich::FIELDS;
+use records::enrich::{FIELDS, is_written};
 use records::rejection::Reason;
 use records::scan::{self, DEPTH_LIMIT};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -82,14 +82,22 @@ pub(crate) fn check_accepted(payload: &[u8], added: &str, out: &[u8]) {
     let wrapped = format!("{{{added}}}");
     let Members(fields) = serde_json::from_str(&wrapped).expect("four fields");
     assert!(fields.iter().map(|(name, _)| name.as_str()).eq(FIELDS));
-    let is_own = |name: &str| FIELDS.contains(&name);
-    let kept: Vec<_> = before.iter().filter(|(name, _)| !is_own(name)).cloned().collect();
+    let own = |name: &str| FIELDS.iter().find(|field| field.eq_ignore_ascii_case(name));
+    let is_replaced =
+        is_enriched(before.iter().filter_map(|(name, value)| Some((*own(name)?, *value))).collect());
+    // What the output calls a member: the producer's own of the four names are renamed, but for null.
+    let renamed = |(name, value): &(String, &str)| match own(name) {
+        Some(_) if is_replaced || *value == "null" => None,
+        Some(field) => Some(format!("producer_{field}")),
+        None => Some(name.clone()),
+    };
+    let kept: Vec<_> = before.iter().filter_map(|member| Some((renamed(member)?, member.1))).collect();
     let found = after.split_off(kept.len());
     assert_eq!((after, found), (kept, fields), "names and values as they are spelled, in order");
 
     // Where a member ends, as a place in the text.
     let end = |value: &str| value.as_ptr() as usize - text.as_ptr() as usize + value.len();
-    if before.iter().all(|(name, _)| !is_own(name)) {
+    if before.iter().all(|(name, _)| own(name).is_none()) {
         let last_end = before.last().map_or(1, |(_, value)| end(value));
         let comma = if before.is_empty() { "" } else { "," };
         assert_eq!(out, format!("{}{comma}{added}{}", &text[..last_end], &text[last_end..]));
@@ -97,15 +105,29 @@ pub(crate) fn check_accepted(payload: &[u8], added: &str, out: &[u8]) {
         // How much of the white space around a replaced member goes with it is not laid down.
         let mut expected = String::from("{");
         let mut start = 1;
-        for (name, value) in &before {
-            if !is_own(name) {
-                expected.push_str(text[start..end(value)].trim_start_matches(|c| is_space(c) || c == ','));
-                expected.push(',');
+        for member in &before {
+            let (name, value) = member;
+            let spelled = text[start..end(value)].trim_start_matches(|c| is_space(c) || c == ',');
+            match renamed(member) {
+                Some(new) if own(name).is_some() => expected.push_str(&format!("\"{new}\":{value},")),
+                Some(_) => expected.push_str(&format!("{spelled},")),
+                None => {}
             }
             start = end(value);
         }
         assert_eq!(dense(out).0, dense(&format!("{expected}{added}}}")).0);
     }
+}
+
+/// Whether members of the four names are what an earlier enrichment wrote: each once, and in agreement.
+fn is_enriched(own: Vec<(&str, &str)>) -> bool {
+    let value = |name: &str| {
+        let (_, value) = own.iter().find(|(field, _)| *field == name)?;
+        let value = value.strip_prefix('"')?.strip_suffix('"')?;
+        is_written(name, value).then_some(value)
+    };
+    let [Some(_), Some(stamp), Some(date), Some(hour)] = FIELDS.map(value) else { return false };
+    own.len() == FIELDS.len() && stamp.starts_with(&format!("{date}T{hour}:"))
 }
 
 /// `payload` was refused: the reason is the right one.

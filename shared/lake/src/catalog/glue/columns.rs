@@ -21,10 +21,20 @@ const LONGEST_DESCRIPTION_CHARS: usize = 2048;
 /// The columns of `schema`. Comments that stand only in Glue, at `columns`, stay there.
 pub(super) fn of(schema: &Schema, columns: &[Column]) -> Vec<Column> {
     let mut seen = HashSet::new();
+    let is_lower = |name: &str| *name == name.to_lowercase();
+    let lower: HashSet<&str> = schema
+        .as_struct()
+        .fields()
+        .iter()
+        .map(|field| field.name.as_str())
+        .filter(|name| is_lower(name))
+        .collect();
     let fields = schema.as_struct().fields().iter();
     fields
         .map(|field| (shown(&field.name, LONGEST_NAME_CHARS), field))
-        // Hive knows no upper case: names that differ by it are one column there, and twice it would be an error.
+        // Hive knows no upper case: names that differ by it are one column there, and twice it would be an error. The
+        // pipeline's own columns are in lower case, so that spelling goes first.
+        .filter(|(_, field)| is_lower(&field.name) || !lower.contains(&*field.name.to_lowercase()))
         .filter(|(name, _)| seen.insert(name.to_lowercase()))
         .filter_map(|(name, field)| {
             let comment = field.doc.as_deref().filter(|doc| !doc.is_empty());
@@ -182,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_column_is_there_once_however_its_name_is_written() {
-        let fields = ["id", "ID", "n", "Id"].iter().zip(1..);
+        let fields = ["ID", "id", "n", "Id", "Name", "NAME"].iter().zip(1..);
         let columns = of(
             &schema(
                 fields.map(|(name, id)| NestedField::optional(id, *name, primitive(PrimitiveType::Long))),
@@ -190,7 +200,7 @@ mod tests {
             &[],
         );
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        assert_eq!(names, ["id", "n"]);
+        assert_eq!(names, ["id", "n", "Name"]);
     }
 
     #[test]

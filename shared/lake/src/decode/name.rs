@@ -1,0 +1,95 @@
+//! Names of fields -> columns, where the spelling is not the same.
+//!
+//! In: the columns of a table or of a struct. Out: which of them a name stands for that no column has in this spelling.
+//! Athena, Glue and Spark fold case, so names that differ by case only are one field. The names of the columns that the
+//! pipeline fills itself stand for the column `producer_<name>`, where the producer's value is kept. Refused: names that
+//! no column can have, and definitions of tables in which two columns would be one.
+
+use std::collections::HashMap;
+
+use iceberg::spec::{NestedFieldRef, Schema, Type};
+use iceberg::{Error, ErrorKind, Result};
+use records::enrich::{FIELDS, PRODUCER_PREFIX};
+
+use super::column::Column;
+use super::{FILE_NAME, PROCESSING_TIME};
+
+/// Columns that append fills.
+pub(super) const HIDDEN: [&str; 2] = [PROCESSING_TIME, FILE_NAME];
+
+/// The spelling by which names are compared.
+pub(crate) fn fold(name: &str) -> String {
+    name.to_lowercase()
+}
+
+/// Columns by their folded names; none where several fold into one, or where `producer_<name>` of one of the `hidden` is
+/// not there.
+pub(super) fn by_folded(columns: &[Column], hidden: &[&str]) -> HashMap<String, Option<usize>> {
+    let mut by_folded: HashMap<String, Option<usize>> = HashMap::new();
+    for (at, column) in columns.iter().enumerate().filter(|(_, column)| !column.hidden) {
+        by_folded.entry(fold(&column.name)).and_modify(|found| *found = None).or_insert(Some(at));
+    }
+    for name in hidden {
+        let producers = by_folded.get(&producers(name)).copied().flatten();
+        by_folded.insert((*name).to_owned(), producers);
+    }
+    by_folded
+}
+
+/// The column that keeps a producer's value for the column `own` of the pipeline.
+fn producers(own: &str) -> String {
+    format!("{PRODUCER_PREFIX}{own}")
+}
+
+/// The name of the column for a field of a record: the same, unless append fills the column of that name itself.
+pub(crate) fn column_of(field: &str) -> String {
+    let hidden = HIDDEN.into_iter().find(|name| *name == fold(field));
+    hidden.map_or_else(|| field.to_owned(), producers)
+}
+
+/// Whether a column can have this name: not empty, at most 255 bytes (AWS Glue's limit), no control characters.
+pub(crate) fn is_column_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 255 && !name.chars().any(char::is_control)
+}
+
+/// That no two columns of `schema` differ by case only, and none so from a column of the pipeline.
+///
+/// # Errors
+/// Two do.
+pub(crate) fn check(schema: &Schema) -> Result<()> {
+    let fields = schema.as_struct().fields();
+    for own in FIELDS.into_iter().chain(HIDDEN) {
+        if let Some(field) = fields.iter().find(|field| field.name != own && fold(&field.name) == own) {
+            return Err(twins(&field.name, own, "the pipeline fills the latter; spell the column so"));
+        }
+    }
+    check_fields(fields)
+}
+
+fn check_fields(fields: &[NestedFieldRef]) -> Result<()> {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    for field in fields {
+        if let Some(twin) = seen.insert(fold(&field.name), &field.name) {
+            return Err(twins(&field.name, twin, "Athena and Glue take them for one; rename one of them"));
+        }
+        check_type(&field.field_type)?;
+    }
+    Ok(())
+}
+
+fn check_type(field_type: &Type) -> Result<()> {
+    match field_type {
+        Type::Struct(fields) => check_fields(fields.fields()),
+        Type::List(list) => check_type(&list.element_field.field_type),
+        Type::Map(map) => {
+            check_type(&map.key_field.field_type)?;
+            check_type(&map.value_field.field_type)
+        }
+        Type::Primitive(_) => Ok(()),
+    }
+}
+
+fn twins(one: &str, other: &str, why: &str) -> Error {
+    let what = format!("the column names {one:?} and {other:?} differ by case only: {why}");
+    Error::new(ErrorKind::DataInvalid, what)
+}
