@@ -28,6 +28,9 @@ pub struct SourceObject {
 pub struct Limits {
     /// Longest record, in bytes. A longer one is quarantined.
     pub record_bytes: usize,
+    /// Most memory that a row may take, in bytes. One that takes more is quarantined: JSON can be far shorter than what it
+    /// becomes.
+    pub row_bytes: usize,
     /// Most content of one compressed object, in bytes. The rest is quarantined.
     pub decompressed_bytes: u64,
     /// Rows are handed to the writer in batches of about this many bytes.
@@ -46,6 +49,7 @@ impl Limits {
         let memory_bytes = memory_bytes.clamp(128 << 20, 512 << 20);
         Self {
             record_bytes: memory_bytes / 32,
+            row_bytes: memory_bytes / 16,
             decompressed_bytes: 8 << 30,
             batch_bytes: memory_bytes / 128,
             known_rows: memory_bytes / 256,
