@@ -5,6 +5,7 @@
 //! stand. Fields that the schema does not have are refused too unless they are null: nothing a row holds is lost
 //! silently. The pipeline's own columns are filled in on the way.
 
+mod blank;
 mod column;
 mod fill;
 mod number;
@@ -21,7 +22,8 @@ use iceberg::spec::Schema;
 use jiter::{Jiter, JiterError};
 use records::rejection::{Reason, Refusal};
 
-use self::column::{Column, Members, Zeros};
+use self::blank::Zeros;
+use self::column::{Column, Members};
 use self::fill::Source;
 pub(crate) use self::number::{double, scaled};
 use self::scalar::Scalar;
