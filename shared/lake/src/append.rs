@@ -348,6 +348,7 @@ impl<'a> Invocation<'a> {
             if readings.is_empty() {
                 return Ok(None);
             }
+            let read_objects: Vec<usize> = readings.iter().map(|reading| reading.at).collect();
             let schema = table.metadata().current_schema();
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
             let read = match self.read_once(schema, Some(&mut writer), known, readings, time).await {
@@ -363,12 +364,27 @@ impl<'a> Invocation<'a> {
                     self.statuses.insert(at, Status::Failed(error));
                     writer.abandon().await;
                 }
+                Err(error) if writer.has_too_many_files() => {
+                    writer.abandon().await;
+                    self.hand_back(&read_objects, &error);
+                }
                 Err(error) => {
                     // To abandon may take longer than there is time.
                     tracing::error!(%error, "the files cannot be written");
                     writer.abandon().await;
                     return Err(error);
                 }
+            }
+        }
+    }
+
+    /// The rows of `read` need too many files. The first half of the objects may not; the others are delivered again. An
+    /// object that needs too many by itself has failed.
+    fn hand_back(&mut self, read: &[usize], error: &Error) {
+        for at in &read[read.len() / 2..] {
+            for version in self.versions(*at).collect::<Vec<_>>() {
+                let error = Error::new(error.kind(), error.message());
+                self.statuses.insert(version, Status::Failed(error));
             }
         }
     }

@@ -43,8 +43,8 @@ pub struct Limits {
 
 impl Limits {
     /// Ceilings for a process that may use `memory_bytes`: a part for records and batches, a part for rows that are in no
-    /// file yet, a file for each 8 MiB, and most of it for what cannot be counted. More than 512 MiB serves nobody
-    /// here.
+    /// file yet, an open file for each 8 MiB and one of a commit for each 128 KiB, and most of it for what cannot be
+    /// counted. More than 512 MiB serves nobody here. Half of the temporary storage that Lambda gives is for rows that wait.
     pub fn for_memory(memory_bytes: usize) -> Self {
         let memory_bytes = memory_bytes.clamp(128 << 20, 512 << 20);
         Self {
@@ -53,7 +53,12 @@ impl Limits {
             decompressed_bytes: 8 << 30,
             batch_bytes: memory_bytes / 128,
             known_rows: memory_bytes / 256,
-            write: WriteLimits { buffer_bytes: memory_bytes / 8, open_partitions: memory_bytes >> 23 },
+            write: WriteLimits {
+                buffer_bytes: memory_bytes / 8,
+                open_partitions: memory_bytes >> 23,
+                spill_bytes: 256 << 20,
+                files: memory_bytes >> 17,
+            },
         }
     }
 }
