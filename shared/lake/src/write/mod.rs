@@ -45,6 +45,8 @@ use crate::storage;
 const IDLE_BATCHES: u64 = 8;
 /// What is always there for the footers of open files: [`WriteLimits::buffer_bytes`] of the smallest function by 8.
 const MIN_FOOTER_BYTES: usize = 2 << 20;
+/// What a column of an open file takes before there is a value.
+const OPEN_COLUMN_BYTES: usize = 512;
 /// What is always there for closed files.
 const MIN_ENTRY_BYTES: usize = 8 << 20;
 
@@ -59,6 +61,13 @@ pub struct WriteLimits {
     pub spill_bytes: u64,
     /// Most data files of one commit.
     pub files: usize,
+}
+
+impl WriteLimits {
+    /// Bytes for what open files take besides their rows.
+    fn footer_bytes(&self) -> usize {
+        (self.buffer_bytes / 8).max(MIN_FOOTER_BYTES)
+    }
 }
 
 /// Writes the data files of one attempt to append to a table.
@@ -106,15 +115,18 @@ enum Seen {
 
 impl TableWriter {
     /// A writer to `table` as it is now. `attempt` makes the names of its files unique.
-    pub(crate) fn new(table: &Table, limits: WriteLimits, attempt: Uuid) -> Result<Self> {
+    pub(crate) fn new(table: &Table, mut limits: WriteLimits, attempt: Uuid) -> Result<Self> {
         let metadata = table.metadata();
         let locations = Locations::new(metadata)?;
+        let properties = FileProperties::new(metadata)?;
+        let open_bytes = (properties.leaves * OPEN_COLUMN_BYTES).max(1);
+        limits.open_partitions = limits.open_partitions.min((limits.footer_bytes() / open_bytes).max(1));
         Ok(Self {
             file_io: table.file_io().clone(),
             partitioner: Arc::new(Partitioner::new(metadata)?),
             part_bytes: storage::held_bytes(locations.data()),
             locations,
-            properties: Arc::new(FileProperties::new(metadata)?),
+            properties: Arc::new(properties),
             limits,
             open: HashMap::new(),
             partitions: HashMap::new(),
@@ -323,8 +335,7 @@ impl TableWriter {
         }
         let part_bytes = self.part_bytes;
         self.close_while(self.limits.buffer_bytes, |file| file.held_bytes(part_bytes)).await?;
-        let footers = (self.limits.buffer_bytes / 8).max(MIN_FOOTER_BYTES);
-        self.close_while(footers, |file| file.parquet.metadata_size()).await
+        self.close_while(self.limits.footer_bytes(), |file| file.parquet.metadata_size()).await
     }
 
     /// Closes the file with the most bytes as long as all together have more than `limit`.

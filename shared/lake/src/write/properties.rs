@@ -33,6 +33,8 @@ pub(super) struct FileProperties {
     pub(super) arrow: ArrowSchemaRef,
     /// The same as Parquet's schema.
     pub(super) root: TypePtr,
+    /// Columns of that: those of structs, lists and maps each count.
+    pub(super) leaves: usize,
     pub(super) parquet: WriterPropertiesPtr,
     /// For columns without a value: no dictionary.
     pub(super) no_values: WriterPropertiesPtr,
@@ -91,6 +93,7 @@ impl FileProperties {
             schema,
             arrow,
             root: root.root_schema_ptr(),
+            leaves: root.num_columns(),
             parquet: Arc::new(parquet),
             no_values: Arc::new(no_values),
             row_group_bytes: bytes("write.parquet.row-group-size-bytes", 128 * 1024 * 1024)?,

@@ -790,6 +790,51 @@ async fn wide_and_sparse_tables_make_few_row_groups() {
     assert_eq!(found, 3000 * 4);
 }
 
+/// The same within a struct, with nulls at every depth.
+#[tokio::test]
+async fn wide_and_sparse_structs_are_held_without_their_nulls() {
+    let fields = (100..900).map(|id| optional(id, &format!("f{id}"), Kind::Long).into()).collect();
+    let inner = StructType::new(vec![
+        NestedField::required(10, "x", Kind::Int.into()).into(),
+        optional(11, "wide", StructType::new(fields)).into(),
+    ]);
+    let bench = Bench::new(vec![optional(1, "n", Kind::Long), optional(2, "s", inner)], &[], &[]).await;
+    let mut writer = bench.writer(WriteLimits { buffer_bytes: 16 << 20, ..ROOMY });
+    let batches: Vec<RecordBatch> = (0..10)
+        .map(|batch| {
+            let rows = (batch * 100..batch * 100 + 100).map(|n| match n % 5 {
+                0 => format!("{{\"n\":{n}}}"),
+                1 => format!("{{\"n\":{n},\"s\":{{\"x\":{n}}}}}"),
+                2 => format!("{{\"n\":{n},\"s\":{{\"x\":{n},\"wide\":{{}}}}}}"),
+                _ => format!("{{\"n\":{n},\"s\":{{\"x\":1,\"wide\":{{\"f{}\":{n}}}}}}}", 100 + n * 7 % 800),
+            });
+            bench.batch(&rows.collect::<Vec<_>>())
+        })
+        .collect();
+    for batch in &batches {
+        writer.write(batch).await.unwrap();
+        let held: usize = writer.open.values().map(|file| file.parquet.memory_size()).sum();
+        assert!(held < 1 << 20, "{held} bytes held");
+    }
+    let files: Vec<Written> = writer.close().await.unwrap().into_iter().map(Written::read).collect();
+    assert_eq!((files.len(), files[0].metadata.num_row_groups()), (1, 1));
+    files[0].check();
+    for at in 0..2 {
+        let joined = |batches: &[RecordBatch]| {
+            let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(at).as_ref()).collect();
+            arrow_select::concat::concat(&columns).unwrap()
+        };
+        let (written, read) = (joined(&batches), joined(&files[0].batches));
+        assert_eq!((written.len(), written.null_count()), (read.len(), read.null_count()));
+        assert_eq!(show(&written), show(&read));
+    }
+}
+
+/// Every value, as Arrow prints it.
+fn show(array: &ArrayRef) -> Vec<String> {
+    (0..array.len()).map(|row| arrow_cast::display::array_value_to_string(array, row).unwrap()).collect()
+}
+
 /// What has ended of a file stays in memory until the file is closed.
 #[tokio::test]
 async fn the_footers_of_open_files_are_bounded() {
