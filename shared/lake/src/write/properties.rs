@@ -155,13 +155,15 @@ impl Metrics {
     /// Bytes that Parquet must keep of a bound; None for all of them.
     fn bound_bytes(&self) -> Option<usize> {
         let modes = self.columns.values().chain([&self.default]);
-        modes.fold(Some(BOUND_BYTES), |most, mode| match mode {
-            MetricsMode::None | MetricsMode::Counts | MetricsMode::Inferred => most,
-            MetricsMode::Truncate(length) => {
-                most.map(|most| most.max(length.saturating_mul(CHARACTER_BYTES)))
+        let mut most = BOUND_BYTES;
+        for mode in modes {
+            match mode {
+                MetricsMode::None | MetricsMode::Counts | MetricsMode::Inferred => {}
+                MetricsMode::Truncate(length) => most = most.max(length.saturating_mul(CHARACTER_BYTES)),
+                MetricsMode::Full => return None,
             }
-            MetricsMode::Full => None,
-        })
+        }
+        Some(most)
     }
 }
 
