@@ -241,7 +241,7 @@ fn every_row_is_in_the_table_once_in_a_file_of_its_partition() {
 
     for_all(12, (objects, limits), async |(objects, (open_partitions, buffer_bytes, batch_bytes))| {
         let limited = Bench::limited(Some(definition.clone()), |limits| {
-            limits.write = WriteLimits { buffer_bytes, open_partitions };
+            limits.write = WriteLimits { buffer_bytes, open_partitions, ..limits.write };
             limits.batch_bytes = batch_bytes;
         });
         let bench = limited.await;

@@ -27,8 +27,8 @@ pub struct Config {
     /// `FRAZIL_TABLE_DEFINITION`: how to create the table, as JSON or as the path or URI of a file. Without it the first
     /// objects say.
     pub definition: Option<TableDefinition>,
-    /// `FRAZIL_MAX_RECORD_BYTES`, `FRAZIL_MAX_DECOMPRESSED_BYTES`, `FRAZIL_MAX_OPEN_PARTITIONS`, and the memory of the
-    /// function.
+    /// `FRAZIL_MAX_RECORD_BYTES`, `FRAZIL_MAX_DECOMPRESSED_BYTES`, `FRAZIL_MAX_OPEN_PARTITIONS`,
+    /// `FRAZIL_MAX_FILES_PER_COMMIT`, and the memory of the function.
     pub limits: Limits,
 }
 
@@ -153,6 +153,9 @@ fn limits(environment: &Environment) -> Result<Limits, VariableError> {
     }
     if let Some(count) = environment.parse("FRAZIL_MAX_OPEN_PARTITIONS", "a whole number")? {
         limits.write.open_partitions = count;
+    }
+    if let Some(count) = environment.parse("FRAZIL_MAX_FILES_PER_COMMIT", "a whole number")? {
+        limits.write.files = count;
     }
     Ok(limits)
 }

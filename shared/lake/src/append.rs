@@ -361,6 +361,7 @@ impl<'a> Invocation<'a> {
                 return Ok(None);
             }
             let decoder = RowDecoder::for_table(table.metadata(), &self.options.processing_time)?;
+            let read_objects: Vec<usize> = readings.iter().map(|reading| reading.at).collect();
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
             let mut quarantine = self.quarantine(Some(writer.attempt()));
             let read =
@@ -379,6 +380,11 @@ impl<'a> Invocation<'a> {
                     writer.abandon().await;
                     quarantine.abandon().await;
                 }
+                Err(error) if writer.has_too_many_files() => {
+                    writer.abandon().await;
+                    quarantine.abandon().await;
+                    self.hand_back(&read_objects, &error);
+                }
                 Err(error) => {
                     // To abandon may take longer than there is time.
                     tracing::error!(%error, "the files cannot be written");
@@ -386,6 +392,17 @@ impl<'a> Invocation<'a> {
                     quarantine.abandon().await;
                     return Err(error);
                 }
+            }
+        }
+    }
+
+    /// The rows of `read` need too many files. The first half of the objects may not; the others are delivered again. An
+    /// object that needs too many by itself has failed.
+    fn hand_back(&mut self, read: &[usize], error: &Error) {
+        for at in &read[read.len() / 2..] {
+            for version in self.versions(*at).collect::<Vec<_>>() {
+                let error = Error::new(error.kind(), error.message());
+                self.statuses.insert(version, Status::Failed(error));
             }
         }
     }

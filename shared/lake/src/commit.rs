@@ -476,7 +476,12 @@ mod tests {
         /// New data files, as a writer leaves them to its commit.
         async fn files(&self) -> Vec<DataFile> {
             let table = self.table().await;
-            let limits = WriteLimits { buffer_bytes: usize::MAX, open_partitions: 1 };
+            let limits = WriteLimits {
+                buffer_bytes: usize::MAX,
+                open_partitions: 1,
+                spill_bytes: u64::MAX,
+                files: usize::MAX,
+            };
             let mut writer = TableWriter::new(&table, limits, Uuid::from_u128(fastrand::u128(..))).unwrap();
             writer.write(&self.batch(table.metadata().current_schema())).await.unwrap();
             writer.close().await.unwrap()

@@ -28,6 +28,9 @@ pub struct SourceObject {
 pub struct Limits {
     /// Longest record, in bytes. A longer one is quarantined.
     pub record_bytes: usize,
+    /// Most memory that a row may take, in bytes. One that takes more is quarantined: JSON can be far shorter than what it
+    /// becomes.
+    pub row_bytes: usize,
     /// Most content of one compressed object, in bytes. The rest is quarantined.
     pub decompressed_bytes: u64,
     /// Rows are handed to the writer in batches of about this many bytes.
@@ -40,16 +43,22 @@ pub struct Limits {
 
 impl Limits {
     /// Ceilings for a process that may use `memory_bytes`: a part for records and batches, a part for rows that are in no
-    /// file yet, a file for each 8 MiB, and most of it for what cannot be counted. More than 512 MiB serves nobody
-    /// here.
+    /// file yet, an open file for each 8 MiB and one of a commit for each 128 KiB, and most of it for what cannot be
+    /// counted. More than 512 MiB serves nobody here. Half of the temporary storage that Lambda gives is for rows that wait.
     pub fn for_memory(memory_bytes: usize) -> Self {
         let memory_bytes = memory_bytes.clamp(128 << 20, 512 << 20);
         Self {
             record_bytes: memory_bytes / 32,
+            row_bytes: memory_bytes / 16,
             decompressed_bytes: 8 << 30,
             batch_bytes: memory_bytes / 128,
             known_rows: memory_bytes / 256,
-            write: WriteLimits { buffer_bytes: memory_bytes / 8, open_partitions: memory_bytes >> 23 },
+            write: WriteLimits {
+                buffer_bytes: memory_bytes / 8,
+                open_partitions: memory_bytes >> 23,
+                spill_bytes: 256 << 20,
+                files: memory_bytes >> 17,
+            },
         }
     }
 }

@@ -74,12 +74,13 @@ pub(crate) enum Step {
 /// ones before, are not begun; one that is cut off has failed.
 pub(crate) fn rows(
     readings: Vec<Reading>,
-    decoder: RowDecoder,
+    mut decoder: RowDecoder,
     limits: Limits,
     time: ReadingTime,
 ) -> mpsc::Receiver<Step> {
     let (sender, receiver) = mpsc::channel(STEPS_AHEAD);
     let runtime = tokio::runtime::Handle::current();
+    decoder.set_row_bytes(limits.row_bytes);
     tokio::task::spawn_blocking(move || {
         let _within = runtime.enter();
         // A closed channel means that nobody wants the rest.
@@ -215,7 +216,7 @@ impl Reader {
                 }
                 Err(interrupted) => return Ok(Err(interrupted)),
             }
-            if self.decoder.bytes() >= self.limits.batch_bytes || self.decoder.rows() >= BATCH_ROWS {
+            if self.decoder.is_full(self.limits.batch_bytes) || self.decoder.rows() >= BATCH_ROWS {
                 self.flush()?;
             }
         }

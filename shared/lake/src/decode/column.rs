@@ -3,6 +3,10 @@
 //! In: values that `fill.rs` has decoded. Out: an Arrow array of the Iceberg type's Arrow mapping. Columns can be cut back
 //! to the rows that stand when a row is refused half way, which is why these are plain vectors and not Arrow's own
 //! builders.
+//!
+//! A column may be shorter than the rows so far: nulls are filled in when a value follows, or at the end of the batch. A
+//! column without any value becomes an array over zeros that all such columns share. So a row costs what it holds, not the
+//! width of the table.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,8 +24,12 @@ use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, 
 use arrow_schema::{ArrowError, DataType, FieldRef};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 
+use super::blank::Zeros;
 use super::name;
 use super::unit::Unit;
+
+/// Most room that a column keeps from one batch to the next.
+const MAX_RESERVED_BYTES: usize = 256 << 10;
 
 /// One column, at any depth of the schema.
 #[derive(Debug)]
@@ -32,7 +40,9 @@ pub(super) struct Column {
     pub(super) hidden: bool,
     /// Of numbers in a timestamp column, where the table's properties name it.
     pub(super) unit: Option<Unit>,
-    field: FieldRef,
+    pub(super) field: FieldRef,
+    /// Bytes that a value takes whatever it holds, those of the fields of a struct included.
+    pub(super) slot_bytes: usize,
     pub(super) nulls: NullBufferBuilder,
     pub(super) values: Values,
 }
@@ -63,6 +73,8 @@ pub(super) enum Values {
 #[derive(Debug)]
 pub(super) struct Members {
     pub(super) columns: Vec<Column>,
+    /// Indexes of the columns that every row must give.
+    pub(super) required: Vec<usize>,
     pub(super) by_name: HashMap<String, usize>,
     /// By the name in lower case, for names that have no column in their own spelling; see `name.rs`.
     pub(super) by_folded: HashMap<String, Option<usize>>,
@@ -87,7 +99,9 @@ impl Members {
             .collect::<Result<Vec<_>, iceberg::Error>>()?;
         let by_name = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
         let by_folded = name::by_folded(&columns, hidden);
-        Ok(Self { columns, by_name, by_folded, is_table: !hidden.is_empty() })
+        let is_required = |at: &usize| columns[*at].required && !columns[*at].hidden;
+        let required = (0..columns.len()).filter(is_required).collect();
+        Ok(Self { columns, required, by_name, by_folded, is_table: !hidden.is_empty() })
     }
 
     pub(super) fn column(&mut self, at: usize) -> Option<&mut Column> {
@@ -100,13 +114,13 @@ impl Members {
         }
     }
 
-    pub(super) fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.columns.iter_mut().map(Column::finish).collect()
+    pub(super) fn finish(&mut self, rows: usize, zeros: &mut Zeros) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.columns.iter_mut().map(|column| column.finish(rows, zeros)).collect()
     }
 
-    /// Bytes that a row takes whatever it holds.
-    pub(super) fn fixed_row_bytes(&self) -> usize {
-        self.columns.iter().map(Column::fixed_row_bytes).sum()
+    /// Bytes that a row takes whatever it holds, once every column has a value.
+    pub(super) fn slot_bytes(&self) -> usize {
+        self.columns.iter().map(|column| column.slot_bytes).sum()
     }
 }
 
@@ -156,6 +170,7 @@ impl Column {
             hidden: false,
             unit: None,
             field: arrow.clone(),
+            slot_bytes: slot_bytes(&values),
             nulls: NullBufferBuilder::new(0),
             values,
         })
@@ -190,37 +205,51 @@ impl Column {
         bytes.into()
     }
 
-    /// What stands where a parent is null: Arrow wants a slot in every child.
-    fn push_masked(&mut self) {
-        self.nulls.append(self.required);
-        self.push_placeholder();
+    /// Fills the column up to `rows` values: with nulls, or in a required column with what stands where its parent is
+    /// null (Arrow wants a slot in every child).
+    pub(super) fn fill(&mut self, rows: usize) {
+        let missing = rows.saturating_sub(self.len());
+        if missing == 0 {
+            return;
+        }
+        match self.required {
+            true => self.nulls.append_n_non_nulls(missing),
+            false => self.nulls.append_n_nulls(missing),
+        }
+        self.push_placeholders(missing);
     }
 
-    pub(super) fn push_placeholder(&mut self) {
+    pub(super) fn push_placeholders(&mut self, count: usize) {
         match &mut self.values {
-            Values::Boolean(values) => values.append(false),
-            Values::Int(values) | Values::Date(values) => values.push(0),
+            Values::Boolean(values) => values.append_n(count, false),
+            Values::Int(values) | Values::Date(values) => values.resize(values.len() + count, 0),
             Values::Long(values)
             | Values::Time(values)
             | Values::Timestamp(values)
-            | Values::TimestampNanos(values) => values.push(0),
-            Values::Float(values) => values.push(0.0),
-            Values::Double(values) => values.push(0.0),
-            Values::Decimal { values, .. } => values.push(0),
-            Values::String { offsets, bytes } => offsets.push(bytes.len() as i32),
-            Values::Binary { offsets, bytes } => offsets.push(bytes.len() as i64),
-            Values::Uuid(bytes) => bytes.extend_from_slice(&[0; 16]),
-            Values::Fixed { width, bytes } => bytes.resize(bytes.len() + *width, 0),
-            Values::Struct(members) => members.columns.iter_mut().for_each(Self::push_masked),
-            Values::List { offsets, element } => offsets.push(element.len() as i32),
-            Values::Map { offsets, key, .. } => offsets.push(key.len() as i32),
+            | Values::TimestampNanos(values) => values.resize(values.len() + count, 0),
+            Values::Float(values) => values.resize(values.len() + count, 0.0),
+            Values::Double(values) => values.resize(values.len() + count, 0.0),
+            Values::Decimal { values, .. } => values.resize(values.len() + count, 0),
+            Values::String { offsets, bytes } => offsets.resize(offsets.len() + count, bytes.len() as i32),
+            Values::Binary { offsets, bytes } => offsets.resize(offsets.len() + count, bytes.len() as i64),
+            Values::Uuid(bytes) => bytes.resize(bytes.len() + count * 16, 0),
+            Values::Fixed { width, bytes } => bytes.resize(bytes.len() + count * *width, 0),
+            // The fields of a struct are filled when they have a value again.
+            Values::Struct(_) => {}
+            Values::List { offsets, element } => {
+                offsets.resize(offsets.len() + count, element.len() as i32);
+            }
+            Values::Map { offsets, key, .. } => offsets.resize(offsets.len() + count, key.len() as i32),
         }
     }
 
     /// Cuts the column back to its first `rows` values.
     fn truncate(&mut self, rows: usize) {
-        self.nulls.truncate(rows);
+        if self.len() > rows {
+            self.nulls.truncate(rows);
+        }
         match &mut self.values {
+            Values::Boolean(values) if values.len() <= rows => {}
             Values::Boolean(values) => values.truncate(rows),
             Values::Int(values) | Values::Date(values) => values.truncate(rows),
             Values::Long(values)
@@ -254,9 +283,46 @@ impl Column {
         }
     }
 
-    /// The values so far as an Arrow array; the column is empty afterwards.
-    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let rows = self.len();
+    /// Gives back memory that the rows which stand do not need.
+    pub(super) fn shrink(&mut self) {
+        match &mut self.values {
+            Values::Boolean(_) => {}
+            Values::Int(values) | Values::Date(values) => values.shrink_to_fit(),
+            Values::Long(values)
+            | Values::Time(values)
+            | Values::Timestamp(values)
+            | Values::TimestampNanos(values) => values.shrink_to_fit(),
+            Values::Float(values) => values.shrink_to_fit(),
+            Values::Double(values) => values.shrink_to_fit(),
+            Values::Decimal { values, .. } => values.shrink_to_fit(),
+            Values::String { offsets, bytes } => {
+                offsets.shrink_to_fit();
+                bytes.shrink_to_fit();
+            }
+            Values::Binary { offsets, bytes } => {
+                offsets.shrink_to_fit();
+                bytes.shrink_to_fit();
+            }
+            Values::Uuid(bytes) | Values::Fixed { bytes, .. } => bytes.shrink_to_fit(),
+            Values::Struct(members) => members.columns.iter_mut().for_each(Self::shrink),
+            Values::List { offsets, element } => {
+                offsets.shrink_to_fit();
+                element.shrink();
+            }
+            Values::Map { offsets, key, value } => {
+                offsets.shrink_to_fit();
+                key.shrink();
+                value.shrink();
+            }
+        }
+    }
+
+    /// `rows` values as an Arrow array; the column is empty afterwards.
+    pub(super) fn finish(&mut self, rows: usize, zeros: &mut Zeros) -> Result<ArrayRef, ArrowError> {
+        if self.len() == 0 && rows > 0 {
+            return self.blank(rows, zeros);
+        }
+        self.fill(rows);
         let nulls = self.nulls.finish().filter(|nulls| nulls.null_count() > 0);
         let data_type = self.field.data_type().clone();
         Ok(match &mut self.values {
@@ -291,39 +357,42 @@ impl Column {
             }
             Values::Struct(members) => {
                 let DataType::Struct(fields) = data_type else { return Err(mapping(&self.name)) };
-                Arc::new(StructArray::try_new_with_length(fields, members.finish()?, nulls, rows)?)
+                Arc::new(StructArray::try_new_with_length(fields, members.finish(rows, zeros)?, nulls, rows)?)
             }
             Values::List { offsets, element } => {
                 let DataType::List(field) = data_type else { return Err(mapping(&self.name)) };
+                let element = element.finish(offsets[offsets.len() - 1] as usize, zeros)?;
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
-                Arc::new(ListArray::try_new(field, offsets, element.finish()?, nulls)?)
+                Arc::new(ListArray::try_new(field, offsets, element, nulls)?)
             }
             Values::Map { offsets, key, value } => {
                 let DataType::Map(field, sorted) = data_type else { return Err(mapping(&self.name)) };
                 let DataType::Struct(fields) = field.data_type() else { return Err(mapping(&self.name)) };
-                let entries =
-                    StructArray::try_new(fields.clone(), vec![key.finish()?, value.finish()?], None)?;
+                let count = offsets[offsets.len() - 1] as usize;
+                let columns = vec![key.finish(count, zeros)?, value.finish(count, zeros)?];
+                let entries = StructArray::try_new(fields.clone(), columns, None)?;
                 let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
                 Arc::new(MapArray::try_new(field, offsets, entries, nulls, sorted)?)
             }
         })
     }
+}
 
-    fn fixed_row_bytes(&self) -> usize {
-        match &self.values {
-            Values::Boolean(_) => 1,
-            Values::Int(_) | Values::Float(_) | Values::Date(_) => 4,
-            Values::Decimal { .. } | Values::Uuid(_) => 16,
-            Values::Fixed { width, .. } => *width,
-            Values::Struct(members) => members.fixed_row_bytes(),
-            _ => 8,
-        }
+/// Bytes of a value that do not depend on it.
+fn slot_bytes(values: &Values) -> usize {
+    match values {
+        Values::Boolean(_) => 1,
+        Values::Int(_) | Values::Float(_) | Values::Date(_) => 4,
+        Values::Decimal { .. } | Values::Uuid(_) => 16,
+        Values::Fixed { width, .. } => *width,
+        Values::Struct(members) => 1 + members.slot_bytes(),
+        _ => 8,
     }
 }
 
-/// Takes `values` out and leaves `fresh` with as much room as they had.
+/// Takes `values` out and leaves `fresh` with as much room as they had, but not as much as a single huge row needs.
 fn renew<T>(values: &mut Vec<T>, mut fresh: Vec<T>) -> Vec<T> {
-    fresh.reserve(values.len());
+    fresh.reserve(values.len().min(MAX_RESERVED_BYTES / size_of::<T>()));
     std::mem::replace(values, fresh)
 }
 
@@ -342,6 +411,6 @@ fn unsupported(field: &NestedField) -> iceberg::Error {
     iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, what)
 }
 
-fn mapping(name: &str) -> ArrowError {
+pub(super) fn mapping(name: &str) -> ArrowError {
     ArrowError::SchemaError(format!("column {name:?} has another Arrow type than its Iceberg type maps to"))
 }

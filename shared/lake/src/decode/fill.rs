@@ -25,11 +25,40 @@ pub(super) struct Source<'a> {
     /// What `json` reads, and where that begins in the record.
     text: &'a str,
     pub(super) offset: usize,
+    pub(super) size: Size,
+}
+
+/// What a record becomes in memory.
+pub(super) struct Size {
+    /// Most bytes of content.
+    limit: usize,
+    /// Bytes of its strings, and of its elements of lists and entries of maps.
+    pub(super) content: usize,
+    /// Bytes a row of the columns that had no value in the batch before.
+    pub(super) begun: usize,
+    /// Lists and maps around the value.
+    depth: usize,
+}
+
+impl Size {
+    fn add(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.content = self.content.saturating_add(bytes);
+        if self.content <= self.limit {
+            return Ok(());
+        }
+        let what = format!(
+            "up to here the row takes more than {} bytes of memory; the limit follows the function's memory",
+            self.limit
+        );
+        Err(Fault::new(Reason::RecordTooLarge, what))
+    }
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(text: &'a str, tape: Vec<u8>) -> Self {
-        Self { json: Jiter::with_tape(text.as_bytes(), tape), text, offset: 0 }
+    /// A record that may become `limit` bytes.
+    pub(super) fn new(text: &'a str, tape: Vec<u8>, limit: usize) -> Self {
+        let size = Size { limit, content: 0, begun: 0, depth: 0 };
+        Self { json: Jiter::with_tape(text.as_bytes(), tape), text, offset: 0, size }
     }
 
     /// Steps over the value that the parser stands at. Its text, byte for byte.
@@ -42,7 +71,8 @@ impl<'a> Source<'a> {
             .map_err(|_| Fault::invalid_json("a value breaks the JSON grammar", start))?;
         let (read, rest) = self.text.split_at(end);
         let tape = std::mem::replace(&mut self.json, Jiter::new(b"")).into_tape();
-        *self = Self { json: Jiter::with_tape(rest.as_bytes(), tape), text: rest, offset: self.offset + end };
+        self.json = Jiter::with_tape(rest.as_bytes(), tape);
+        (self.text, self.offset) = (rest, self.offset + end);
         Ok(&read[start..])
     }
 }
@@ -56,7 +86,8 @@ enum Slot {
 }
 
 impl Members {
-    /// Adds the object that the parser stands at as row `row`: one value to every column but the `hidden` ones.
+    /// Adds the object that the parser stands at as row `row`. Columns that it has no value for stay behind; `hidden` ones
+    /// take none from JSON.
     pub(super) fn push(&mut self, source: &mut Source<'_>, row: usize) -> Result<(), Fault> {
         let mut expected = 0;
         let mut slot = source.json.known_object()?.map(|key| self.resolve(key, expected));
@@ -77,6 +108,10 @@ impl Members {
                         let what = format!("the row gives this field twice{spelling}");
                         return Err(Fault::new(Reason::DuplicateField, what).within(&column.name));
                     }
+                    if column.len() == 0 && source.size.depth == 0 {
+                        source.size.begun += column.begun_bytes();
+                    }
+                    column.fill(row);
                     column.push(source, peek).map_err(|fault| fault.within(&column.name))?;
                     expected = at + 1;
                 }
@@ -90,8 +125,9 @@ impl Members {
             }
             slot = source.json.next_key()?.map(|key| self.resolve(key, expected));
         }
-        for column in &mut self.columns {
-            if column.len() == row && !column.hidden {
+        for at in &self.required {
+            let column = &mut self.columns[*at];
+            if column.len() <= row {
                 column.push_null().map_err(|fault| fault.within(&column.name))?;
             }
         }
@@ -165,11 +201,14 @@ impl Column {
                 }
                 let first = element.len();
                 let mut next = source.json.known_array()?;
+                source.size.depth += 1;
                 while let Some(peek) = next {
                     let at = element.len() - first;
+                    source.size.add(element.slot_bytes)?;
                     element.push(source, peek).map_err(|fault| fault.within(&format!("[{at}]")))?;
                     next = source.json.array_step()?;
                 }
+                source.size.depth -= 1;
                 offsets.push(element.len() as i32);
                 self.nulls.append_non_null();
                 Ok(())
@@ -181,7 +220,9 @@ impl Column {
                 let mut seen = HashSet::new();
                 let first = key.len();
                 let mut next = source.json.known_object()?.map(str::to_owned);
+                source.size.depth += 1;
                 while let Some(name) = next {
+                    source.size.add(key.slot_bytes + value.slot_bytes + name.len())?;
                     key.push_scalar(Scalar::Text(&name)).map_err(|fault| fault.within(&name))?;
                     // The value counts, not the spelling: `7` and `7.0` are one key of a map of ints.
                     let last = key.len() - 1;
@@ -202,18 +243,27 @@ impl Column {
                     value.push(source, peek).map_err(|fault| fault.within(&name))?;
                     next = source.json.next_key()?.map(str::to_owned);
                 }
+                source.size.depth -= 1;
                 offsets.push(key.len() as i32);
                 self.nulls.append_non_null();
                 Ok(())
             }
             Values::String { offsets, bytes } if !matches!(peek, Peek::String) => {
-                bytes.extend_from_slice(source.skip_value()?.as_bytes());
+                let text = source.skip_value()?;
+                source.size.add(text.len())?;
+                bytes.extend_from_slice(text.as_bytes());
                 offsets.push(bytes.len() as i32);
                 self.nulls.append_non_null();
                 Ok(())
             }
             _ => match peek {
-                Peek::String => self.push_scalar(Scalar::Text(source.json.known_str()?)),
+                Peek::String => {
+                    let text = source.json.known_str()?;
+                    if matches!(self.values, Values::String { .. } | Values::Binary { .. }) {
+                        source.size.add(text.len())?;
+                    }
+                    self.push_scalar(Scalar::Text(text))
+                }
                 Peek::True | Peek::False => self.push_scalar(Scalar::Boolean(source.json.known_bool(peek)?)),
                 Peek::Array | Peek::Object => Err(Fault::mismatch(&self.expected(), scalar::kind(peek))),
                 _ => {
@@ -293,8 +343,16 @@ impl Column {
             return Err(Fault::new(Reason::MissingRequired, what));
         }
         self.nulls.append_null();
-        self.push_placeholder();
+        self.push_placeholders(1);
         Ok(())
+    }
+
+    /// Bytes a row that the column takes from its first value on. The fields of a struct begin by themselves.
+    fn begun_bytes(&self) -> usize {
+        match &self.values {
+            Values::Struct(_) => 1,
+            _ => self.slot_bytes,
+        }
     }
 
     /// The type as a person would name it.

@@ -5,6 +5,7 @@
 //! stand. Fields that the schema does not have are refused too unless they are null: nothing a row holds is lost
 //! silently. The pipeline's own columns are filled in on the way.
 
+mod blank;
 mod column;
 mod fill;
 pub(crate) mod name;
@@ -23,7 +24,8 @@ use iceberg::spec::{Schema, TableMetadata};
 use jiter::{Jiter, JiterError};
 use records::rejection::{Reason, Refusal};
 
-use self::column::Members;
+use self::blank::Zeros;
+use self::column::{Column, Members};
 use self::fill::Source;
 pub(crate) use self::number::{double, scaled};
 use self::scalar::Scalar;
@@ -42,8 +44,16 @@ pub struct RowDecoder {
     members: Members,
     /// The pipeline's own columns that the table has, and their values for the rows to come.
     system: Vec<(usize, &'static str, String)>,
+    /// Most bytes that a row may take in memory.
+    row_bytes: usize,
+    /// Bytes that a row takes whatever it holds, once every column has a value.
+    slot_bytes: usize,
     rows: usize,
-    bytes: usize,
+    /// Strings and elements of the rows since the last batch.
+    content_bytes: usize,
+    /// Bytes a row of the columns that have had a value since the last batch.
+    begun_bytes: usize,
+    zeros: Zeros,
     tape: Vec<u8>,
 }
 
@@ -63,7 +73,19 @@ impl RowDecoder {
                 Some((at, name, value.to_owned()))
             })
             .collect();
-        let mut decoder = Self { schema: arrow, members, system, rows: 0, bytes: 0, tape: Vec::new() };
+        let slot_bytes = members.slot_bytes();
+        let mut decoder = Self {
+            schema: arrow,
+            members,
+            system,
+            row_bytes: usize::MAX,
+            slot_bytes,
+            rows: 0,
+            content_bytes: 0,
+            begun_bytes: 0,
+            zeros: Zeros::default(),
+            tape: Vec::new(),
+        };
         decoder.push_system().map_err(|fault| {
             let what = fault.into_refusal().message;
             let what = format!("the table cannot take the pipeline's own columns: {what}");
@@ -86,6 +108,12 @@ impl RowDecoder {
         let mut decoder = Self::new(metadata.current_schema(), processing_time)?;
         decoder.members.set_units(&units);
         Ok(decoder)
+    }
+
+    /// A row may take so many bytes of memory, whatever it takes as text: `{}` in a list is two bytes and a value in every
+    /// field of a struct.
+    pub fn set_row_bytes(&mut self, bytes: usize) {
+        self.row_bytes = bytes;
     }
 
     /// The rows to come are from the object at `uri`.
@@ -112,11 +140,13 @@ impl RowDecoder {
         match outcome {
             Ok(()) => {
                 self.rows += 1;
-                self.bytes += record.len();
                 Ok(())
             }
             Err(fault) => {
                 self.members.truncate(self.rows);
+                if fault.reason == Reason::RecordTooLarge {
+                    self.members.columns.iter_mut().for_each(Column::shrink);
+                }
                 Err(fault.into_refusal())
             }
         }
@@ -130,10 +160,14 @@ impl RowDecoder {
             };
             return Err(Fault::new(Reason::NotAnObject, format!("expected a JSON object, found {kind}")));
         }
-        let mut source = Source::new(text, std::mem::take(&mut self.tape));
+        let mut source = Source::new(text, std::mem::take(&mut self.tape), self.row_bytes);
         let outcome = source.json.peek().map_err(Fault::from);
         let outcome = outcome.and_then(|_| self.members.push(&mut source, self.rows));
         let outcome = outcome.map_err(|fault| fault.behind(source.offset));
+        self.begun_bytes += source.size.begun;
+        if outcome.is_ok() {
+            self.content_bytes += source.size.content;
+        }
         self.tape = source.json.into_tape();
         outcome
     }
@@ -152,9 +186,15 @@ impl RowDecoder {
         self.rows
     }
 
-    /// About how many bytes the rows since the last batch take.
+    /// About how many bytes of memory the rows since the last batch take.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.rows * self.members.fixed_row_bytes()
+        self.content_bytes + self.rows * (self.begun_bytes + self.system.len() * 32)
+    }
+
+    /// Whether it is time for a batch: it takes `batch_bytes`, or a row with a value in every column would make it take
+    /// more than a row may.
+    pub fn is_full(&self, batch_bytes: usize) -> bool {
+        self.bytes() >= batch_bytes || self.rows.saturating_mul(self.slot_bytes) >= self.row_bytes
     }
 
     /// The rows since the last batch.
@@ -165,13 +205,13 @@ impl RowDecoder {
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = self
             .members
-            .finish()
+            .finish(self.rows, &mut self.zeros)
             .and_then(|columns| RecordBatch::try_new_with_options(self.schema.clone(), columns, &options))
             .map_err(|error| {
                 iceberg::Error::new(iceberg::ErrorKind::Unexpected, "columns make no batch")
                     .with_source(error)
             })?;
-        (self.rows, self.bytes) = (0, 0);
+        (self.rows, self.content_bytes, self.begun_bytes) = (0, 0, 0);
         Ok(batch)
     }
 }
@@ -235,5 +275,7 @@ impl From<JiterError> for Fault {
     }
 }
 
+#[cfg(test)]
+mod memory_tests;
 #[cfg(test)]
 mod tests;

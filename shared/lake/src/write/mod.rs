@@ -2,42 +2,53 @@
 //!
 //! In: batches in the table's Arrow schema. Out: [`DataFile`]s that a commit can add; nothing refers to them before.
 //! Each partition has one open file; a file that reaches the table's target size is closed and the next one begins.
+//! Refused: rows that need more files than one commit may add ([`WriteLimits::files`]).
 //!
 //! Memory is bounded. Half of [`WriteLimits::buffer_bytes`] is for the row groups of open files; beyond it the largest
-//! is flushed early. When [`WriteLimits::open_partitions`] are open, an idle one makes room for another; if none is
-//! idle, the rows of further partitions wait in the other half, and where that is full the largest lot becomes a file
-//! of its own. So rows that come from many partitions in turn make files as large as the memory allows, not one a
-//! batch. What a storage holds of open files, up to one part of each, may be as much again; beyond it, the file is closed
-//! that it holds most of.
+//! is ended early. When [`WriteLimits::open_partitions`] are open, an idle one makes room for another; if none is
+//! idle, the rows of further partitions wait, a quarter of the memory of them in memory and the rest on disk, and are
+//! written partition by partition in the end. A partition whose file was closed early waits as well. So rows that come
+//! from many partitions in turn make a file or two a partition, not one a batch. What a storage holds of open files, up to
+//! one part of each, may be as much again; beyond it, the file is closed that it holds most of. Row groups that have ended
+//! and files that are closed take memory until the commit, and are counted too.
 
 mod data_file;
+mod held;
 mod location;
+mod overflow;
+mod parquet_file;
 mod partition;
 mod properties;
 mod transform;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_select::concat::concat_batches;
-use bytes::Bytes;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use arrow_array::{RecordBatch, UInt32Array};
 use futures::stream;
-use iceberg::io::{FileIO, FileWrite};
+use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, Struct};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
-use parquet::arrow::AsyncArrowWriter;
-use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::errors::ParquetError;
 use uuid::Uuid;
 
 use self::location::Locations;
-use self::partition::{Part, Partitioner};
+use self::overflow::Overflow;
+use self::parquet_file::ParquetFile;
+use self::partition::{Partitioner, take_rows};
 use self::properties::FileProperties;
 use crate::failpoint::failpoint;
 use crate::storage;
+
+/// Batches for which a partition has had no rows when its file makes room for another.
+const IDLE_BATCHES: u64 = 8;
+/// What is always there for the footers of open files: [`WriteLimits::buffer_bytes`] of the smallest function by 8.
+const MIN_FOOTER_BYTES: usize = 2 << 20;
+/// What a column of an open file takes before there is a value.
+const OPEN_COLUMN_BYTES: usize = 512;
+/// What is always there for closed files.
+const MIN_ENTRY_BYTES: usize = 8 << 20;
 
 /// Ceilings on what the writer holds at once.
 #[derive(Clone, Copy, Debug)]
@@ -46,63 +57,93 @@ pub struct WriteLimits {
     pub buffer_bytes: usize,
     /// Files open at once, one a partition.
     pub open_partitions: usize,
+    /// Bytes of rows that wait in temporary files.
+    pub spill_bytes: u64,
+    /// Most data files of one commit.
+    pub files: usize,
+}
+
+impl WriteLimits {
+    /// Bytes for what open files take besides their rows.
+    fn footer_bytes(&self) -> usize {
+        (self.buffer_bytes / 8).max(MIN_FOOTER_BYTES)
+    }
 }
 
 /// Writes the data files of one attempt to append to a table.
 pub(crate) struct TableWriter {
     file_io: FileIO,
-    partitioner: Partitioner,
+    partitioner: Arc<Partitioner>,
     locations: Locations,
-    properties: FileProperties,
+    properties: Arc<FileProperties>,
     limits: WriteLimits,
     /// Most that the storage holds of an open file.
     part_bytes: usize,
     /// Open files by the encoded value of their partition.
     open: HashMap<Vec<u8>, OpenFile>,
+    /// Every partition that there were rows of.
+    partitions: HashMap<Vec<u8>, Seen>,
     /// Rows of partitions that have no open file.
-    waiting: HashMap<Vec<u8>, Waiting>,
+    overflow: Overflow,
     closed: Vec<DataFile>,
+    /// About how many bytes of memory `closed` takes.
+    entry_bytes: usize,
     /// Every path that this writer has created, for [`TableWriter::abandon`].
     paths: Vec<String>,
     attempt: Uuid,
     partition_spec_id: i32,
     /// Batches written so far: how long a file has been idle is told in batches.
     batches: u64,
+    has_too_many_files: bool,
 }
 
 struct OpenFile {
     path: String,
     partition: Struct,
-    parquet: AsyncArrowWriter<Sink>,
+    parquet: ParquetFile,
     last_batch: u64,
 }
 
-struct Waiting {
-    partition: Struct,
-    batches: Vec<RecordBatch>,
-    bytes: usize,
+/// What was done about a partition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// It may have an open file.
+    Open,
+    /// Its file was closed to make room. Another one would be as small: its rows wait.
+    Closed,
 }
 
 impl TableWriter {
     /// A writer to `table` as it is now. `attempt` makes the names of its files unique.
-    pub(crate) fn new(table: &Table, limits: WriteLimits, attempt: Uuid) -> Result<Self> {
+    pub(crate) fn new(table: &Table, mut limits: WriteLimits, attempt: Uuid) -> Result<Self> {
         let metadata = table.metadata();
         let locations = Locations::new(metadata)?;
+        let properties = FileProperties::new(metadata)?;
+        let open_bytes = (properties.leaves * OPEN_COLUMN_BYTES).max(1);
+        limits.open_partitions = limits.open_partitions.min((limits.footer_bytes() / open_bytes).max(1));
         Ok(Self {
             file_io: table.file_io().clone(),
-            partitioner: Partitioner::new(metadata)?,
+            partitioner: Arc::new(Partitioner::new(metadata)?),
             part_bytes: storage::held_bytes(locations.data()),
             locations,
-            properties: FileProperties::new(metadata)?,
+            properties: Arc::new(properties),
             limits,
             open: HashMap::new(),
-            waiting: HashMap::new(),
+            partitions: HashMap::new(),
+            overflow: Overflow::default(),
             closed: Vec::new(),
+            entry_bytes: 0,
             paths: Vec::new(),
             attempt,
             partition_spec_id: metadata.default_partition_spec_id(),
             batches: 0,
+            has_too_many_files: false,
         })
+    }
+
+    /// Whether an error means that the rows need more files than [`WriteLimits::files`]. Fewer rows may not.
+    pub(crate) fn has_too_many_files(&self) -> bool {
+        self.has_too_many_files
     }
 
     /// What makes the names of this writer's files unique.
@@ -111,41 +152,37 @@ impl TableWriter {
     }
 
     /// Writes the rows of `batch`, each to the file of its partition.
+    ///
+    /// # Errors
+    /// The storage's, or there would be too many files; see [`TableWriter::has_too_many_files`].
     pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
         self.batches += 1;
-        for Part { key, value, batch } in self.partitioner.split(batch)? {
-            let file = match self.open.remove(&key) {
-                Some(file) => Some(file),
-                None if self.make_room().await? => Some(self.open_file(&value, batch.schema()).await?),
-                None => None,
-            };
-            match file {
-                Some(mut file) => {
-                    let waiting = self.waiting.remove(&key).map_or(Vec::new(), |waiting| waiting.batches);
-                    for batch in waiting.iter().chain([&batch]) {
-                        file.write(batch, &self.properties).await?;
-                    }
-                    file.last_batch = self.batches;
-                    if file.bytes() >= self.properties.target_file_bytes {
-                        self.close_file(file).await?;
-                    } else {
-                        self.open.insert(key, file);
-                    }
-                }
-                None => {
-                    let waiting = self.waiting.entry(key).or_insert_with(|| Waiting {
-                        partition: value,
-                        batches: Vec::new(),
-                        bytes: 0,
-                    });
-                    waiting.bytes += batch.get_array_memory_size();
-                    waiting.batches.push(batch);
-                }
+        let mut others: Vec<u32> = Vec::new();
+        for part in self.partitioner.clone().split(batch)? {
+            let key = part.key.clone();
+            if !self.partitions.contains_key(&key) && self.partitions.len() >= self.limits.files {
+                return Err(self.too_many_files());
             }
+            let seen = *self.partitions.entry(key.clone()).or_insert(Seen::Open);
+            let is_open = self.open.contains_key(&key);
+            if !is_open && (seen == Seen::Closed || !self.make_room().await?) {
+                others.extend(part.rows);
+                continue;
+            }
+            let rows = part.of(batch)?;
+            let file = match self.open.remove(&key) {
+                Some(file) => file,
+                None => self.open_file(self.partitioner.value(&rows)?).await?,
+            };
+            self.write_to(key, file, &rows).await?;
             self.bound_memory().await?;
+        }
+        if !others.is_empty() {
+            self.overflow.push(take_rows(batch, &UInt32Array::from(others))?);
+            self.bound_overflow().await?;
         }
         Ok(())
     }
@@ -153,11 +190,9 @@ impl TableWriter {
     /// Closes all files.
     ///
     /// # Errors
-    /// The storage's; the files are then best left to [`TableWriter::abandon`].
+    /// As of [`TableWriter::write`]; the files are then best left to [`TableWriter::abandon`].
     pub(crate) async fn close(&mut self) -> Result<Vec<DataFile>> {
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            self.write_waiting(waiting).await?;
-        }
+        self.write_overflow().await?;
         for (_, file) in std::mem::take(&mut self.open) {
             self.close_file(file).await?;
         }
@@ -175,64 +210,120 @@ impl TableWriter {
         }
     }
 
-    /// Whether another file may be opened; one that the last two batches had no row for is closed for it.
+    /// Whether another file may be opened; one that the last batches had no row for is closed for it.
     async fn make_room(&mut self) -> Result<bool> {
         if self.open.len() < self.limits.open_partitions {
             return Ok(true);
         }
         let idle = self.open.iter().min_by_key(|(_, file)| file.last_batch);
-        let idle = idle.filter(|(_, file)| file.last_batch + 1 < self.batches).map(|(key, _)| key.clone());
-        match idle.and_then(|key| self.open.remove(&key)) {
-            Some(file) => self.close_file(file).await.map(|()| true),
+        let idle = idle
+            .filter(|(_, file)| file.last_batch + IDLE_BATCHES < self.batches)
+            .map(|(key, _)| key.clone());
+        match idle {
+            Some(key) => self.close_early(key).await.map(|()| true),
             None => Ok(false),
         }
     }
 
-    async fn open_file(&mut self, partition: &Struct, schema: arrow_schema::SchemaRef) -> Result<OpenFile> {
-        let path =
-            self.locations.data_file(partition, &format!("{}-{:05}.parquet", self.attempt, self.paths.len()));
+    async fn open_file(&mut self, partition: Struct) -> Result<OpenFile> {
+        let budget = (self.limits.buffer_bytes / 2).max(MIN_ENTRY_BYTES);
+        if self.paths.len() >= self.limits.files || self.entry_bytes > budget {
+            return Err(self.too_many_files());
+        }
+        let name = format!("{}-{:05}.parquet", self.attempt, self.paths.len());
+        let path = self.locations.data_file(&partition, &name);
         let output = self.file_io.new_output(&path)?.writer().await?;
         self.paths.push(path.clone());
-        let parquet = AsyncArrowWriter::try_new(Sink(output), schema, Some(self.properties.parquet.clone()))
-            .map_err(|error| failed("open", &path, error))?;
-        Ok(OpenFile { path, partition: partition.clone(), parquet, last_batch: 0 })
+        let parquet =
+            ParquetFile::new(output, &self.properties).map_err(|error| failed("open", &path, error))?;
+        Ok(OpenFile { path, partition, parquet, last_batch: 0 })
+    }
+
+    fn too_many_files(&mut self) -> Error {
+        self.has_too_many_files = true;
+        let what = format!(
+            "the commit would need more data files than it may have: {} are written, for {} partitions so far, and {} \
+             is the limit (or what the function's memory has room for); choose a coarser partition spec, or give the \
+             function more memory or raise FRAZIL_MAX_FILES_PER_COMMIT",
+            self.paths.len(),
+            self.partitions.len(),
+            self.limits.files
+        );
+        Error::new(ErrorKind::DataInvalid, what)
+    }
+
+    /// Writes `rows` to the open file of the partition `key`; closes it if it has its size.
+    async fn write_to(&mut self, key: Vec<u8>, mut file: OpenFile, rows: &RecordBatch) -> Result<()> {
+        file.parquet.write(rows).await.map_err(|error| failed("write", &file.path, error))?;
+        file.last_batch = self.batches;
+        if file.bytes() >= self.properties.target_file_bytes {
+            return self.close_file(file).await;
+        }
+        self.open.insert(key, file);
+        Ok(())
+    }
+
+    /// Closes the file of the partition `key` before it has its size.
+    async fn close_early(&mut self, key: Vec<u8>) -> Result<()> {
+        let Some(file) = self.open.remove(&key) else { return Ok(()) };
+        self.partitions.insert(key, Seen::Closed);
+        self.close_file(file).await
     }
 
     async fn close_file(&mut self, mut file: OpenFile) -> Result<()> {
         let metadata = file.parquet.finish().await.map_err(|error| failed("close", &file.path, error))?;
         failpoint("after data file")?;
         let size_bytes = file.parquet.bytes_written() as u64;
-        self.closed.push(data_file::describe(
+        let entry = data_file::describe(
             file.path,
             file.partition,
             self.partition_spec_id,
-            &self.properties.schema,
+            &self.properties,
             &metadata,
             size_bytes,
-        )?);
+        )?;
+        self.entry_bytes += data_file::memory_bytes(&entry);
+        self.closed.push(entry);
         Ok(())
     }
 
-    /// Makes a file of rows that waited.
-    async fn write_waiting(&mut self, waiting: Waiting) -> Result<()> {
-        let Some(first) = waiting.batches.first() else { return Ok(()) };
-        let schema = first.schema();
-        let rows = concat_batches(&schema, &waiting.batches).map_err(|error| {
-            Error::new(ErrorKind::Unexpected, "batches of one table do not fit together").with_source(error)
-        })?;
-        let mut file = self.open_file(&waiting.partition, schema).await?;
-        file.write(&rows, &self.properties).await?;
-        self.close_file(file).await
+    /// Writes all rows that wait, one partition after the other.
+    async fn write_overflow(&mut self) -> Result<()> {
+        let partitioner = self.partitioner.clone();
+        let mut merge = self.overflow.merge(&partitioner)?;
+        while let Some((key, partition)) = merge.partition(&partitioner)? {
+            while let Some(rows) = merge.rows(&key, &partitioner)? {
+                let file = match self.open.remove(&key) {
+                    Some(file) => file,
+                    None => self.open_file(partition.clone()).await?,
+                };
+                self.write_to(key.clone(), file, &rows).await?;
+                self.bound_memory().await?;
+            }
+            self.close_early(key).await?;
+        }
+        Ok(())
+    }
+
+    /// A quarter of the memory is for rows that wait: to sort them takes as much again.
+    async fn bound_overflow(&mut self) -> Result<()> {
+        if self.overflow.bytes() <= self.limits.buffer_bytes / 4 {
+            return Ok(());
+        }
+        if self.overflow.spilled_bytes() < self.limits.spill_bytes {
+            match self.overflow.spill(&self.partitioner) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(%error, "there will be more and smaller data files");
+                    self.limits.spill_bytes = 0;
+                }
+            }
+        }
+        self.write_overflow().await
     }
 
     async fn bound_memory(&mut self) -> Result<()> {
         let half = self.limits.buffer_bytes / 2;
-        while self.waiting.values().map(|waiting| waiting.bytes).sum::<usize>() > half {
-            let largest =
-                self.waiting.iter().max_by_key(|(_, waiting)| waiting.bytes).map(|(key, _)| key.clone());
-            let Some(waiting) = largest.and_then(|key| self.waiting.remove(&key)) else { break };
-            self.write_waiting(waiting).await?;
-        }
         while self.open.values().map(|file| file.parquet.memory_size()).sum::<usize>() > half {
             let Some(largest) = self.open.values_mut().max_by_key(|file| file.parquet.memory_size()) else {
                 break;
@@ -240,15 +331,21 @@ impl TableWriter {
             if largest.parquet.in_progress_rows() == 0 {
                 break;
             }
-            largest.flush().await?;
+            largest.parquet.flush().await.map_err(|error| failed("write", &largest.path, error))?;
         }
         let part_bytes = self.part_bytes;
-        while self.open.values().map(|file| file.held_bytes(part_bytes)).sum::<usize>()
-            > self.limits.buffer_bytes
-        {
-            let largest = self.open.iter().max_by_key(|(_, file)| file.held_bytes(part_bytes));
-            let largest = largest.map(|(key, _)| key.clone());
-            let Some(file) = largest.and_then(|key| self.open.remove(&key)) else { break };
+        self.close_while(self.limits.buffer_bytes, |file| file.held_bytes(part_bytes)).await?;
+        self.close_while(self.limits.footer_bytes(), |file| file.parquet.metadata_size()).await
+    }
+
+    /// Closes the file with the most bytes as long as all together have more than `limit`.
+    async fn close_while(&mut self, limit: usize, bytes: impl Fn(&OpenFile) -> usize) -> Result<()> {
+        while self.open.values().map(&bytes).sum::<usize>() > limit {
+            let largest = self.open.iter().max_by_key(|(_, file)| bytes(file));
+            let Some(file) = largest.map(|(key, _)| key.clone()).and_then(|key| self.open.remove(&key))
+            else {
+                break;
+            };
             self.close_file(file).await?;
         }
         Ok(())
@@ -256,19 +353,6 @@ impl TableWriter {
 }
 
 impl OpenFile {
-    async fn write(&mut self, batch: &RecordBatch, properties: &FileProperties) -> Result<()> {
-        self.parquet.write(batch).await.map_err(|error| failed("write", &self.path, error))?;
-        if self.parquet.in_progress_size() >= properties.row_group_bytes {
-            self.flush().await
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn flush(&mut self) -> Result<()> {
-        self.parquet.flush().await.map_err(|error| failed("write", &self.path, error))
-    }
-
     /// What a storage that sends parts of `part_bytes` still holds of it.
     fn held_bytes(&self, part_bytes: usize) -> usize {
         self.parquet.bytes_written().checked_rem(part_bytes).unwrap_or(0)
@@ -276,19 +360,6 @@ impl OpenFile {
 
     fn bytes(&self) -> usize {
         self.parquet.bytes_written() + self.parquet.in_progress_size()
-    }
-}
-
-/// The storage as the Parquet writer wants it.
-struct Sink(Box<dyn FileWrite>);
-
-impl AsyncFileWriter for Sink {
-    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, parquet::errors::Result<()>> {
-        async { self.0.write(bytes).await.map_err(|error| ParquetError::External(Box::new(error))) }.boxed()
-    }
-
-    fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
-        async { self.0.close().await.map_err(|error| ParquetError::External(Box::new(error))) }.boxed()
     }
 }
 

@@ -1,28 +1,38 @@
-//! One batch -> one batch a partition.
+//! One batch -> its rows by partition.
 //!
-//! In: a batch in the table's schema. Out: its rows grouped by the value of the table's partition spec (Iceberg
+//! In: a batch in the table's schema. Out: which of its rows are in which partition of the table's partition spec (Iceberg
 //! specification, "Partition Transforms"), in the order in which the partitions are first seen. A batch that lies in
 //! one partition, the usual case of a stream, is passed on as it is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow_row::{RowConverter, SortField};
+use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::ArrowError;
-use arrow_select::take::take_record_batch;
+use arrow_select::take::take;
 use iceberg::arrow::arrow_struct_to_literal;
 use iceberg::spec::{Literal, Struct, TableMetadata};
 use iceberg::{Error, ErrorKind, Result};
 
 use super::transform::PartitionValues;
 
-/// The rows of one partition.
+/// The rows of a batch that are in one partition; never none.
 pub(super) struct Part {
     /// The partition's value, encoded so that equal values are equal bytes.
     pub(super) key: Vec<u8>,
-    pub(super) value: Struct,
-    pub(super) batch: RecordBatch,
+    /// Indexes of the rows.
+    pub(super) rows: Vec<u32>,
+}
+
+impl Part {
+    /// The rows themselves; `batch` as it is if they are all of it.
+    pub(super) fn of(self, batch: &RecordBatch) -> Result<RecordBatch> {
+        match self.rows.len() == batch.num_rows() {
+            true => Ok(batch.clone()),
+            false => take_rows(batch, &UInt32Array::from(self.rows)),
+        }
+    }
 }
 
 /// Splits batches by a table's default partition spec.
@@ -46,50 +56,61 @@ impl Partitioner {
         Ok(Self { spec: Some((values, converter)), unpartitioned })
     }
 
+    /// The key of every row; None for a table without partitions, where all are alike.
+    pub(super) fn keys(&self, batch: &RecordBatch) -> Result<Option<Rows>> {
+        let Some((partition, converter)) = &self.spec else { return Ok(None) };
+        converter.convert_columns(partition.of(batch)?.columns()).map(Some).map_err(arrow_failed)
+    }
+
+    /// The value of the partition that the first row of `batch` is in.
+    pub(super) fn value(&self, batch: &RecordBatch) -> Result<Struct> {
+        let Some((partition, _)) = &self.spec else { return Ok(self.unpartitioned.clone()) };
+        let value: ArrayRef = Arc::new(partition.of(&batch.slice(0, 1))?);
+        match arrow_struct_to_literal(&value, &partition.partition_type)?.into_iter().next() {
+            Some(Some(Literal::Struct(value))) => Ok(value),
+            _ => Err(Error::new(ErrorKind::Unexpected, "a partition value is no struct")),
+        }
+    }
+
+    /// The rows of `batch` by partition.
     pub(super) fn split(&self, batch: &RecordBatch) -> Result<Vec<Part>> {
-        if batch.num_rows() == 0 {
+        let count = batch.num_rows() as u32;
+        if count == 0 {
             return Ok(Vec::new());
         }
-        let Some((partition, converter)) = &self.spec else {
-            let value = self.unpartitioned.clone();
-            return Ok(vec![Part { key: Vec::new(), value, batch: batch.clone() }]);
+        let Some(keys) = self.keys(batch)? else {
+            return Ok(vec![Part { key: Vec::new(), rows: (0..count).collect() }]);
         };
-        let values = partition.of(batch)?;
-        let rows = converter.convert_columns(values.columns()).map_err(arrow_failed)?;
-        let value_at = |row: usize| {
-            let value: ArrayRef = Arc::new(values.slice(row, 1));
-            let literals = arrow_struct_to_literal(&value, &partition.partition_type)?;
-            match literals.into_iter().next() {
-                Some(Some(Literal::Struct(value))) => Ok(value),
-                _ => Err(Error::new(ErrorKind::Unexpected, "a partition value is no struct")),
-            }
-        };
-        let first = rows.row(0);
-        if rows.iter().all(|row| row == first) {
-            let key = first.as_ref().to_vec();
-            return Ok(vec![Part { key, value: value_at(0)?, batch: batch.clone() }]);
+        let first = keys.row(0);
+        if keys.iter().all(|key| key == first) {
+            return Ok(vec![Part { key: first.as_ref().to_vec(), rows: (0..count).collect() }]);
         }
         let mut places: HashMap<&[u8], usize> = HashMap::new();
-        let mut groups: Vec<Vec<u32>> = Vec::new();
-        for (at, row) in rows.iter().enumerate() {
-            let place = *places.entry(row.data()).or_insert_with(|| {
-                groups.push(Vec::new());
-                groups.len() - 1
+        let mut parts: Vec<Part> = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            let place = *places.entry(key.data()).or_insert_with(|| {
+                parts.push(Part { key: key.data().to_vec(), rows: Vec::new() });
+                parts.len() - 1
             });
-            groups[place].push(at as u32);
+            parts[place].rows.push(at as u32);
         }
-        groups
-            .into_iter()
-            .map(|group| {
-                let representative = group[0] as usize;
-                Ok(Part {
-                    key: rows.row(representative).as_ref().to_vec(),
-                    value: value_at(representative)?,
-                    batch: take_record_batch(batch, &UInt32Array::from(group)).map_err(arrow_failed)?,
-                })
-            })
-            .collect()
+        Ok(parts)
     }
+}
+
+/// The `rows` of `batch`. Columns without values still share what they share.
+pub(super) fn take_rows(batch: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch> {
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| match column.null_count() == column.len() && rows.len() <= column.len() {
+            true => Ok(column.slice(0, rows.len())),
+            false => take(column, rows, None),
+        })
+        .collect::<std::result::Result<_, _>>()
+        .map_err(arrow_failed)?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(batch.schema(), columns, &options).map_err(arrow_failed)
 }
 
 fn arrow_failed(error: ArrowError) -> Error {

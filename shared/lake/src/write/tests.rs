@@ -36,7 +36,12 @@ use crate::definition::TableDefinition;
 use crate::job::CommitMetrics;
 use crate::token::Token;
 
-const ROOMY: WriteLimits = WriteLimits { buffer_bytes: usize::MAX, open_partitions: usize::MAX };
+const ROOMY: WriteLimits = WriteLimits {
+    buffer_bytes: usize::MAX,
+    open_partitions: usize::MAX,
+    spill_bytes: u64::MAX,
+    files: usize::MAX,
+};
 
 struct Bench {
     folder: TempDir,
@@ -220,8 +225,14 @@ fn splitting_keeps_every_row_and_puts_it_where_it_belongs() {
     // Hardly room for anything, too: then files are closed early, and rows wait.
     let limits = prop_oneof![
         Just(ROOMY),
-        (1..4_usize, 0..40_000_usize)
-            .prop_map(|(open_partitions, buffer_bytes)| WriteLimits { buffer_bytes, open_partitions }),
+        (1..4_usize, 0..40_000_usize, 0..20_000_u64).prop_map(
+            |(open_partitions, buffer_bytes, spill_bytes)| WriteLimits {
+                buffer_bytes,
+                open_partitions,
+                spill_bytes,
+                ..ROOMY
+            }
+        ),
     ];
     let inputs = (prop::collection::vec(prop::collection::vec(row, 0..30), 1..4), limits);
     for_all(48, inputs, |(batches, limits)| {
@@ -346,20 +357,20 @@ async fn a_batch_of_one_partition_is_passed_on_as_it_is() {
     let partitioner = Partitioner::new(bench.table.metadata()).unwrap();
     let parts = partitioner.split(&mixed).unwrap();
     let values = |batch: &RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
-    let found: Vec<_> = parts.iter().map(|part| values(&part.batch)).collect();
+    let found: Vec<_> = parts.into_iter().map(|part| values(&part.of(&mixed).unwrap())).collect();
     assert_eq!(found, [vec![2, 2], vec![1]], "in the order in which the partitions are seen");
 
     let one = bench.batch(&["{\"n\": 7}".to_owned(), "{\"n\": 7}".to_owned()]);
-    let parts = partitioner.split(&one).unwrap();
+    let mut parts = partitioner.split(&one).unwrap();
     assert_eq!(parts.len(), 1);
-    assert!(Arc::ptr_eq(parts[0].batch.column(0), one.column(0)));
+    assert!(Arc::ptr_eq(parts.remove(0).of(&one).unwrap().column(0), one.column(0)));
     assert!(partitioner.split(&one.slice(0, 0)).unwrap().is_empty());
 
     let bench = Bench::new(vec![optional(1, "n", Kind::Long)], &[], &[]).await;
     let partitioner = Partitioner::new(bench.table.metadata()).unwrap();
-    let parts = partitioner.split(&mixed).unwrap();
-    assert_eq!((parts.len(), &parts[0].value), (1, &Struct::empty()));
-    assert!(Arc::ptr_eq(parts[0].batch.column(0), mixed.column(0)));
+    let mut parts = partitioner.split(&mixed).unwrap();
+    assert_eq!((parts.len(), partitioner.value(&mixed).unwrap()), (1, Struct::empty()));
+    assert!(Arc::ptr_eq(parts.remove(0).of(&mixed).unwrap().column(0), mixed.column(0)));
     assert!(partitioner.split(&mixed.slice(0, 0)).unwrap().is_empty());
 }
 
@@ -672,18 +683,22 @@ fn one_of_each(bench: &Bench, partitions: impl IntoIterator<Item = i64>) -> Reco
 #[tokio::test]
 async fn no_more_files_are_open_than_allowed_and_the_other_rows_wait() {
     let (bench, _) = by_number().await;
-    for (cap, buffer_bytes, expected_files) in [
-        (6, usize::MAX, 6),
-        (2, usize::MAX, 6),
-        (0, usize::MAX, 6),
+    for (cap, buffer_bytes, spill_bytes, expected_files) in [
+        (6, usize::MAX, 0, 6),
+        (2, usize::MAX, 0, 6),
+        (0, usize::MAX, 0, 6),
+        // They wait on disk.
+        (2, 0, u64::MAX, 6),
+        (0, 0, u64::MAX, 6),
         // Nothing may wait: each batch makes a file of each partition but the two.
-        (2, 0, 2 + 4 * 5),
+        (2, 0, 0, 2 + 4 * 5),
     ] {
-        let mut writer = bench.writer(WriteLimits { buffer_bytes, open_partitions: cap });
+        let limits = WriteLimits { buffer_bytes, open_partitions: cap, spill_bytes, ..ROOMY };
+        let mut writer = bench.writer(limits);
         for _ in 0..5 {
             writer.write(&one_of_each(&bench, 0..6)).await.unwrap();
             assert!(writer.open.len() <= cap, "{} open", writer.open.len());
-            assert!(writer.waiting.values().map(|waiting| waiting.bytes).sum::<usize>() <= buffer_bytes / 2);
+            assert!(writer.overflow.bytes() <= buffer_bytes / 4);
         }
         let files: Vec<Written> = writer.close().await.unwrap().into_iter().map(Written::read).collect();
         assert_eq!(files.len(), expected_files, "{cap} open, {buffer_bytes} bytes");
@@ -703,15 +718,184 @@ async fn no_more_files_are_open_than_allowed_and_the_other_rows_wait() {
 async fn an_idle_file_makes_room() {
     let (bench, _) = by_number().await;
     let mut writer = bench.writer(WriteLimits { open_partitions: 2, ..ROOMY });
-    // Partition 0 is in every batch and stays; 1 is idle after the first.
-    for (other, closed, waiting) in [(1, 0, 0), (2, 0, 1), (2, 1, 0), (2, 1, 0)] {
+    // Partition 0 is in every batch and stays; 1 is idle after the first. It comes back, and waits for the end.
+    for batch in 0..15 {
+        let other = if matches!(batch, 0 | 12) { 1 } else { 2 };
         writer.write(&one_of_each(&bench, [0, other])).await.unwrap();
-        assert_eq!((writer.open.len(), writer.closed.len(), writer.waiting.len()), (2, closed, waiting));
+        let closed = usize::from(batch > 8);
+        assert_eq!((writer.open.len(), writer.closed.len()), (2, closed), "{batch}");
     }
     let files: Vec<Written> = writer.close().await.unwrap().into_iter().map(Written::read).collect();
     let mut found: Vec<_> = files.iter().map(Written::numbers).collect();
     found.sort_unstable();
-    assert_eq!(found, [vec![0; 4], vec![1], vec![2; 3]]);
+    assert_eq!(found, [vec![0; 15], vec![1], vec![1], vec![2; 13]]);
+}
+
+#[tokio::test]
+async fn more_files_than_a_commit_may_have_are_refused() {
+    let (bench, _) = by_number().await;
+    for open_partitions in [0, 100] {
+        let mut writer = bench.writer(WriteLimits { files: 10, open_partitions, ..ROOMY });
+        writer.write(&one_of_each(&bench, 0..10)).await.unwrap();
+        writer.write(&one_of_each(&bench, 0..10)).await.unwrap();
+        assert!(!writer.has_too_many_files());
+        let error = writer.write(&one_of_each(&bench, [10])).await.unwrap_err();
+        assert!(writer.has_too_many_files());
+        assert!(error.message().contains("for 10 partitions so far"), "{error}");
+        assert!(error.message().ends_with("raise FRAZIL_MAX_FILES_PER_COMMIT"), "{error}");
+        writer.abandon().await;
+        assert_eq!(bench.files(), BTreeSet::new());
+        assert_eq!(
+            bench.write(WriteLimits { files: 10, ..ROOMY }, &[one_of_each(&bench, 0..10)]).await.len(),
+            10
+        );
+        std::fs::remove_dir_all(bench.folder.path().join("warehouse/test/t/data")).unwrap();
+    }
+}
+
+/// 5 of 800 columns in each row, with as much memory as the smallest function has: row groups are as large as what the rows
+/// hold, not as the table is wide.
+#[tokio::test]
+async fn wide_and_sparse_tables_make_few_row_groups() {
+    let mut columns = vec![optional(1, "n", Kind::Long)];
+    columns.extend((2..801).map(|id| optional(id, &format!("c{id}"), Kind::Long)));
+    let bench = Bench::new(columns, &[], &[]).await;
+    let mut writer = bench.writer(WriteLimits { buffer_bytes: 16 << 20, ..ROOMY });
+    for batch in 0..20 {
+        let rows = (batch * 150..batch * 150 + 150).map(|n: i64| {
+            let columns: String =
+                (0..4).map(|at| format!(",\"c{}\":{n}", 2 + (n * 131 + at * 197) % 799)).collect();
+            format!("{{\"n\":{n}{columns}}}")
+        });
+        writer.write(&bench.batch(&rows.collect::<Vec<_>>())).await.unwrap();
+        let held: usize = writer.open.values().map(|file| file.parquet.memory_size()).sum();
+        assert!(held < 4 << 20, "{held} bytes held");
+    }
+    let files: Vec<Written> = writer.close().await.unwrap().into_iter().map(Written::read).collect();
+    assert_eq!((files.len(), files[0].metadata.num_row_groups()), (1, 1));
+    files[0].check();
+    assert_eq!(numbers(&files), (0..3000).collect::<Vec<_>>());
+    // Every value is where it was put.
+    let mut found = 0;
+    for at in 1..800 {
+        let mut row = 0;
+        for column in files[0].column(at) {
+            for value in column.as_primitive::<Int64Type>() {
+                found += usize::from(value.is_some());
+                assert!(value.is_none_or(|value| value == row), "column {at}, row {row}: {value:?}");
+                row += 1;
+            }
+        }
+    }
+    assert_eq!(found, 3000 * 4);
+}
+
+/// The same within a struct, with nulls at every depth.
+#[tokio::test]
+async fn wide_and_sparse_structs_are_held_without_their_nulls() {
+    let fields = (100..900).map(|id| optional(id, &format!("f{id}"), Kind::Long).into()).collect();
+    let inner = StructType::new(vec![
+        NestedField::required(10, "x", Kind::Int.into()).into(),
+        optional(11, "wide", StructType::new(fields)).into(),
+    ]);
+    let bench = Bench::new(vec![optional(1, "n", Kind::Long), optional(2, "s", inner)], &[], &[]).await;
+    let mut writer = bench.writer(WriteLimits { buffer_bytes: 16 << 20, ..ROOMY });
+    let batches: Vec<RecordBatch> = (0..10)
+        .map(|batch| {
+            let rows = (batch * 100..batch * 100 + 100).map(|n| match n % 5 {
+                0 => format!("{{\"n\":{n}}}"),
+                1 => format!("{{\"n\":{n},\"s\":{{\"x\":{n}}}}}"),
+                2 => format!("{{\"n\":{n},\"s\":{{\"x\":{n},\"wide\":{{}}}}}}"),
+                _ => format!("{{\"n\":{n},\"s\":{{\"x\":1,\"wide\":{{\"f{}\":{n}}}}}}}", 100 + n * 7 % 800),
+            });
+            bench.batch(&rows.collect::<Vec<_>>())
+        })
+        .collect();
+    for batch in &batches {
+        writer.write(batch).await.unwrap();
+        let held: usize = writer.open.values().map(|file| file.parquet.memory_size()).sum();
+        assert!(held < 1 << 20, "{held} bytes held");
+    }
+    let files: Vec<Written> = writer.close().await.unwrap().into_iter().map(Written::read).collect();
+    assert_eq!((files.len(), files[0].metadata.num_row_groups()), (1, 1));
+    files[0].check();
+    for at in 0..2 {
+        let joined = |batches: &[RecordBatch]| {
+            let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(at).as_ref()).collect();
+            arrow_select::concat::concat(&columns).unwrap()
+        };
+        let (written, read) = (joined(&batches), joined(&files[0].batches));
+        assert_eq!((written.len(), written.null_count()), (read.len(), read.null_count()));
+        assert_eq!(show(&written), show(&read));
+    }
+}
+
+/// Every value, as Arrow prints it.
+fn show(array: &ArrayRef) -> Vec<String> {
+    (0..array.len()).map(|row| arrow_cast::display::array_value_to_string(array, row).unwrap()).collect()
+}
+
+/// What has ended of a file stays in memory until the file is closed.
+#[tokio::test]
+async fn the_footers_of_open_files_are_bounded() {
+    let mut columns = vec![optional(1, "n", Kind::Long)];
+    columns.extend((2..1001).map(|id| optional(id, &format!("c{id}"), Kind::Long)));
+    let bench = Bench::new(columns, &[], &[("write.parquet.row-group-size-bytes", "1")]).await;
+    let batches: Vec<_> = (0..12).map(|n| bench.batch(&[format!("{{\"n\":{n},\"c7\":1}}")])).collect();
+    let files = bench.write(WriteLimits { buffer_bytes: 16 << 20, ..ROOMY }, &batches).await;
+    assert!(files.len() > 1);
+    assert!(files.iter().all(|file| file.metadata.num_row_groups() <= 6));
+    assert_eq!(numbers(&files), (0..12).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_manifest_says_of_a_column_what_the_table_asks_for() {
+    let columns = || {
+        vec![optional(1, "n", Kind::Long), optional(2, "text", Kind::String), optional(3, "b", Kind::Binary)]
+    };
+    let long = "é".repeat(200);
+    for (properties, counted, lower, upper) in [
+        (&[][..], true, Some(64), Some(64)),
+        (
+            &[("write.metadata.metrics.default", "none"), ("write.metadata.metrics.column.n", "counts")],
+            false,
+            None,
+            None,
+        ),
+        (&[("write.metadata.metrics.column.text", "counts")], true, None, None),
+        (&[("write.metadata.metrics.column.text", "truncate(16)")], true, Some(16), Some(16)),
+        (&[("write.metadata.metrics.column.text", "Truncate(150)")], true, Some(150), Some(150)),
+        (&[("write.metadata.metrics.column.text", "full")], true, Some(200), Some(200)),
+        (&[("write.metadata.metrics.max-inferred-column-defaults", "1")], false, None, None),
+    ] {
+        let bench = Bench::new(columns(), &[], properties).await;
+        let files = bench
+            .write(ROOMY, &[bench.batch(&[format!("{{\"n\":1,\"text\":\"{long}\",\"b\":\"/////w==\"}}")])])
+            .await;
+        let entry = &files[0].entry;
+        assert_eq!(entry.value_counts().contains_key(&2), counted, "{properties:?}");
+        assert_eq!(entry.null_value_counts().contains_key(&2), counted);
+        assert_eq!(entry.column_sizes().len(), 3);
+        let length = |bound: Option<&Datum>| {
+            bound.map(|bound| match bound.literal() {
+                PrimitiveLiteral::String(text) => text.chars().count(),
+                other => unreachable!("{other:?}"),
+            })
+        };
+        assert_eq!(length(entry.lower_bounds().get(&2)), lower, "{properties:?}");
+        assert_eq!(length(entry.upper_bounds().get(&2)), upper, "{properties:?}");
+        if let (Some(low), Some(high)) = (entry.lower_bounds().get(&2), entry.upper_bounds().get(&2)) {
+            let value = Datum::string(&long);
+            assert!(*low <= value && value <= *high, "{properties:?}");
+        }
+        assert!(entry.value_counts().contains_key(&1));
+    }
+    // There is no greater value of two bytes than 0xFFFF.
+    let bench = Bench::new(columns(), &[], &[("write.metadata.metrics.column.b", "truncate(2)")]).await;
+    let files = bench.write(ROOMY, &[bench.batch(&["{\"b\":\"/////w==\"}".to_owned()])]).await;
+    let entry = &files[0].entry;
+    assert_eq!(entry.lower_bounds().get(&3), Some(&Datum::binary([255, 255])));
+    assert_eq!(entry.upper_bounds().get(&3), None);
 }
 
 #[tokio::test]
@@ -721,7 +905,7 @@ async fn an_abandoned_writer_leaves_nothing() {
     let before = bench.files();
     assert_eq!(before, BTreeSet::from([kept[0].path.clone()]));
     let attempt = Uuid::from_u128(7);
-    let limits = WriteLimits { open_partitions: 1, buffer_bytes: 0 };
+    let limits = WriteLimits { open_partitions: 1, buffer_bytes: 0, spill_bytes: 0, ..ROOMY };
 
     let mut writer = TableWriter::new(&bench.table, limits, attempt).unwrap();
     writer.write(&batch).await.unwrap();
@@ -843,6 +1027,9 @@ async fn properties_that_are_not_understood_are_refused() {
         ("write.parquet.page-row-limit", "1e4", "a whole number"),
         ("write.parquet.dict-size-bytes", " 1", "a whole number"),
         ("write.target-file-size-bytes", "134217728.0", "a whole number"),
+        ("write.metadata.metrics.default", "all", "none, counts, truncate(N) or full"),
+        ("write.metadata.metrics.column.n", "truncate(0)", "none, counts, truncate(N) or full"),
+        ("write.metadata.metrics.max-inferred-column-defaults", "many", "a whole number"),
     ] {
         let bench = Bench::new(vec![optional(1, "n", Kind::Long)], &[], &[(name, value)]).await;
         let error = TableWriter::new(&bench.table, ROOMY, Uuid::nil()).err().expect(name);
