@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::super::Lake;
 use super::super::fake::{Reply, Request, Server, nobody};
 use super::*;
-use crate::commit::{Append, Committed, commit};
+use crate::commit::{Append, Committed, Layout, commit};
 use crate::definition::TableDefinition;
 use crate::job::CommitMetrics;
 use crate::storage::storage_factory;
@@ -210,10 +210,14 @@ fn object(name: &str) -> Token {
 
 /// Commits the token of the object `name` and nothing else.
 async fn append(catalog: &dyn Catalog, name: &str) -> Result<Committed> {
-    let looked_at =
-        catalog.load_table(&ident()).await.ok().and_then(|table| table.metadata().current_snapshot_id());
-    let append =
-        Append { files: &[], tokens: &[object(name)], looked_at, id: Uuid::from_u128(fastrand::u128(..)) };
+    let table = catalog.load_table(&ident()).await.ok();
+    let append = Append {
+        files: &[],
+        tokens: &[object(name)],
+        looked_at: table.as_ref().and_then(|table| table.metadata().current_snapshot_id()),
+        layout: table.as_ref().map(Layout::of).unwrap_or_default(),
+        id: Uuid::from_u128(fastrand::u128(..)),
+    };
     commit(catalog, &ident(), append, Instant::now() + Duration::from_secs(20), &mut CommitMetrics::default())
         .await
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::super::Lake;
 use super::super::fake::{Reply, Request, Server};
 use super::*;
-use crate::commit::{Append, Committed, commit};
+use crate::commit::{Append, Committed, Layout, commit};
 use crate::definition::TableDefinition;
 use crate::job::CommitMetrics;
 use crate::storage::storage_factory;
@@ -142,6 +142,7 @@ impl Bench {
             files: &[],
             tokens: &[object()],
             looked_at: table.metadata().current_snapshot_id(),
+            layout: Layout::of(&table),
             id: Uuid::from_u128(fastrand::u128(..)),
         };
         commit(
