@@ -3,7 +3,8 @@
 //! In: objects by URI and token. Out: an [`Outcome`]. Objects that the table has already are skipped; of those that it
 //! may have in part, the rows that it lacks are kept. The others are read one after the other into the same data files,
 //! their rejected rows into the quarantine, and all is committed at once. Wrong content never fails an object; a failing
-//! storage does: it is dropped, the files are written again without it, and it alone is left to be delivered again.
+//! storage does: it alone is left to be delivered again. One that fails when some of its rows are written costs another
+//! pass over the others; a byte of each is read beforehand, and all that fails in a pass is left out of the next one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use records::rejection::Reason;
 use uuid::Uuid;
 
 use crate::catalog::Lake;
-use crate::commit::{self, Append, Committed};
+use crate::commit::{self, Append, Committed, Layout};
 use crate::decode::RowDecoder;
 use crate::definition::TableDefinition;
 use crate::failpoint::failpoint;
@@ -38,6 +39,8 @@ const PARALLEL_REQUESTS: usize = 16;
 /// may go on in its first half.
 const COMMIT_SHARE: u32 = 4;
 const COMMIT_TIME: Duration = Duration::from_secs(1);
+/// Of the time until the deadline, the share in which a schema is inferred.
+const INFERENCE_SHARE: u32 = 4;
 
 /// Appends `objects` to a table, in one commit. Whatever the catalog and the storage do, an outcome is there at the
 /// deadline.
@@ -148,6 +151,7 @@ impl<'a> Invocation<'a> {
                 files: &written.files,
                 tokens: &tokens,
                 looked_at: current.metadata().current_snapshot_id(),
+                layout: Layout::of(&current),
                 id: written.writer.attempt(),
             };
             failpoint("before commit")?;
@@ -306,11 +310,19 @@ impl<'a> Invocation<'a> {
             Some(definition) => definition.clone(),
             None => {
                 let readings = self.to_read();
-                let (schema, failed) = read::infer(readings, self.options.limits).await?;
-                for (at, error) in failed {
+                let now = Instant::now();
+                let until = now + self.options.deadline.saturating_duration_since(now) / INFERENCE_SHARE;
+                let inferred = read::infer(readings, self.options.limits, until).await?;
+                for (at, error) in inferred.failed {
                     self.statuses.insert(at, Status::Failed(error));
                 }
-                let Some(schema) = schema else { return Ok(None) };
+                let Some(schema) = inferred.schema else {
+                    if inferred.cut_short {
+                        tracing::warn!("there was no time to find a record that tells the table's columns");
+                        self.not_reached();
+                    }
+                    return Ok(None);
+                };
                 TableDefinition::inferred(self.options.table.name(), schema)?
             }
         };
@@ -319,6 +331,17 @@ impl<'a> Invocation<'a> {
         let table = created.map_err(AppendError::Catalog)?;
         failpoint("after create")?;
         Ok(Some(table))
+    }
+
+    fn failed(&mut self, failed: Vec<(usize, Error)>) {
+        self.statuses.extend(failed.into_iter().map(|(at, error)| (at, Status::Failed(error))));
+    }
+
+    /// There is no time for what is pending.
+    fn not_reached(&mut self) {
+        for at in self.pending().collect::<Vec<_>>() {
+            self.statuses.insert(at, Status::NotReached);
+        }
     }
 
     /// Without a table and without a record to infer one from: what the objects hold instead goes to the quarantine.
@@ -330,9 +353,7 @@ impl<'a> Invocation<'a> {
         let time = ReadingTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
         match self.read_once(&schema, None, &known, readings, time).await? {
             Ok(counts) => self.committed(counts),
-            Err((at, error)) => {
-                self.statuses.insert(at, Status::Failed(error));
-            }
+            Err(failed) => self.failed(failed),
         }
         Ok(self.outcome(None, None, &[]))
     }
@@ -358,9 +379,9 @@ impl<'a> Invocation<'a> {
             };
             match read {
                 Ok(Ok((files, counts))) => return Ok(Some(Written { writer, files, counts })),
-                Ok(Err((at, error))) => {
-                    tracing::debug!(object = self.objects[at].uri, %error, "object failed; writing without it");
-                    self.statuses.insert(at, Status::Failed(error));
+                Ok(Err(failed)) => {
+                    tracing::info!(objects = failed.len(), "objects failed; writing again without them");
+                    self.failed(failed);
                     writer.abandon().await;
                 }
                 Err(error) => {
@@ -373,8 +394,9 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// One pass over `readings`: what is not `known` goes on, rows to the writer, rejections to the quarantine. The inner
-    /// error is an object whose storage failed.
+    /// One pass over `readings`: what is not `known` goes on, rows to the writer, rejections to the quarantine. An
+    /// object whose storage failed before anything of it went on does without the rest. The inner error is the objects
+    /// whose storage failed later: what was written holds some of their rows.
     async fn read_once(
         &mut self,
         schema: &Schema,
@@ -382,7 +404,7 @@ impl<'a> Invocation<'a> {
         known: &Known,
         readings: Vec<Reading>,
         time: ReadingTime,
-    ) -> Result<std::result::Result<Vec<Count>, (usize, Error)>> {
+    ) -> Result<std::result::Result<Vec<Count>, Vec<(usize, Error)>>> {
         let file_io = &self.lake.file_io;
         let mut quarantine =
             Quarantine::new(file_io.clone(), &self.options.errors_uri, &self.options.table.to_string());
@@ -391,9 +413,19 @@ impl<'a> Invocation<'a> {
         let mut counts: Vec<Count> = Vec::new();
         let mut undecided = readings.len();
         let decoder = RowDecoder::new(schema, &self.options.processing_time)?;
+        let mut failed = Vec::new();
         let mut steps = read::rows(readings, decoder, self.options.limits, time);
-        while let Some(step) = steps.recv().await {
+        while let Some(step) = steps.next().await {
             match step {
+                Step::Failed { at, error, spoiled } if spoiled || !failed.is_empty() => {
+                    failed.push((at, error));
+                }
+                // The pass is in vain, and goes on only to find out what else fails.
+                _ if !failed.is_empty() => {}
+                Step::Failed { at, error, .. } => {
+                    self.statuses.insert(at, Status::Failed(error));
+                    undecided -= 1;
+                }
                 Step::Rows(batch) => match &mut writer {
                     Some(writer) => writer.write(&lacking.of(batch?)?).await?,
                     None => return Err(Error::new(ErrorKind::Unexpected, "rows without a table: a defect")),
@@ -409,7 +441,7 @@ impl<'a> Invocation<'a> {
                         Ok(false) => {
                             *rejected_before.entry((at, rejection.refusal.reason)).or_default() += 1;
                         }
-                        Err(error) => return Ok(Err((at, error))),
+                        Err(error) => failed.push((at, error)),
                     }
                 }
                 Step::Finished { at, rows, mut rejected } => {
@@ -421,12 +453,14 @@ impl<'a> Invocation<'a> {
                     counts.push(Count { at, rows, known: 0, rejected });
                     undecided -= 1;
                 }
-                Step::Failed(at, error) => return Ok(Err((at, error))),
                 Step::NotReached(at) => {
                     self.statuses.insert(at, Status::NotReached);
                     undecided -= 1;
                 }
             }
+        }
+        if !failed.is_empty() {
+            return Ok(Err(failed));
         }
         if undecided > 0 {
             // The files may hold rows of an object that was not read to its end.
@@ -463,7 +497,13 @@ impl<'a> Invocation<'a> {
 async fn find(file_io: &FileIO, object: &SourceObject) -> Result<Found> {
     let input = file_io.new_input(&object.uri)?;
     match input.metadata().await {
-        Ok(metadata) => Ok(Found { input: Arc::new(input), size_bytes: metadata.size }),
+        Ok(metadata) => {
+            // Some storage tells the size of what it does not give: an archived object, one whose key is not granted.
+            if metadata.size > 0 {
+                input.reader().await?.read(0..1).await?;
+            }
+            Ok(Found { input: Arc::new(input), size_bytes: metadata.size })
+        }
         Err(error) if error.kind() == ErrorKind::DataInvalid && !input.exists().await? => {
             let what = format!(
                 "the object {} does not exist; it was deleted, or the notification is for another place",

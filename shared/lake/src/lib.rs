@@ -23,6 +23,7 @@ mod quarantine;
 mod read;
 mod source;
 mod storage;
+mod task;
 mod token;
 mod write;
 
