@@ -1,4 +1,4 @@
-//! Several raw objects -> one commit to one table.
+//! Several raw objects -> one commit to one table; further versions of an object -> one more each.
 //!
 //! In: objects by URI and token. Out: an [`Outcome`]. Objects that the table has already are skipped; of those that it
 //! may have in part, the rows that it lacks are kept. The others are read one after the other into the same data files,
@@ -6,6 +6,7 @@
 //! storage does: it alone is left to be delivered again. One that fails when some of its rows are written costs another
 //! pass over the others; a byte of each is read beforehand, and all that fails in a pass is left out of the next one.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use crate::job::{
 use crate::known::{self, KnownRows};
 use crate::quarantine::{self, Quarantine};
 use crate::read::{self, Reading, ReadingTime, Step};
+use crate::storage::version_uri;
 use crate::token::{self, History, Seen, Token};
 use crate::write::TableWriter;
 
@@ -60,7 +62,7 @@ pub async fn append(
             tracing::warn!(
                 "the deadline came before the outcome was known; all objects must be delivered again"
             );
-            Ok(invocation.outcome(None, None, &[]))
+            Ok(invocation.outcome(None))
         }
     }
 }
@@ -75,6 +77,10 @@ struct Invocation<'a> {
     /// Sizes of the objects that are committed, by index.
     bytes_read: HashMap<usize, u64>,
     commit: CommitMetrics,
+    /// The last snapshot, and the files of all of them.
+    snapshot_id: Option<i64>,
+    data_files: usize,
+    data_file_bytes: u64,
     /// The objects that were found, by index.
     found: HashMap<usize, Found>,
 }
@@ -113,8 +119,18 @@ impl<'a> Invocation<'a> {
     fn new(lake: &'a Lake, options: &'a AppendOptions, mut objects: Vec<SourceObject>) -> Self {
         let mut seen = HashSet::new();
         objects.retain(|object| seen.insert(object.token));
-        let (statuses, bytes_read, found) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { lake, options, objects, statuses, bytes_read, commit: CommitMetrics::default(), found }
+        Self {
+            lake,
+            options,
+            objects,
+            statuses: HashMap::new(),
+            bytes_read: HashMap::new(),
+            commit: CommitMetrics::default(),
+            snapshot_id: None,
+            data_files: 0,
+            data_file_bytes: 0,
+            found: HashMap::new(),
+        }
     }
 
     async fn run(&mut self) -> std::result::Result<Outcome, AppendError> {
@@ -131,7 +147,7 @@ impl<'a> Invocation<'a> {
         let mut history = table.as_ref().map(|table| self.settle(table));
         self.find_pending().await;
         if self.pending().next().is_none() {
-            return Ok(self.outcome(table.as_ref(), None, &[]));
+            return Ok(self.outcome(table.as_ref()));
         }
         let mut current = match table {
             Some(table) => table,
@@ -144,7 +160,7 @@ impl<'a> Invocation<'a> {
             let history = history.take().unwrap_or_else(|| self.settle(&current));
             let known = self.look(&current, history).await?;
             let Some(written) = self.write(&current, &known).await? else {
-                return Ok(self.outcome(Some(&current), None, &[]));
+                return Ok(self.outcome(Some(&current)));
             };
             let tokens = self.tokens(&written.counts);
             let append = Append {
@@ -163,7 +179,15 @@ impl<'a> Invocation<'a> {
             match committed {
                 Ok(Committed::Snapshot(table, snapshot)) => {
                     self.committed(written.counts);
-                    return Ok(self.outcome(Some(&table), Some(snapshot), &written.files));
+                    self.snapshot_id = Some(snapshot);
+                    self.data_files += written.files.len();
+                    self.data_file_bytes +=
+                        written.files.iter().map(DataFile::file_size_in_bytes).sum::<u64>();
+                    if self.pending().next().is_none() {
+                        return Ok(self.outcome(Some(&table)));
+                    }
+                    // Further versions of objects that are in the table now.
+                    current = *table;
                 }
                 Ok(Committed::Outdated { tried }) => {
                     if !tried {
@@ -178,7 +202,7 @@ impl<'a> Invocation<'a> {
                         let error = Error::new(error.kind(), format!("other writers were faster: {error}"));
                         self.statuses.insert(*at, Status::Failed(error));
                     }
-                    return Ok(self.outcome(Some(&current), None, &[]));
+                    return Ok(self.outcome(Some(&current)));
                 }
                 Err(error) => return Err(AppendError::Catalog(error)),
             }
@@ -247,10 +271,11 @@ impl<'a> Invocation<'a> {
         Ok(known)
     }
 
-    /// Pending objects at the place that was read as object `at`: itself, and other versions of it. What is there now was
-    /// read once and stands for all of them.
+    /// Pending objects whose bytes are those that were read as object `at`: itself, and, where the storage has no versions,
+    /// other versions of it. What is there now was read once and stands for all of them.
     fn versions(&self, at: usize) -> impl Iterator<Item = usize> {
-        self.pending().filter(move |other| self.objects[*other].uri == self.objects[at].uri)
+        let read = place(&self.objects[at]);
+        self.pending().filter(move |other| place(&self.objects[*other]) == read)
     }
 
     /// The tokens of the objects that were read.
@@ -291,7 +316,8 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// The pending objects as a reader takes them, each place once.
+    /// The pending objects as a reader takes them. Of several versions of an object the first: which rows of the next one
+    /// are new is told by what the table then has.
     fn to_read(&self) -> Vec<Reading> {
         let mut seen = HashSet::new();
         self.pending()
@@ -355,7 +381,7 @@ impl<'a> Invocation<'a> {
             Ok(counts) => self.committed(counts),
             Err(failed) => self.failed(failed),
         }
-        Ok(self.outcome(None, None, &[]))
+        Ok(self.outcome(None))
     }
 
     /// Writes the files of all pending objects. None if no object is left.
@@ -372,7 +398,8 @@ impl<'a> Invocation<'a> {
             let schema = table.metadata().current_schema();
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
             let read = match self.read_once(schema, Some(&mut writer), known, readings, time).await {
-                Ok(Ok(counts)) if counts.is_empty() => return Ok(None),
+                // Nothing was written; another version of an object that failed may be left.
+                Ok(Ok(counts)) if counts.is_empty() => continue,
                 Ok(Ok(counts)) => writer.close().await.map(|files| Ok((files, counts))),
                 Ok(Err(failed)) => Ok(Err(failed)),
                 Err(error) => Err(error),
@@ -473,7 +500,7 @@ impl<'a> Invocation<'a> {
         Ok(Ok(counts))
     }
 
-    fn outcome(&mut self, table: Option<&Table>, snapshot_id: Option<i64>, files: &[DataFile]) -> Outcome {
+    fn outcome(&mut self, table: Option<&Table>) -> Outcome {
         let objects = std::mem::take(&mut self.objects)
             .into_iter()
             .enumerate()
@@ -485,17 +512,22 @@ impl<'a> Invocation<'a> {
             .collect();
         Outcome {
             objects,
-            snapshot_id,
+            snapshot_id: self.snapshot_id,
             metadata_location: table.and_then(Table::metadata_location).map(str::to_owned),
-            data_files: files.len(),
-            data_file_bytes: files.iter().map(DataFile::file_size_in_bytes).sum(),
+            data_files: self.data_files,
+            data_file_bytes: self.data_file_bytes,
             commit: self.commit,
         }
     }
 }
 
+/// The URI of the bytes of `object`.
+fn place(object: &SourceObject) -> Cow<'_, str> {
+    version_uri(&object.uri, object.version_id.as_deref())
+}
+
 async fn find(file_io: &FileIO, object: &SourceObject) -> Result<Found> {
-    let input = file_io.new_input(&object.uri)?;
+    let input = file_io.new_input(place(object))?;
     match input.metadata().await {
         Ok(metadata) => {
             // Some storage tells the size of what it does not give: an archived object, one whose key is not granted.
