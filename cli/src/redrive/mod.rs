@@ -19,7 +19,7 @@ use anyhow::{Context as _, bail};
 use append::config::{CatalogConfig, Config, table_ident};
 use append::handler::Appender;
 use iceberg::spec::SchemaRef;
-use lake::{Lake, Limits, Status, Token};
+use lake::{Lake, Limits, S3Config, Status, Token};
 use sha2::{Digest as _, Sha256};
 
 use self::history::History;
@@ -165,6 +165,7 @@ async fn targets(folders: &Folders) -> anyhow::Result<BTreeMap<String, Target>> 
             table: ident.clone(),
             definition: None,
             limits: Limits::for_memory(MEMORY_BYTES),
+            s3: S3Config::default(),
         })
         .await?;
         let schema = table.metadata().current_schema().clone();

@@ -39,6 +39,6 @@ pub use job::{
 };
 pub use read::count_records;
 pub use source::content;
-pub use storage::UNFINISHED;
+pub use storage::{S3Config, S3Encryption, UNFINISHED};
 pub use token::{SUMMARY_KEY, Token, committed};
 pub use write::WriteLimits;

@@ -18,7 +18,7 @@ use super::*;
 use crate::commit::{Append, Committed, Layout, commit};
 use crate::definition::TableDefinition;
 use crate::job::CommitMetrics;
-use crate::storage::storage_factory;
+use crate::storage::{S3Config, storage_factory};
 use crate::token::{self, Seen, Token};
 
 /// What befalls a request.
@@ -137,7 +137,7 @@ impl Bench {
     }
 
     fn lake(&self) -> Lake {
-        let file_io = FileIOBuilder::new(storage_factory()).build();
+        let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
         Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default() }
     }
 
@@ -175,7 +175,7 @@ fn catalog_at(endpoint: &str, warehouse: Option<String>) -> GlueCatalog {
         .retry_config(aws_config::retry::RetryConfig::standard().with_max_attempts(1))
         .endpoint_url(endpoint)
         .build();
-    let file_io = FileIOBuilder::new(storage_factory()).build();
+    let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
     GlueCatalog::new(Client::from_conf(config), None, warehouse, file_io)
 }
 
