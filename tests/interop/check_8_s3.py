@@ -166,7 +166,6 @@ class Append(WithS3):
             ("secret", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "the credentials are wrong"),
             ("denied", self.s3.environment("reader"), "access is denied; grant s3:PutObject"),
             ("bucket", {"FRAZIL_WAREHOUSE": "s3://no-such-bucket/w"}, "the bucket no-such-bucket does not exist"),
-            ("sse", {"FRAZIL_S3_SSE": "kms"}, "FRAZIL_S3_SSE=kms: expected AES256, aws:kms or aws:kms:dsse"),
             ("scheme", {"FRAZIL_WAREHOUSE": "gs://lake/w"}, "expected s3://BUCKET/KEY or file:///PATH"),
             ("down", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "S3 (http://127.0.0.1:1) does not answer"),
         ):

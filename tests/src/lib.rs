@@ -23,7 +23,7 @@ use flate2::write::GzEncoder;
 use iceberg::expr::Predicate;
 use iceberg::table::Table;
 use lake::quarantine::{FileName, Ledger};
-use lake::{Limits, Outcome, Status, TableDefinition};
+use lake::{Limits, Outcome, S3Config, Status, TableDefinition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -184,6 +184,7 @@ pub async fn open(folder: &Path, definition: Option<TableDefinition>, limits: Li
         table: table_ident(TABLE).unwrap(),
         definition,
         limits,
+        s3: S3Config::default(),
     };
     Appender::open(config).await.unwrap()
 }

@@ -190,6 +190,21 @@ async fn an_object_whose_storage_fails_is_left_out_of_the_files() {
     assert_rows(&bench, 0..310).await;
 }
 
+#[tokio::test]
+async fn many_objects_that_cannot_be_read_are_found_out_before_anything_is_written() {
+    let bench = Bench::new(Some(plain_table())).await;
+    let mut objects = put_objects(&bench, 20);
+    for at in 0..20 {
+        let key = format!("folder-{at}");
+        std::fs::create_dir(bench.path("raw", &key)).unwrap();
+        objects.insert(at * 2, Object { bucket: "raw".into(), key, etag: "0".into() });
+    }
+    let delivered = bench.deliver(&objects).await;
+    assert_eq!(delivered.failed, (0..20).map(|at| at * 2).collect::<Vec<_>>());
+    assert_rows(&bench, 0..2000).await;
+    assert_tokens(&bench, 20).await;
+}
+
 /// The object becomes shorter once its first record is in the quarantine: its rest is then not to be had.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_fails_half_way_leaves_no_rows() {

@@ -61,6 +61,7 @@ impl Objects {
             uri: format!("{}/{place}", folders.root_uri),
             bucket: bucket.to_owned(),
             key: key.to_owned(),
+            version_id: None,
             token,
         };
         self.by_digest.insert(token.key(), place.clone());

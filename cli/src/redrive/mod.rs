@@ -19,7 +19,7 @@ use append::config::{CatalogConfig, Config, table_ident};
 use append::handler::Appender;
 use iceberg::spec::TableMetadataRef;
 use lake::quarantine::Ledger;
-use lake::{Digest, Lake, Limits, Status, Token};
+use lake::{Digest, Lake, Limits, S3Config, Status, Token};
 
 use self::lot::{Lot, Rules};
 use self::quarantine::{Ceiling, QuarantineFile};
@@ -196,6 +196,7 @@ async fn targets(folders: &Folders, ceiling: Ceiling) -> anyhow::Result<BTreeMap
             table: ident.clone(),
             definition: None,
             limits: Limits { record_bytes: ceiling.now, ..Limits::for_memory(MEMORY_BYTES) },
+            s3: S3Config::default(),
         })
         .await?;
         let metadata = table.metadata_ref();

@@ -18,7 +18,7 @@ use append::config::{Config, table_ident};
 use append::handler::Appender;
 use iceberg::TableIdent;
 use indicatif::{ProgressBar, ProgressStyle};
-use lake::{Limits, TableDefinition};
+use lake::{Limits, S3Config, TableDefinition};
 use tokio::sync::mpsc;
 
 use self::firehose::{DeliveredObject, Firehose};
@@ -65,6 +65,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         table: table.clone(),
         definition,
         limits: Limits::for_memory(MEMORY_BYTES),
+        s3: S3Config::default(),
     })
     .await?;
 

@@ -5,13 +5,16 @@
 use anyhow::{Context as _, bail};
 use iceberg::TableIdent;
 pub use lake::CatalogConfig;
-use lake::{Limits, RestAuth, Secret, TableDefinition};
+use lake::{Limits, RestAuth, S3Config, S3Encryption, Secret, TableDefinition};
 use lambda::env::{Environment, VariableError};
 
 /// Where raw objects are, when nothing else is said.
 const S3: &str = "s3://";
 const TABLE_DEFINITION: &str = "FRAZIL_TABLE_DEFINITION";
+const KMS_KEY_ID: &str = "FRAZIL_S3_KMS_KEY_ID";
 const MIB: usize = 1024 * 1024;
+/// A record of a few fields. Under a lower limit, whole streams end in the quarantine.
+const MIN_RECORD_BYTES: usize = 1024;
 
 /// The function's configuration.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct Config {
     /// `FRAZIL_MAX_RECORD_BYTES`, `FRAZIL_MAX_DECOMPRESSED_BYTES`, `FRAZIL_MAX_OPEN_PARTITIONS`,
     /// `FRAZIL_MAX_FILES_PER_COMMIT`, and the memory of the function.
     pub limits: Limits,
+    /// `FRAZIL_S3_PATH_STYLE`, `FRAZIL_S3_SSE`, `FRAZIL_S3_KMS_KEY_ID`.
+    pub s3: S3Config,
 }
 
 impl Config {
@@ -39,10 +44,11 @@ impl Config {
     /// Which variable is missing or wrong, or that the table definition cannot be read.
     pub async fn from_env(environment: &Environment) -> anyhow::Result<Self> {
         let catalog = catalog(environment)?;
+        let s3 = s3(environment)?;
         let name = environment.required("FRAZIL_TABLE", "NAMESPACE.NAME")?;
         let definition = match environment.text(TABLE_DEFINITION) {
             None => None,
-            Some(text) => Some(definition(text).await?),
+            Some(text) => Some(definition(text, &s3).await?),
         };
         Ok(Self {
             catalog,
@@ -53,10 +59,11 @@ impl Config {
             table: table_ident(name).ok_or_else(|| VariableError::Invalid {
                 name: "FRAZIL_TABLE",
                 value: name.to_owned(),
-                expected: "NAMESPACE.NAME",
+                expected: "NAMESPACE.NAME".to_owned(),
             })?,
             definition,
             limits: limits(environment)?,
+            s3,
         })
     }
 }
@@ -83,14 +90,14 @@ fn catalog(environment: &Environment) -> anyhow::Result<CatalogConfig> {
             let table_bucket_arn = uri("the ARN of an S3 table bucket")?;
             if !(table_bucket_arn.starts_with("arn:") && table_bucket_arn.contains(":s3tables:")) {
                 let expected = "the ARN of an S3 table bucket";
-                let (name, value) = ("FRAZIL_CATALOG_URI", table_bucket_arn);
+                let (name, value, expected) = ("FRAZIL_CATALOG_URI", table_bucket_arn, expected.to_owned());
                 return Err(VariableError::Invalid { name, value, expected }.into());
             }
             CatalogConfig::S3Tables { table_bucket_arn }
         }
         Some(other) => {
             let (name, value) = ("FRAZIL_CATALOG", other.to_owned());
-            let expected = "sqlite, glue, rest or s3tables";
+            let expected = "sqlite, glue, rest or s3tables".to_owned();
             return Err(VariableError::Invalid { name, value, expected }.into());
         }
     })
@@ -100,7 +107,7 @@ fn optimizer_role(environment: &Environment) -> Result<Option<String>, VariableE
     let (name, expected) = ("FRAZIL_GLUE_OPTIMIZER_ROLE", "the ARN of an IAM role");
     match environment.text(name) {
         Some(arn) if !(arn.starts_with("arn:") && arn.contains(":iam::") && arn.contains(":role/")) => {
-            Err(VariableError::Invalid { name, value: arn.to_owned(), expected })
+            Err(VariableError::Invalid { name, value: arn.to_owned(), expected: expected.to_owned() })
         }
         arn => Ok(arn.map(str::to_owned)),
     }
@@ -122,13 +129,13 @@ fn rest_auth(environment: &Environment) -> anyhow::Result<RestAuth> {
     })
 }
 
-async fn definition(text: &str) -> anyhow::Result<TableDefinition> {
+async fn definition(text: &str, s3: &S3Config) -> anyhow::Result<TableDefinition> {
     if text.trim_start().starts_with('{') {
         return TableDefinition::parse(text.as_bytes()).context(TABLE_DEFINITION);
     }
     let at_place = || format!("{TABLE_DEFINITION}={text}");
     if text.contains("://") {
-        return TableDefinition::fetch(text).await.with_context(at_place);
+        return TableDefinition::fetch(text, s3).await.with_context(at_place);
     }
     TableDefinition::parse(&std::fs::read(text).with_context(at_place)?).with_context(at_place)
 }
@@ -142,22 +149,42 @@ pub fn table_ident(name: &str) -> Option<TableIdent> {
 }
 
 fn limits(environment: &Environment) -> Result<Limits, VariableError> {
-    let memory_mib: usize =
-        environment.parse("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "a whole number of MiB")?.unwrap_or(512);
-    let mut limits = Limits::for_memory(memory_mib.saturating_mul(MIB));
-    if let Some(bytes) = environment.parse("FRAZIL_MAX_RECORD_BYTES", "a whole number of bytes")? {
+    let memory_mib =
+        environment.number("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "MiB", 1..=1 << 20)?.unwrap_or(512);
+    let memory_bytes = memory_mib * MIB;
+    let mut limits = Limits::for_memory(memory_bytes);
+    // What a record takes beside its text, and the rows before it, must have room too.
+    let record_bytes = MIN_RECORD_BYTES..=(memory_bytes / 4).max(MIN_RECORD_BYTES);
+    if let Some(bytes) = environment.number("FRAZIL_MAX_RECORD_BYTES", "bytes", record_bytes)? {
         limits.record_bytes = bytes;
     }
-    if let Some(bytes) = environment.parse("FRAZIL_MAX_DECOMPRESSED_BYTES", "a whole number of bytes")? {
+    let decompressed_bytes = 1 << 20..=1 << 40;
+    if let Some(bytes) = environment.number("FRAZIL_MAX_DECOMPRESSED_BYTES", "bytes", decompressed_bytes)? {
         limits.decompressed_bytes = bytes;
     }
-    if let Some(count) = environment.parse("FRAZIL_MAX_OPEN_PARTITIONS", "a whole number")? {
+    if let Some(count) = environment.number("FRAZIL_MAX_OPEN_PARTITIONS", "files", 1..=1024)? {
         limits.write.open_partitions = count;
     }
-    if let Some(count) = environment.parse("FRAZIL_MAX_FILES_PER_COMMIT", "a whole number")? {
+    if let Some(count) = environment.number("FRAZIL_MAX_FILES_PER_COMMIT", "files", 1..=100_000)? {
         limits.write.files = count;
     }
     Ok(limits)
+}
+
+fn s3(environment: &Environment) -> Result<S3Config, VariableError> {
+    let path_style = environment.choice("FRAZIL_S3_PATH_STYLE", &[("true", true), ("false", false)])?;
+    let key_id = environment.text(KMS_KEY_ID).map(str::to_owned);
+    let encryptions = [
+        ("AES256", S3Encryption::Aes256),
+        ("aws:kms", S3Encryption::Kms { key_id: key_id.clone() }),
+        ("aws:kms:dsse", S3Encryption::KmsDsse { key_id: key_id.clone() }),
+    ];
+    let encryption = environment.choice("FRAZIL_S3_SSE", &encryptions)?;
+    if let (Some(value), None | Some(S3Encryption::Aes256)) = (key_id, &encryption) {
+        let expected = "FRAZIL_S3_SSE=aws:kms or aws:kms:dsse with it".to_owned();
+        return Err(VariableError::Invalid { name: KMS_KEY_ID, value, expected });
+    }
+    Ok(S3Config { path_style, encryption })
 }
 
 #[cfg(test)]
@@ -185,6 +212,7 @@ mod tests {
         assert_eq!(config.table.to_string(), "streaming_analytics.user_events");
         assert_eq!(config.limits.record_bytes, 16 * MIB);
         assert!(config.definition.is_none());
+        assert_eq!(config.s3, S3Config::default());
     }
 
     #[tokio::test]
@@ -227,11 +255,53 @@ mod tests {
             (&[("FRAZIL_TABLE", "a..b")], "FRAZIL_TABLE=a..b: expected NAMESPACE.NAME"),
             (
                 &[("FRAZIL_MAX_RECORD_BYTES", "1MB")],
-                "FRAZIL_MAX_RECORD_BYTES=1MB: expected a whole number of bytes",
+                "FRAZIL_MAX_RECORD_BYTES=1MB: expected a whole number of bytes from 1024 to 134217728",
+            ),
+            (
+                &[("FRAZIL_MAX_RECORD_BYTES", "0")],
+                "FRAZIL_MAX_RECORD_BYTES=0: expected a whole number of bytes from 1024 to 134217728",
+            ),
+            (
+                &[("FRAZIL_MAX_RECORD_BYTES", "40000000"), ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")],
+                "FRAZIL_MAX_RECORD_BYTES=40000000: expected a whole number of bytes from 1024 to 33554432",
+            ),
+            (
+                &[("FRAZIL_MAX_DECOMPRESSED_BYTES", "0")],
+                "FRAZIL_MAX_DECOMPRESSED_BYTES=0: expected a whole number of bytes from 1048576 to 1099511627776",
+            ),
+            (
+                &[("FRAZIL_MAX_OPEN_PARTITIONS", "0")],
+                "FRAZIL_MAX_OPEN_PARTITIONS=0: expected a whole number of files from 1 to 1024",
+            ),
+            (
+                &[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")],
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=0: expected a whole number of MiB from 1 to 1048576",
+            ),
+            (&[("FRAZIL_S3_PATH_STYLE", "yes")], "FRAZIL_S3_PATH_STYLE=yes: expected true or false"),
+            (&[("FRAZIL_S3_SSE", "kms")], "FRAZIL_S3_SSE=kms: expected AES256, aws:kms or aws:kms:dsse"),
+            (
+                &[("FRAZIL_S3_KMS_KEY_ID", "k")],
+                "FRAZIL_S3_KMS_KEY_ID=k: expected FRAZIL_S3_SSE=aws:kms or aws:kms:dsse with it",
+            ),
+            (
+                &[("FRAZIL_S3_SSE", "AES256"), ("FRAZIL_S3_KMS_KEY_ID", "k")],
+                "FRAZIL_S3_KMS_KEY_ID=k: expected FRAZIL_S3_SSE=aws:kms or aws:kms:dsse with it",
             ),
         ] {
             assert_eq!(read(variables).await.unwrap_err(), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn s3_is_configured_at_start() {
+        let variables = [
+            ("FRAZIL_S3_PATH_STYLE", "false"),
+            ("FRAZIL_S3_SSE", "aws:kms"),
+            ("FRAZIL_S3_KMS_KEY_ID", "alias/k"),
+        ];
+        let encryption = Some(S3Encryption::Kms { key_id: Some("alias/k".to_owned()) });
+        let expected = S3Config { path_style: Some(false), encryption };
+        assert_eq!(read(&variables).await.unwrap().s3, expected);
     }
 
     #[tokio::test]

@@ -76,7 +76,7 @@ impl Appender {
     /// # Errors
     /// The catalog cannot be opened.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        let lake = Lake::open(&config.catalog).await.context("cannot open the catalog")?;
+        let lake = Lake::open(&config.catalog, &config.s3).await.context("cannot open the catalog")?;
         Ok(Self { config, lake, emitter: Emitter::default() })
     }
 
@@ -174,6 +174,7 @@ impl Appender {
             uri: format!("{}{}/{}", self.config.source_root, object.bucket, object.key),
             bucket: object.bucket.clone(),
             key: object.key.clone(),
+            version_id: object.version_id.clone(),
             token: Token::new(&object.bucket, &object.key, version),
         }
     }

@@ -7,6 +7,9 @@ use lambda::env::{Environment, VariableError};
 /// Lambda's limit for the payload of a synchronous invocation, in bytes (AWS: "Lambda quotas").
 const LAMBDA_MAX_PAYLOAD_BYTES: usize = 6_291_556;
 
+/// A smaller response holds no record of ordinary size, and every one would be refused.
+const MIN_RESPONSE_BYTES: usize = 64 * 1024;
+
 /// The function's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -27,13 +30,9 @@ impl Config {
     /// # Errors
     /// A [`VariableError`] that names the variable.
     pub fn from_env(environment: &Environment) -> Result<Self, VariableError> {
-        let name = "FRAZIL_MAX_RESPONSE_BYTES";
-        let expected = "a whole number of bytes, at most 6291556";
-        let max_response_bytes = environment.parse(name, expected)?.unwrap_or(LAMBDA_MAX_PAYLOAD_BYTES);
-        if max_response_bytes > LAMBDA_MAX_PAYLOAD_BYTES {
-            return Err(VariableError::Invalid { name, value: max_response_bytes.to_string(), expected });
-        }
-        Ok(Self { max_response_bytes })
+        let range = MIN_RESPONSE_BYTES..=LAMBDA_MAX_PAYLOAD_BYTES;
+        let max_response_bytes = environment.number("FRAZIL_MAX_RESPONSE_BYTES", "bytes", range)?;
+        Ok(Self { max_response_bytes: max_response_bytes.unwrap_or(LAMBDA_MAX_PAYLOAD_BYTES) })
     }
 }
 
@@ -49,9 +48,10 @@ mod tests {
 
     #[test]
     fn the_response_limit() {
-        let expected = "expected a whole number of bytes, at most 6291556";
+        let expected = "expected a whole number of bytes from 65536 to 6291556";
         assert_eq!(read(""), Ok(6_291_556));
-        assert_eq!(read("1000"), Ok(1000));
+        assert_eq!(read("65536"), Ok(65_536));
+        assert_eq!(read("0"), Err(format!("FRAZIL_MAX_RESPONSE_BYTES=0: {expected}")));
         assert_eq!(read("6291557"), Err(format!("FRAZIL_MAX_RESPONSE_BYTES=6291557: {expected}")));
         assert_eq!(read("6MB"), Err(format!("FRAZIL_MAX_RESPONSE_BYTES=6MB: {expected}")));
     }

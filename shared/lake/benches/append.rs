@@ -109,6 +109,7 @@ async fn append_object(lake: &Lake, folder: &Path, name: &str, round: usize) -> 
         uri: uri(&folder.join(name)),
         bucket: "bench".to_owned(),
         key: name.to_owned(),
+        version_id: None,
         token: Token::new("bench", &round.to_string(), ""),
     };
     let outcome = append(lake, &options, vec![object]).await.unwrap();

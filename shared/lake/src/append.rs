@@ -1,10 +1,12 @@
-//! Several raw objects -> one commit to one table.
+//! Several raw objects -> one commit to one table; further versions of an object -> one more each.
 //!
 //! In: objects by URI and token. Out: an [`Outcome`]. Objects that the table has already are skipped; of those that it
 //! may have in part, the rows that it lacks are kept. The others are read one after the other into the same data files,
 //! their rejected rows into the quarantine, and all is committed at once. Wrong content never fails an object; a failing
-//! storage does: it is dropped, the files are written again without it, and it alone is left to be delivered again.
+//! storage does: it alone is left to be delivered again. One that fails when some of its rows are written costs another
+//! pass over the others; a byte of each is read beforehand, and all that fails in a pass is left out of the next one.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +20,7 @@ use records::rejection::Reason;
 use uuid::Uuid;
 
 use crate::catalog::Lake;
-use crate::commit::{self, Append, Committed};
+use crate::commit::{self, Append, Committed, Layout};
 use crate::decode::{FILE_NAME, RowDecoder};
 use crate::definition::TableDefinition;
 use crate::failpoint::failpoint;
@@ -28,6 +30,7 @@ use crate::job::{
 use crate::known::{self, KnownRows};
 use crate::quarantine::{self, Quarantine};
 use crate::read::{self, Reading, ReadingTime, Step};
+use crate::storage::version_uri;
 use crate::token::{self, History, Seen, Token, Version};
 use crate::write::TableWriter;
 
@@ -38,6 +41,8 @@ const PARALLEL_REQUESTS: usize = 16;
 /// may go on in its first half.
 const COMMIT_SHARE: u32 = 4;
 const COMMIT_TIME: Duration = Duration::from_secs(1);
+/// Of the time until the deadline, the share in which a schema is inferred.
+const INFERENCE_SHARE: u32 = 4;
 
 /// Appends `objects` to a table, in one commit. Whatever the catalog and the storage do, an outcome is there at the
 /// deadline.
@@ -57,7 +62,7 @@ pub async fn append(
             tracing::warn!(
                 "the deadline came before the outcome was known; all objects must be delivered again"
             );
-            Ok(invocation.outcome(None, None, &[]))
+            Ok(invocation.outcome(None))
         }
     }
 }
@@ -72,6 +77,10 @@ struct Invocation<'a> {
     /// Sizes of the objects that are committed, by index.
     bytes_read: HashMap<usize, u64>,
     commit: CommitMetrics,
+    /// The last snapshot, and the files of all of them.
+    snapshot_id: Option<i64>,
+    data_files: usize,
+    data_file_bytes: u64,
     /// The objects that were found, by index.
     found: HashMap<usize, Found>,
 }
@@ -111,8 +120,18 @@ impl<'a> Invocation<'a> {
     fn new(lake: &'a Lake, options: &'a AppendOptions, mut objects: Vec<SourceObject>) -> Self {
         let mut seen = HashSet::new();
         objects.retain(|object| seen.insert(object.token));
-        let (statuses, bytes_read, found) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { lake, options, objects, statuses, bytes_read, commit: CommitMetrics::default(), found }
+        Self {
+            lake,
+            options,
+            objects,
+            statuses: HashMap::new(),
+            bytes_read: HashMap::new(),
+            commit: CommitMetrics::default(),
+            snapshot_id: None,
+            data_files: 0,
+            data_file_bytes: 0,
+            found: HashMap::new(),
+        }
     }
 
     async fn run(&mut self) -> std::result::Result<Outcome, AppendError> {
@@ -129,7 +148,7 @@ impl<'a> Invocation<'a> {
         let mut history = table.as_ref().map(|table| self.settle(table));
         self.find_pending().await;
         if self.pending().next().is_none() {
-            return Ok(self.outcome(table.as_ref(), None, &[]));
+            return Ok(self.outcome(table.as_ref()));
         }
         let mut current = match table {
             Some(table) => table,
@@ -143,7 +162,7 @@ impl<'a> Invocation<'a> {
             let history = history.take().unwrap_or_else(|| self.settle(&current));
             let known = self.look(&current, history).await?;
             let Some(written) = self.write(&current, &known).await? else {
-                return Ok(self.outcome(Some(&current), None, &[]));
+                return Ok(self.outcome(Some(&current)));
             };
             let tokens = self.tokens(&written.counts);
             let append = Append {
@@ -151,6 +170,7 @@ impl<'a> Invocation<'a> {
                 tokens: &tokens,
                 looked_at: current.metadata().current_snapshot_id(),
                 rejected: written.counts.iter().flat_map(|count| count.rejected.values()).sum(),
+                layout: Layout::of(&current),
                 id: written.writer.attempt(),
             };
             failpoint("before commit")?;
@@ -162,7 +182,15 @@ impl<'a> Invocation<'a> {
             match committed {
                 Ok(Committed::Snapshot(table, snapshot)) => {
                     self.committed(written.counts);
-                    return Ok(self.outcome(Some(&table), Some(snapshot), &written.files));
+                    self.snapshot_id = Some(snapshot);
+                    self.data_files += written.files.len();
+                    self.data_file_bytes +=
+                        written.files.iter().map(DataFile::file_size_in_bytes).sum::<u64>();
+                    if self.pending().next().is_none() {
+                        return Ok(self.outcome(Some(&table)));
+                    }
+                    // Further versions of objects that are in the table now.
+                    current = *table;
                 }
                 Ok(Committed::Outdated { tried }) => {
                     if !tried {
@@ -178,7 +206,7 @@ impl<'a> Invocation<'a> {
                         let error = Error::new(error.kind(), format!("other writers were faster: {error}"));
                         self.statuses.insert(*at, Status::Failed(error));
                     }
-                    return Ok(self.outcome(Some(&current), None, &[]));
+                    return Ok(self.outcome(Some(&current)));
                 }
                 Err(error) => return Err(AppendError::Catalog(error)),
             }
@@ -247,10 +275,11 @@ impl<'a> Invocation<'a> {
         Ok(known)
     }
 
-    /// Pending objects at the place that was read as object `at`: itself, and other versions of it. What is there now was
-    /// read once and stands for all of them.
+    /// Pending objects whose bytes are those that were read as object `at`: itself, and, where the storage has no versions,
+    /// other versions of it. What is there now was read once and stands for all of them.
     fn versions(&self, at: usize) -> impl Iterator<Item = usize> {
-        self.pending().filter(move |other| self.objects[*other].uri == self.objects[at].uri)
+        let read = place(&self.objects[at]);
+        self.pending().filter(move |other| place(&self.objects[*other]) == read)
     }
 
     /// The tokens of the objects that were read.
@@ -291,7 +320,8 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// The pending objects as a reader takes them, each place once.
+    /// The pending objects as a reader takes them. Of several versions of an object the first: which rows of the next one
+    /// are new is told by what the table then has.
     fn to_read(&self) -> Vec<Reading> {
         let mut seen = HashSet::new();
         self.pending()
@@ -317,11 +347,19 @@ impl<'a> Invocation<'a> {
             Some(definition) => definition.clone(),
             None => {
                 let readings = self.to_read();
-                let (schema, failed) = read::infer(readings, self.options.limits).await?;
-                for (at, error) in failed {
+                let now = Instant::now();
+                let until = now + self.options.deadline.saturating_duration_since(now) / INFERENCE_SHARE;
+                let inferred = read::infer(readings, self.options.limits, until).await?;
+                for (at, error) in inferred.failed {
                     self.statuses.insert(at, Status::Failed(error));
                 }
-                let Some(schema) = schema else { return Ok(None) };
+                let Some(schema) = inferred.schema else {
+                    if inferred.cut_short {
+                        tracing::warn!("there was no time to find a record that tells the table's columns");
+                        self.not_reached();
+                    }
+                    return Ok(None);
+                };
                 TableDefinition::inferred(self.options.table.name(), schema)?
             }
         };
@@ -330,6 +368,17 @@ impl<'a> Invocation<'a> {
         let table = created.map_err(AppendError::Catalog)?;
         failpoint("after create")?;
         Ok(Some(table))
+    }
+
+    fn failed(&mut self, failed: Vec<(usize, Error)>) {
+        self.statuses.extend(failed.into_iter().map(|(at, error)| (at, Status::Failed(error))));
+    }
+
+    /// There is no time for what is pending.
+    fn not_reached(&mut self) {
+        for at in self.pending().collect::<Vec<_>>() {
+            self.statuses.insert(at, Status::NotReached);
+        }
     }
 
     /// Without a table and without a record to infer one from: what the objects hold instead goes to the quarantine.
@@ -342,11 +391,9 @@ impl<'a> Invocation<'a> {
         let mut quarantine = self.quarantine(None);
         match self.read_once(decoder, None, &mut quarantine, &known, readings, time).await? {
             Ok(counts) => self.committed(counts),
-            Err((at, error)) => {
-                self.statuses.insert(at, Status::Failed(error));
-            }
+            Err(failed) => self.failed(failed),
         }
-        Ok(self.outcome(None, None, &[]))
+        Ok(self.outcome(None))
     }
 
     /// Writes the files of all pending objects. None if no object is left.
@@ -367,16 +414,17 @@ impl<'a> Invocation<'a> {
             let read =
                 self.read_once(decoder, Some(&mut writer), &mut quarantine, known, readings, time).await;
             let read = match read {
-                Ok(Ok(counts)) if counts.is_empty() => return Ok(None),
+                // Nothing was written; another version of an object that failed may be left.
+                Ok(Ok(counts)) if counts.is_empty() => continue,
                 Ok(Ok(counts)) => writer.close().await.map(|files| Ok((files, counts))),
                 Ok(Err(failed)) => Ok(Err(failed)),
                 Err(error) => Err(error),
             };
             match read {
                 Ok(Ok((files, counts))) => return Ok(Some(Written { writer, quarantine, files, counts })),
-                Ok(Err((at, error))) => {
-                    tracing::debug!(object = self.objects[at].uri, %error, "object failed; writing without it");
-                    self.statuses.insert(at, Status::Failed(error));
+                Ok(Err(failed)) => {
+                    tracing::info!(objects = failed.len(), "objects failed; writing again without them");
+                    self.failed(failed);
                     writer.abandon().await;
                     quarantine.abandon().await;
                 }
@@ -407,8 +455,9 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// One pass over `readings`: what is not `known` goes on, rows to the writer, rejections to the quarantine. The inner
-    /// error is an object whose storage failed.
+    /// One pass over `readings`: what is not `known` goes on, rows to the writer, rejections to the quarantine. An
+    /// object whose storage failed before anything of it went on does without the rest. The inner error is the objects
+    /// whose storage failed later: what was written holds some of their rows.
     async fn read_once(
         &mut self,
         decoder: RowDecoder,
@@ -417,14 +466,24 @@ impl<'a> Invocation<'a> {
         known: &Known,
         readings: Vec<Reading>,
         time: ReadingTime,
-    ) -> Result<std::result::Result<Vec<Count>, (usize, Error)>> {
+    ) -> Result<std::result::Result<Vec<Count>, Vec<(usize, Error)>>> {
         let mut lacking = known.rows.filter();
         let mut rejected_before: HashMap<(usize, Reason), u64> = HashMap::new();
         let mut counts: Vec<Count> = Vec::new();
         let mut undecided = readings.len();
+        let mut failed = Vec::new();
         let mut steps = read::rows(readings, decoder, self.options.limits, time);
-        while let Some(step) = steps.recv().await {
+        while let Some(step) = steps.next().await {
             match step {
+                Step::Failed { at, error, spoiled } if spoiled || !failed.is_empty() => {
+                    failed.push((at, error));
+                }
+                // The pass is in vain, and goes on only to find out what else fails.
+                _ if !failed.is_empty() => {}
+                Step::Failed { at, error, .. } => {
+                    self.statuses.insert(at, Status::Failed(error));
+                    undecided -= 1;
+                }
                 Step::Rows(batch) => match &mut writer {
                     Some(writer) => writer.write(&lacking.of(batch?)?).await?,
                     None => return Err(Error::new(ErrorKind::Unexpected, "rows without a table: a defect")),
@@ -440,7 +499,7 @@ impl<'a> Invocation<'a> {
                         Ok(false) => {
                             *rejected_before.entry((at, rejection.refusal.reason)).or_default() += 1;
                         }
-                        Err(error) => return Ok(Err((at, error))),
+                        Err(error) => failed.push((at, error)),
                     }
                 }
                 Step::Finished { at, rows, mut rejected } => {
@@ -452,12 +511,14 @@ impl<'a> Invocation<'a> {
                     counts.push(Count { at, rows, known: 0, rejected });
                     undecided -= 1;
                 }
-                Step::Failed(at, error) => return Ok(Err((at, error))),
                 Step::NotReached(at) => {
                     self.statuses.insert(at, Status::NotReached);
                     undecided -= 1;
                 }
             }
+        }
+        if !failed.is_empty() {
+            return Ok(Err(failed));
         }
         if undecided > 0 {
             // The files may hold rows of an object that was not read to its end.
@@ -470,7 +531,7 @@ impl<'a> Invocation<'a> {
         Ok(Ok(counts))
     }
 
-    fn outcome(&mut self, table: Option<&Table>, snapshot_id: Option<i64>, files: &[DataFile]) -> Outcome {
+    fn outcome(&mut self, table: Option<&Table>) -> Outcome {
         let objects = std::mem::take(&mut self.objects)
             .into_iter()
             .enumerate()
@@ -482,19 +543,30 @@ impl<'a> Invocation<'a> {
             .collect();
         Outcome {
             objects,
-            snapshot_id,
+            snapshot_id: self.snapshot_id,
             metadata_location: table.and_then(Table::metadata_location).map(str::to_owned),
-            data_files: files.len(),
-            data_file_bytes: files.iter().map(DataFile::file_size_in_bytes).sum(),
+            data_files: self.data_files,
+            data_file_bytes: self.data_file_bytes,
             commit: self.commit,
         }
     }
 }
 
+/// The URI of the bytes of `object`.
+fn place(object: &SourceObject) -> Cow<'_, str> {
+    version_uri(&object.uri, object.version_id.as_deref())
+}
+
 async fn find(file_io: &FileIO, object: &SourceObject) -> Result<Found> {
-    let input = file_io.new_input(&object.uri)?;
+    let input = file_io.new_input(place(object))?;
     match input.metadata().await {
-        Ok(metadata) => Ok(Found { input: Arc::new(input), size_bytes: metadata.size }),
+        Ok(metadata) => {
+            // Some storage tells the size of what it does not give: an archived object, one whose key is not granted.
+            if metadata.size > 0 {
+                input.reader().await?.read(0..1).await?;
+            }
+            Ok(Found { input: Arc::new(input), size_bytes: metadata.size })
+        }
         Err(error) if error.kind() == ErrorKind::DataInvalid && !input.exists().await? => {
             let what = format!(
                 "the object {} does not exist; it was deleted, or the notification is for another place",

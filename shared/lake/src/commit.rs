@@ -39,9 +39,9 @@ const MAX_FAILURES: u32 = 5;
 pub(crate) enum Committed {
     /// The table as it is with the new snapshot, and the snapshot's id.
     Snapshot(Box<Table>, i64),
-    /// Nothing was committed: since the table was looked at, another writer has committed one of the objects or another
-    /// version of it, or the snapshot that was looked at has expired or was rolled back. If `tried`, the files may stand
-    /// in metadata that was never current, and are left alone.
+    /// Nothing was committed. Since the table was looked at, its schema or partition spec has changed, another writer has
+    /// committed one of the objects or another version of it, or the snapshot that was looked at has expired or was
+    /// rolled back. If `tried`, the files may stand in metadata that was never current, and are left alone.
     Outdated { tried: bool },
 }
 
@@ -56,8 +56,25 @@ pub(crate) struct Append<'a> {
     pub(crate) looked_at: Option<i64>,
     /// Records of the objects that were rejected, in the quarantine files that are named by `id`.
     pub(crate) rejected: u64,
+    /// The schema and the partition spec that the files were written by.
+    pub(crate) layout: Layout,
     /// Tells this commit from any other.
     pub(crate) id: Uuid,
+}
+
+/// The current schema and the default partition spec of a table, by id. Files that were written by others cannot join it:
+/// the library refuses another spec, and a row that was rejected for want of a column may fit by now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    schema: i32,
+    spec: i32,
+}
+
+impl Layout {
+    pub(crate) fn of(table: &Table) -> Self {
+        let metadata = table.metadata();
+        Self { schema: metadata.current_schema_id(), spec: metadata.default_partition_spec_id() }
+    }
 }
 
 /// Commits `append` to the table `ident`, until `deadline`, and counts in `metrics` what it takes.
@@ -91,7 +108,7 @@ pub(crate) async fn commit(
         if tried && let Some(snapshot) = ours(&base, &history, append.id) {
             return Ok(Committed::Snapshot(Box::new(base), snapshot));
         }
-        if !history.complete || !history.seen.is_empty() {
+        if !history.complete || !history.seen.is_empty() || Layout::of(&base) != append.layout {
             return Ok(Committed::Outdated { tried });
         }
         if let Some(error) = lost.take() {
@@ -566,7 +583,7 @@ mod tests {
 
     /// What is planned on the empty table.
     fn append<'a>(files: &'a [DataFile], tokens: &'a [Token], id: Uuid) -> Append<'a> {
-        Append { files, tokens, looked_at: None, rejected: 0, id }
+        Append { files, tokens, looked_at: None, rejected: 0, layout: Layout::default(), id }
     }
 
     fn token(key: &str) -> Token {
@@ -792,6 +809,17 @@ mod tests {
         let append = Append { looked_at: Some(1), ..append(&files, &tokens, Uuid::nil()) };
         is_outdated(commit(&Faulty::new(&bench), &ident(), append, in_seconds(10)).await, false);
         bench.holds(1, &[token("a")]).await;
+    }
+
+    #[tokio::test]
+    async fn another_schema_or_spec_outdates_the_files() {
+        let bench = Bench::new().await;
+        let (files, tokens) = (bench.files().await, [token("a")]);
+        for layout in [Layout { schema: 1, spec: 0 }, Layout { schema: 0, spec: 1 }] {
+            let append = Append { layout, ..append(&files, &tokens, Uuid::nil()) };
+            is_outdated(commit(&Faulty::new(&bench), &ident(), append, in_seconds(10)).await, false);
+            bench.holds(0, &[]).await;
+        }
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use records::enrich::{PARTITION_DATE, PARTITION_HOUR};
 use serde::Deserialize;
 
 use crate::decode::{FILE_NAME, Units, name};
-use crate::storage::storage_factory;
+use crate::storage::{S3Config, storage_factory};
 
 /// How to create a table (Iceberg REST catalog specification, `CreateTableRequest`).
 #[derive(Clone, Debug, Deserialize)]
@@ -57,8 +57,8 @@ impl TableDefinition {
     ///
     /// # Errors
     /// The file cannot be read, or it is no definition.
-    pub async fn fetch(uri: &str) -> iceberg::Result<Self> {
-        let file_io = FileIOBuilder::new(storage_factory()).build();
+    pub async fn fetch(uri: &str, s3: &S3Config) -> iceberg::Result<Self> {
+        let file_io = FileIOBuilder::new(storage_factory(s3)).build();
         Self::parse(&file_io.new_input(uri)?.read().await?)
     }
 

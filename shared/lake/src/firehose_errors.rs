@@ -125,7 +125,13 @@ mod tests {
 
     fn object(key: &str) -> SourceObject {
         let token = Token::new("raw", key, "v");
-        SourceObject { uri: format!("s3://raw/{key}"), bucket: "raw".into(), key: key.into(), token }
+        SourceObject {
+            uri: format!("s3://raw/{key}"),
+            bucket: "raw".into(),
+            key: key.into(),
+            version_id: None,
+            token,
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! JSON records -> the schema of a table that does not exist yet.
 //!
-//! In: the text of every record of the first invocation. Out: an Iceberg schema in which every column is optional.
+//! In: the text of records of the first invocation. Out: an Iceberg schema in which every column is optional.
 //! Nothing is refused here: a record that the schema cannot hold is refused when it is decoded.
 //!
 //! | values seen in a field              | column                          |
@@ -78,6 +78,11 @@ impl Inference {
         let mut json = Jiter::new(record);
         let read = json.peek().and_then(|peek| self.root.observe(&mut json, peek, 0, &mut self.fields));
         self.observed |= read.is_ok();
+    }
+
+    /// Whether there was an object among the records so far.
+    pub(crate) fn has_observed(&self) -> bool {
+        self.observed
     }
 
     /// The schema for the records so far, with ids in the order of the columns. None if there was no object among

@@ -19,6 +19,9 @@ pub struct SourceObject {
     pub bucket: String,
     /// Its key, not encoded.
     pub key: String,
+    /// The id of its version, in a bucket that has versions: that version is read, whatever has been put since. Without
+    /// it, what is there is read.
+    pub version_id: Option<String>,
     /// Which object and version it is.
     pub token: Token,
 }
@@ -128,11 +131,11 @@ impl Status {
 pub struct Outcome {
     /// Every object, in the order in which they were given, each once.
     pub objects: Vec<ObjectOutcome>,
-    /// The snapshot that was committed, if there was something to commit.
+    /// The snapshot that was committed, if there was something to commit; the last one, if there were several.
     pub snapshot_id: Option<i64>,
     /// Current metadata file of the table, if the table exists.
     pub metadata_location: Option<String>,
-    /// Data files that the snapshot added.
+    /// Data files that were added.
     pub data_files: usize,
     /// Their size in bytes.
     pub data_file_bytes: u64,

@@ -24,6 +24,7 @@ pub mod quarantine;
 mod read;
 mod source;
 mod storage;
+mod task;
 mod token;
 mod write;
 
@@ -40,6 +41,6 @@ pub use job::{
 };
 pub use read::count_records;
 pub use source::content;
-pub use storage::{UNFINISHED, WholeFile};
+pub use storage::{S3Config, S3Encryption, UNFINISHED, WholeFile};
 pub use token::{SUMMARY_KEY, Token, committed};
 pub use write::WriteLimits;

@@ -2,8 +2,9 @@
 //!
 //! In: objects that exist. Out: [`Step`]s through a short channel, in the order of the objects and of their records.
 //! Fetching, decoding and writing thus go on at the same time, and none of them runs ahead of the others by more than
-//! the channel holds.
+//! the channel holds. The thread ends soon after whoever takes the steps has gone away.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use crate::infer::Inference;
 use crate::job::{Limits, Rejected, SourceObject};
 use crate::quarantine::Rejection;
 use crate::source::{Failure, ObjectReader, content, damage};
+use crate::task::{self, Stop, Waiting};
 
 /// Steps that the reader may be ahead of the writer. A batch is a step.
 const STEPS_AHEAD: usize = 2;
@@ -30,6 +32,12 @@ const STEPS_AHEAD: usize = 2;
 const BATCH_ROWS: usize = 64 * 1024;
 /// What must have been read before the time that an object takes can be told from its size.
 const SAMPLE_BYTES: u64 = 1024 * 1024;
+/// Of all objects that a schema is inferred from, so much content is looked at, an equal part of each.
+const INFERRED_BYTES: u64 = 256 * 1024 * 1024;
+/// The least of one object.
+const MIN_INFERRED_BYTES: u64 = 64 * 1024;
+/// Read at a time where only failures are looked for.
+const LOOK_BYTES: usize = 256 * 1024;
 /// Frames between two looks at the clock.
 const FRAMES_PER_LOOK: u64 = 64;
 
@@ -64,10 +72,24 @@ pub(crate) enum Step {
     Rejected(usize, Rejection),
     /// Object `at` was read to its end. Its last rows may still come.
     Finished { at: usize, rows: u64, rejected: Rejected },
-    /// The storage failed on object `.0`; nothing follows.
-    Failed(usize, Error),
+    /// The storage failed on object `at`. If the pass is `spoiled`, some of the object's rows or rejections have gone out,
+    /// and only further failures follow: those of the objects that are still to come.
+    Failed { at: usize, error: Error, spoiled: bool },
     /// There was no time for object `.0`.
     NotReached(usize),
+}
+
+/// The steps of a reader, which goes on while they are held.
+pub(crate) struct Steps {
+    steps: mpsc::Receiver<Step>,
+    _waiting: Waiting,
+}
+
+impl Steps {
+    /// The next step; None at the end.
+    pub(crate) async fn next(&mut self) -> Option<Step> {
+        self.steps.recv().await
+    }
 }
 
 /// Reads `readings` into `decoder`'s batches. Objects for which the time will not be enough, by what it took to read the
@@ -77,16 +99,15 @@ pub(crate) fn rows(
     mut decoder: RowDecoder,
     limits: Limits,
     time: ReadingTime,
-) -> mpsc::Receiver<Step> {
-    let (sender, receiver) = mpsc::channel(STEPS_AHEAD);
-    let runtime = tokio::runtime::Handle::current();
+) -> Steps {
+    let (sender, steps) = mpsc::channel(STEPS_AHEAD);
+    let (waiting, stop) = task::waiting();
     decoder.set_row_bytes(limits.row_bytes);
-    tokio::task::spawn_blocking(move || {
-        let _within = runtime.enter();
+    task::spawn_blocking(move || {
         // A closed channel means that nobody wants the rest.
-        let _ = Reader { decoder, limits, time, sender }.run(readings);
+        let _ = Reader { decoder, limits, time, sender, stop }.run(readings);
     });
-    receiver
+    Steps { steps, _waiting: waiting }
 }
 
 struct Reader {
@@ -94,6 +115,7 @@ struct Reader {
     limits: Limits,
     time: ReadingTime,
     sender: mpsc::Sender<Step>,
+    stop: Stop,
 }
 
 /// The writer has gone away.
@@ -103,8 +125,9 @@ impl Reader {
     fn run(mut self, readings: Vec<Reading>) -> std::result::Result<(), Closed> {
         let started = Instant::now();
         let mut bytes_read = 0;
+        let stop = self.stop.clone();
         let fetch = |reading: Reading| {
-            let raw = ObjectReader::open(reading.input.clone(), reading.size_bytes);
+            let raw = ObjectReader::open(reading.input.clone(), reading.size_bytes, &stop);
             (reading, raw)
         };
         let mut readings = readings.into_iter();
@@ -129,22 +152,56 @@ impl Reader {
                 continue;
             }
             self.decoder.set_file_name(&reading.object.uri);
-            if let Err(error) = self.read(&reading, raw)? {
-                return self.send(Step::Failed(reading.at, error));
+            let mut counts = Counts::default();
+            if let Err(error) = self.read(&reading, raw, &mut counts)? {
+                let spoiled = counts.next_row() > 1;
+                self.send(Step::Failed { at: reading.at, error, spoiled })?;
+                if spoiled {
+                    return self.look_for_failures(ahead.into_iter().chain(readings.map(fetch)));
+                }
+                continue;
             }
             bytes_read += reading.size_bytes;
         }
         self.flush()
     }
 
+    /// Fetches what is left of a pass that is in vain, so that the next one does without all objects that fail. Half of
+    /// the time is for the next one.
+    fn look_for_failures(
+        &self,
+        rest: impl Iterator<Item = (Reading, ObjectReader)>,
+    ) -> std::result::Result<(), Closed> {
+        let until = Instant::now() + self.time.begin_until.saturating_duration_since(Instant::now()) / 2;
+        let mut buffer = vec![0; LOOK_BYTES];
+        for (reading, mut raw) in rest {
+            let failure = raw.failure();
+            while Instant::now() < until && matches!(raw.read(&mut buffer), Ok(1..)) {}
+            if self.stop.is_stopped() {
+                return Err(Closed);
+            }
+            if let Some(error) = failure.take() {
+                self.send(Step::Failed { at: reading.at, error, spoiled: true })?;
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// One object. The inner error is the storage's.
-    fn read(&mut self, reading: &Reading, raw: ObjectReader) -> std::result::Result<Result<()>, Closed> {
+    fn read(
+        &mut self,
+        reading: &Reading,
+        raw: ObjectReader,
+        counts: &mut Counts,
+    ) -> std::result::Result<Result<()>, Closed> {
         let at = reading.at;
-        let mut counts = Counts::default();
-        let content = Content::open(raw, reading, self.limits)
+        let content = Content::open(raw, reading, self.limits, &self.stop)
             .and_then(|content| failpoint("after get").map(|()| content).map_err(Interrupted::Storage));
         let damage = match content {
-            Ok(mut content) => match self.read_frames(reading, &mut content, &mut counts)? {
+            Ok(mut content) => match self.read_frames(reading, &mut content, counts)? {
                 Ok(()) => None,
                 Err(Interrupted::Storage(error)) => return Ok(Err(error)),
                 Err(Interrupted::Damage(refusal)) => Some((refusal, content.framer.bytes_read())),
@@ -153,9 +210,9 @@ impl Reader {
             Err(Interrupted::Damage(refusal)) => Some((refusal, 0)),
         };
         if let Some((refusal, offset)) = damage {
-            self.reject(at, &mut counts, refusal, offset, None)?;
+            self.reject(at, counts, refusal, offset, None)?;
         }
-        self.send(Step::Finished { at, rows: counts.rows, rejected: counts.rejected })?;
+        self.send(Step::Finished { at, rows: counts.rows, rejected: std::mem::take(&mut counts.rejected) })?;
         Ok(Ok(()))
     }
 
@@ -262,39 +319,64 @@ impl Counts {
     }
 }
 
-/// The schema of all `readings`, if they hold any record, and the objects whose storage failed.
+/// What a look at some objects has told.
+pub(crate) struct Inferred {
+    /// A schema for the records that were looked at; None if there were none.
+    pub(crate) schema: Option<Schema>,
+    /// The objects whose storage failed.
+    pub(crate) failed: Vec<(usize, Error)>,
+    /// Whether there was no time for some of the objects.
+    pub(crate) cut_short: bool,
+}
+
+/// Looks at a part of each of `readings`, until `until`: at [`INFERRED_BYTES`] of content, and beyond that until there is
+/// a record.
 ///
 /// # Errors
 /// No schema can be made: a defect.
-pub(crate) async fn infer(
-    readings: Vec<Reading>,
-    limits: Limits,
-) -> Result<(Option<Schema>, Vec<(usize, Error)>)> {
-    let runtime = tokio::runtime::Handle::current();
-    let task = tokio::task::spawn_blocking(move || {
-        let _within = runtime.enter();
+pub(crate) async fn infer(readings: Vec<Reading>, limits: Limits, until: Instant) -> Result<Inferred> {
+    let (waiting, stop) = task::waiting();
+    let mut work = task::spawn_blocking(move || {
+        let share = INFERRED_BYTES.checked_div(readings.len() as u64).unwrap_or(0).max(MIN_INFERRED_BYTES);
         let mut inference = Inference::default();
         let mut failed = Vec::new();
         for reading in readings {
-            if let Err(Interrupted::Storage(error)) = observe(&reading, limits, &mut inference) {
+            let observed = observe(&reading, limits, share, &mut inference, &stop);
+            if stop.is_stopped() {
+                break;
+            }
+            if let Err(Interrupted::Storage(error)) = observed {
                 failed.push((reading.at, error));
             }
         }
-        inference.schema().map(|schema| (schema, failed))
+        let cut_short = stop.is_stopped();
+        inference.schema().map(|schema| Inferred { schema, failed, cut_short })
     });
-    task.await
-        .map_err(|error| Error::new(ErrorKind::Unexpected, "inference ended early").with_source(error))?
+    let looked = match tokio::time::timeout_at(until.into(), &mut work).await {
+        Ok(looked) => looked,
+        Err(_) => {
+            // What it has seen by now must do.
+            drop(waiting);
+            work.await
+        }
+    };
+    looked.map_err(|error| Error::new(ErrorKind::Unexpected, "inference ended early").with_source(error))?
 }
 
 fn observe(
     reading: &Reading,
     limits: Limits,
+    share_bytes: u64,
     inference: &mut Inference,
+    stop: &Stop,
 ) -> std::result::Result<(), Interrupted> {
-    let raw = ObjectReader::open(reading.input.clone(), reading.size_bytes);
-    let mut content = Content::open(raw, reading, limits)?;
+    let raw = ObjectReader::open(reading.input.clone(), reading.size_bytes, stop);
+    let mut content = Content::open(raw, reading, limits, stop)?;
     let mut error_lines = ErrorLines::of(&reading.object);
-    while let Some(frame) = content.next_frame()? {
+    while !stop.is_stopped()
+        && (content.framer.bytes_read() < share_bytes || !inference.has_observed())
+        && let Some(frame) = content.next_frame()?
+    {
         if let Frame::Record { text, .. } = frame {
             match &mut error_lines {
                 None => inference.observe(text),
@@ -314,20 +396,17 @@ pub async fn count_records(file_io: &FileIO, object: &SourceObject, limits: Limi
     let input = Arc::new(file_io.new_input(&object.uri)?);
     let size_bytes = input.metadata().await?.size;
     let reading = Reading { at: 0, object: object.clone(), input, size_bytes };
-    let runtime = tokio::runtime::Handle::current();
-    let task = tokio::task::spawn_blocking(move || {
-        let _within = runtime.enter();
-        count(&reading, limits)
-    });
-    task.await
+    let (_waiting, stop) = task::waiting();
+    let work = task::spawn_blocking(move || count(&reading, limits, &stop));
+    work.await
         .map_err(|error| Error::new(ErrorKind::Unexpected, "counting ended early").with_source(error))?
 }
 
 /// Counts what [`Reader::read`] would send, step by step.
-fn count(reading: &Reading, limits: Limits) -> Result<u64> {
+fn count(reading: &Reading, limits: Limits, stop: &Stop) -> Result<u64> {
     let mut records = 0;
-    let raw = ObjectReader::open(reading.input.clone(), reading.size_bytes);
-    let mut content = match Content::open(raw, reading, limits) {
+    let raw = ObjectReader::open(reading.input.clone(), reading.size_bytes, stop);
+    let mut content = match Content::open(raw, reading, limits, stop) {
         Ok(content) => content,
         Err(Interrupted::Storage(error)) => return Err(error),
         Err(Interrupted::Damage(_)) => return Ok(1),
@@ -348,7 +427,7 @@ fn count(reading: &Reading, limits: Limits) -> Result<u64> {
 
 /// The frames of one object.
 struct Content {
-    framer: Framer<Box<dyn std::io::Read + Send>>,
+    framer: Framer<Box<dyn Read + Send>>,
     failure: Failure,
 }
 
@@ -361,10 +440,19 @@ enum Interrupted {
 }
 
 impl Content {
-    fn open(raw: ObjectReader, reading: &Reading, limits: Limits) -> std::result::Result<Self, Interrupted> {
+    /// Ends with `stop`, whatever there is to decompress.
+    fn open(
+        raw: ObjectReader,
+        reading: &Reading,
+        limits: Limits,
+        stop: &Stop,
+    ) -> std::result::Result<Self, Interrupted> {
         let failure = raw.failure();
         match content(raw, &reading.object.key, limits.decompressed_bytes) {
-            Ok(content) => Ok(Self { framer: Framer::new(content, limits.record_bytes), failure }),
+            Ok(content) => {
+                let wanted = Wanted { content, stop: stop.clone(), failure: failure.clone() };
+                Ok(Self { framer: Framer::new(Box::new(wanted), limits.record_bytes), failure })
+            }
             Err(error) => Err(interrupted(&failure, &error)),
         }
     }
@@ -374,9 +462,153 @@ impl Content {
     }
 }
 
+/// Content, as long as someone waits for it.
+struct Wanted<R> {
+    content: R,
+    stop: Stop,
+    failure: Failure,
+}
+
+impl<R: Read> Read for Wanted<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.is_stopped() {
+            let error = Error::new(ErrorKind::Unexpected, "nobody waits for the object any longer");
+            return Err(self.failure.set(error));
+        }
+        self.content.read(out)
+    }
+}
+
 fn interrupted(failure: &Failure, error: &std::io::Error) -> Interrupted {
     match failure.take() {
         Some(error) => Interrupted::Storage(error),
         None => Interrupted::Damage(damage(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::path::Path;
+
+    use iceberg::io::FileIOBuilder;
+    use iceberg::spec::{NestedField, PrimitiveType};
+
+    use super::*;
+    use crate::storage::{S3Config, storage_factory};
+    use crate::token::Token;
+
+    fn limits() -> Limits {
+        Limits::for_memory(128 << 20)
+    }
+
+    /// `content` as an object, which is said to be so much longer than it is.
+    fn reading(folder: &Path, at: usize, content: &[u8], missing_bytes: u64) -> Reading {
+        let path = folder.join(at.to_string());
+        std::fs::write(&path, content).unwrap();
+        let (uri, key) = (path.to_str().unwrap().to_owned(), at.to_string());
+        let input =
+            FileIOBuilder::new(storage_factory(&S3Config::default())).build().new_input(&uri).unwrap();
+        let token = Token::new("raw", &key, "1");
+        let object = SourceObject { uri, bucket: "raw".into(), key, version_id: None, token };
+        let size_bytes = content.len() as u64 + missing_bytes;
+        Reading { at, object, input: Arc::new(input), size_bytes }
+    }
+
+    fn decoder() -> RowDecoder {
+        let column = NestedField::optional(1, "n", PrimitiveType::Long.into());
+        let schema = Schema::builder().with_fields([column.into()]).build().unwrap();
+        RowDecoder::new(&schema, "1970-01-01T00:00:00Z").unwrap()
+    }
+
+    /// A gigabyte of rows in a small file.
+    fn bomb() -> Vec<u8> {
+        let mut member = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        (0..100_000).for_each(|_| member.write_all(b"{\"n\": 1, \"text\": \"some text\"}\n").unwrap());
+        member.finish().unwrap().repeat(300)
+    }
+
+    /// Which objects failed in the pass, and whether that spoiled it; which were read to their ends.
+    async fn failures(readings: Vec<Reading>) -> (Vec<(usize, bool)>, Vec<usize>) {
+        let end = Instant::now() + Duration::from_secs(60);
+        let mut steps = rows(readings, decoder(), limits(), ReadingTime { begin_until: end, cut_off: end });
+        let (mut failed, mut finished) = (Vec::new(), Vec::new());
+        while let Some(step) = steps.next().await {
+            match step {
+                Step::Failed { at, spoiled, .. } => failed.push((at, spoiled)),
+                Step::Finished { at, .. } => finished.push(at),
+                _ => {}
+            }
+        }
+        (failed, finished)
+    }
+
+    #[tokio::test]
+    async fn one_pass_finds_all_objects_that_fail() {
+        let folder = tempfile::tempdir().unwrap();
+        // More than two ranges, and what the third one lacks.
+        let long = "{\"n\": 1}\n".repeat(1 << 20);
+        let torn = |at| reading(folder.path(), at, long.as_bytes(), 1 << 20);
+        let good = |at| reading(folder.path(), at, b"{\"n\": 1}\n", 0);
+        let readings = vec![good(0), torn(1), good(2), torn(3), torn(4), good(5)];
+        assert_eq!(failures(readings).await, (vec![(1, true), (3, true), (4, true)], vec![0]));
+    }
+
+    #[tokio::test]
+    async fn an_object_that_gives_nothing_spoils_no_pass() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = |at| reading(folder.path(), at, b"{\"n\": 1}\n", 0);
+        let empty = |at| reading(folder.path(), at, b"", 10);
+        let readings = vec![empty(0), good(1), empty(2), good(3)];
+        assert_eq!(failures(readings).await, (vec![(0, false), (2, false)], vec![1, 3]));
+    }
+
+    #[tokio::test]
+    async fn inference_ends_in_time_with_what_it_has_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { decompressed_bytes: u64::MAX, ..limits() };
+        let bomb = bomb();
+        let readings = (0..4).map(|at| reading(folder.path(), at, &bomb, 0)).collect();
+        let started = Instant::now();
+        let inferred = infer(readings, limits, started + Duration::from_millis(300)).await.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        let schema = inferred.schema.unwrap();
+        assert!(schema.field_by_name("text").is_some() && inferred.failed.is_empty());
+    }
+
+    /// A runtime waits for its threads when it ends.
+    #[test]
+    fn nothing_goes_on_when_nobody_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        // One record without an end: there is no frame and no step at which the reader could look up.
+        let mut endless = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        endless.write_all(b"{\"text\": \"").unwrap();
+        (0..500).for_each(|_| endless.write_all(&[b'x'; 1 << 20]).unwrap());
+        let endless = endless.finish().unwrap();
+        for task in ["infer", "count", "rows"] {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let reading = reading(folder.path(), 0, &endless, 0);
+            runtime.block_on(async {
+                let wait = Duration::from_millis(50);
+                let end = Instant::now() + Duration::from_secs(600);
+                match task {
+                    "infer" => drop(tokio::time::timeout(wait, infer(vec![reading], limits(), end)).await),
+                    "count" => {
+                        let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
+                        let counting = count_records(&file_io, &reading.object, limits());
+                        drop(tokio::time::timeout(wait, counting).await);
+                    }
+                    _ => {
+                        let time = ReadingTime { begin_until: end, cut_off: end };
+                        let steps = rows(vec![reading], decoder(), limits(), time);
+                        tokio::time::sleep(wait).await;
+                        drop(steps);
+                    }
+                }
+            });
+            let started = Instant::now();
+            drop(runtime);
+            assert!(started.elapsed() < Duration::from_secs(5), "{task}: {:?}", started.elapsed());
+        }
     }
 }

@@ -1,15 +1,17 @@
 //! Environment variables, typed.
 //!
-//! In: a set of variables, the process's or a test's. Out: typed values. Refused: a value that does not
-//! parse, named together with its variable and with what is expected. An empty variable counts as not set.
+//! In: a set of variables, the process's or a test's. Out: typed values. Refused: a value that does not parse or is out of
+//! range, named together with its variable and with what is expected. An empty variable counts as not set.
 
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// A variable that is wrong or missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
-    /// The value does not parse.
+    /// The value does not parse, or is out of range.
     #[error("{name}={value}: expected {expected}")]
     Invalid {
         /// The variable.
@@ -17,7 +19,7 @@ pub enum VariableError {
         /// Its value.
         value: String,
         /// What it should hold, in words.
-        expected: &'static str,
+        expected: String,
     },
     /// The variable is required and not set.
     #[error("{name} is not set: expected {expected}")]
@@ -61,20 +63,58 @@ impl Environment {
     ///
     /// # Errors
     /// [`VariableError::Invalid`].
-    pub fn parse<T: FromStr>(
+    pub fn parse<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, VariableError> {
+        self.text(name).map(|value| parse(name, value, expected)).transpose()
+    }
+
+    /// The whole number that a variable holds, within `range`, `None` if it is not set; `unit` says what it counts
+    /// (`"bytes"`).
+    ///
+    /// # Errors
+    /// [`VariableError::Invalid`].
+    pub fn number<T: FromStr + PartialOrd + Display>(
         &self,
         name: &'static str,
-        expected: &'static str,
+        unit: &str,
+        range: RangeInclusive<T>,
     ) -> Result<Option<T>, VariableError> {
-        let parse = |value: &str| {
-            value.trim().parse().map_err(|_| VariableError::Invalid {
-                name,
-                value: value.to_owned(),
-                expected,
-            })
-        };
-        self.text(name).map(parse).transpose()
+        let Some(value) = self.text(name) else { return Ok(None) };
+        let expected = format!("a whole number of {unit} from {} to {}", range.start(), range.end());
+        let number = parse(name, value, &expected)?;
+        if range.contains(&number) {
+            return Ok(Some(number));
+        }
+        Err(VariableError::Invalid { name, value: value.to_owned(), expected })
     }
+
+    /// The value that a variable holds as one of the words of `choices`, `None` if it is not set.
+    ///
+    /// # Errors
+    /// [`VariableError::Invalid`].
+    pub fn choice<T: Clone>(
+        &self,
+        name: &'static str,
+        choices: &[(&str, T)],
+    ) -> Result<Option<T>, VariableError> {
+        let Some(value) = self.text(name) else { return Ok(None) };
+        if let Some((_, chosen)) = choices.iter().find(|(word, _)| *word == value) {
+            return Ok(Some(chosen.clone()));
+        }
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let expected = match words.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            _ => words.concat(),
+        };
+        Err(VariableError::Invalid { name, value: value.to_owned(), expected })
+    }
+}
+
+fn parse<T: FromStr>(name: &'static str, value: &str, expected: &str) -> Result<T, VariableError> {
+    value.trim().parse().map_err(|_| VariableError::Invalid {
+        name,
+        value: value.to_owned(),
+        expected: expected.to_owned(),
+    })
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
@@ -96,6 +136,23 @@ mod tests {
         assert_eq!(environment.parse::<u64>("FRAZIL_B", BYTES), Ok(None));
         assert_eq!(environment.parse::<u64>("FRAZIL_C", BYTES), Ok(None));
         assert_eq!(environment.required("FRAZIL_A", BYTES), Ok("12"));
+    }
+
+    #[test]
+    fn numbers_have_a_range_and_words_a_list() {
+        let environment =
+            Environment::from_iter([("FRAZIL_A", "12"), ("FRAZIL_B", "-1"), ("FRAZIL_C", "yes")]);
+        let error = |result: Result<Option<u64>, VariableError>| result.unwrap_err().to_string();
+        let range = "expected a whole number of bytes from 13 to 99";
+        assert_eq!(environment.number("FRAZIL_A", "bytes", 12..=12), Ok(Some(12)));
+        assert_eq!(environment.number("FRAZIL_D", "bytes", 13..=99), Ok(None::<u64>));
+        assert_eq!(error(environment.number("FRAZIL_A", "bytes", 13..=99)), format!("FRAZIL_A=12: {range}"));
+        assert_eq!(error(environment.number("FRAZIL_B", "bytes", 13..=99)), format!("FRAZIL_B=-1: {range}"));
+        assert_eq!(environment.choice("FRAZIL_C", &[("no", 0), ("yes", 1)]), Ok(Some(1)));
+        assert_eq!(
+            error(environment.choice("FRAZIL_C", &[("true", 1), ("false", 0)])),
+            "FRAZIL_C=yes: expected true or false"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which catalog, and what opens it.
 
-use std::fmt;
 use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Which catalog. Region, credentials and endpoints of AWS come from its standard environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,24 +78,26 @@ pub enum RestAuth {
     },
 }
 
-/// A text that does not show in logs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+/// A text that does not show in logs, and is wiped from memory when it is dropped.
+#[derive(Clone, Debug)]
+pub struct Secret(SecretString);
 
 impl Secret {
     /// Keeps `text` from being shown.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(text.into().into())
     }
 
     #[cfg(feature = "rest")]
     pub(crate) fn reveal(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
     }
 }
+
+impl Eq for Secret {}

@@ -34,7 +34,7 @@ use iceberg::{Catalog, ErrorKind, Result, TableIdent};
 pub use self::config::{CatalogConfig, RestAuth, Secret};
 use crate::definition::TableDefinition;
 use crate::name_bounds::NameBounds;
-use crate::storage::storage_factory;
+use crate::storage::{S3Config, storage_factory};
 
 /// The name under which every engine must open the SQLite catalog.
 pub const CATALOG_NAME: &str = "frazil";
@@ -48,12 +48,12 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// Opens a catalog.
+    /// Opens a catalog, and the storage by `s3`.
     ///
     /// # Errors
     /// It cannot be opened, or this program was built without it.
-    pub async fn open(config: &CatalogConfig) -> Result<Self> {
-        let storage = storage_factory();
+    pub async fn open(config: &CatalogConfig, s3: &S3Config) -> Result<Self> {
+        let storage = storage_factory(s3);
         let file_io = FileIOBuilder::new(storage.clone()).build();
         let catalog: Arc<dyn Catalog> = match config {
             #[cfg(feature = "sqlite")]
@@ -87,7 +87,7 @@ impl Lake {
     #[cfg(feature = "sqlite")]
     pub async fn open_sqlite(database: &std::path::Path, warehouse_uri: &str) -> Result<Self> {
         let (database, warehouse) = (database.to_owned(), warehouse_uri.to_owned());
-        Self::open(&CatalogConfig::Sqlite { database, warehouse }).await
+        Self::open(&CatalogConfig::Sqlite { database, warehouse }, &S3Config::default()).await
     }
 
     /// The catalog, for readers.

@@ -112,6 +112,7 @@ fn unreadable(database: &Path, error: impl std::fmt::Display) -> Error {
 mod tests {
     use iceberg::Catalog as _;
     use iceberg::io::LocalFsStorageFactory;
+    use sqlx::SqliteConnection;
 
     use super::*;
 
@@ -128,13 +129,6 @@ mod tests {
             sqlx::query("SELECT count(*) FROM iceberg_tables").execute(&mut connection).await.unwrap();
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use sqlx::SqliteConnection;
-
-    use super::*;
 
     async fn connect(database: &Path) -> SqliteConnection {
         SqliteConnectOptions::new().filename(database).connect().await.unwrap()

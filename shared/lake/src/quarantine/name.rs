@@ -144,7 +144,13 @@ mod tests {
         let commit = Uuid::from_u128(7 << 64);
         for key in ["a/b.gz", "a.AAAAAAAAAAA", "a.00000000000000000000000000000001", "ü %"] {
             let token = Token::new("raw", key, "v");
-            let object = SourceObject { uri: String::new(), bucket: "raw".into(), key: key.into(), token };
+            let object = SourceObject {
+                uri: String::new(),
+                bucket: "raw".into(),
+                key: key.into(),
+                version_id: None,
+                token,
+            };
             for (commit, compressed) in [(None, false), (Some(commit), false), (Some(commit), true)] {
                 let uri = places.lines("quarantine", &object, token, commit, compressed);
                 assert_eq!(is_compressed(&uri), compressed);

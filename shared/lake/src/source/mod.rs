@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::compression::content;
 pub(crate) use self::compression::damage;
+use crate::task::{self, Stop};
 
 /// Bytes of one range request.
 const RANGE_BYTES: u64 = 4 * 1024 * 1024;
@@ -46,24 +47,35 @@ impl Failure {
         self.lock().take()
     }
 
+    /// Keeps `error`, and gives back what stands for it.
+    pub(crate) fn set(&self, error: iceberg::Error) -> io::Error {
+        let message = error.to_string();
+        *self.lock() = Some(error);
+        io::Error::other(message)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<iceberg::Error>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ObjectReader {
-    /// Starts to fetch `size_bytes` bytes of `input`. Must be called within a tokio runtime.
-    pub(crate) fn open(input: Arc<InputFile>, size_bytes: u64) -> Self {
+    /// Starts to fetch `size_bytes` bytes of `input`, until `stop`. Must be called within a tokio runtime.
+    pub(crate) fn open(input: Arc<InputFile>, size_bytes: u64, stop: &Stop) -> Self {
         let (sender, ranges) = mpsc::channel(RANGES_AHEAD);
-        tokio::spawn(async move {
-            match input.reader().await {
-                Ok(object) => fetch(object.into(), size_bytes, &sender).await,
-                Err(error) => {
-                    let (result, range) = oneshot::channel();
-                    // A reader that has gone away has no use for the error.
-                    let _ = (result.send(Err(error)), sender.send(range).await);
+        let stop = stop.clone();
+        task::spawn(async move {
+            let fetching = async {
+                match input.reader().await {
+                    Ok(object) => fetch(object.into(), size_bytes, &sender, &stop).await,
+                    Err(error) => {
+                        let (result, range) = oneshot::channel();
+                        // A reader that has gone away has no use for the error.
+                        let _ = (result.send(Err(error)), sender.send(range).await);
+                    }
                 }
-            }
+            };
+            stop.run(fetching).await;
         });
         Self { ranges, current: Bytes::new(), left: size_bytes, failure: Failure::default() }
     }
@@ -74,18 +86,20 @@ impl ObjectReader {
 }
 
 /// Asks for one range after the other, each when there is room for what it gives, until the reader has gone away.
-async fn fetch(object: Arc<dyn FileRead>, size_bytes: u64, sender: &mpsc::Sender<Fetched>) {
+async fn fetch(object: Arc<dyn FileRead>, size_bytes: u64, sender: &mpsc::Sender<Fetched>, stop: &Stop) {
     let mut start = 0;
     while start < size_bytes {
         let Ok(room) = sender.reserve().await else { return };
         let end = size_bytes.min(start + RANGE_BYTES);
         let (mut result, range) = oneshot::channel();
-        let object = object.clone();
-        tokio::spawn(async move {
+        let (object, stop) = (object.clone(), stop.clone());
+        task::spawn(async move {
             tokio::select! {
                 // A reader that has gone away has no use for the range.
                 () = result.closed() => {}
-                fetched = fetch_range(object.as_ref(), start..end) => drop(result.send(fetched)),
+                fetched = stop.run(fetch_range(object.as_ref(), start..end)) => {
+                    drop(fetched.map(|fetched| result.send(fetched)));
+                }
             }
         });
         room.send(range);
@@ -118,9 +132,7 @@ impl Read for ObjectReader {
                 }
                 Some(Ok(Err(error))) => error,
             };
-            let message = error.to_string();
-            *self.failure.lock() = Some(error);
-            return Err(io::Error::other(message));
+            return Err(self.failure.set(error));
         }
         let count = out.len().min(self.current.len());
         self.current.copy_to_slice(&mut out[..count]);
@@ -205,7 +217,8 @@ mod tests {
     async fn a_reader_that_goes_away_takes_its_ranges_along() {
         let object = Arc::new(Slow::default());
         let (on_their_way, (sender, ranges)) = (object.0.clone(), mpsc::channel(RANGES_AHEAD));
-        let fetching = tokio::spawn(async move { fetch(object, 9 * RANGE_BYTES, &sender).await });
+        let (_waiting, stop) = task::waiting();
+        let fetching = tokio::spawn(async move { fetch(object, 9 * RANGE_BYTES, &sender, &stop).await });
         let wait_for = async |count| {
             let reached = async {
                 while on_their_way.load(Ordering::SeqCst) != count {
@@ -220,10 +233,29 @@ mod tests {
         fetching.await.unwrap();
     }
 
+    /// A thread that waits for a range is not seen to go away: it waits.
+    #[tokio::test]
+    async fn ranges_end_with_whoever_waits_for_the_reader() {
+        let object = Arc::new(Slow::default());
+        let (sender, ranges) = mpsc::channel(RANGES_AHEAD);
+        let (waiting, stop) = task::waiting();
+        let fetching = tokio::spawn(async move {
+            stop.run(fetch(object, 9 * RANGE_BYTES, &sender, &stop)).await;
+        });
+        let (left, failure) = (9 * RANGE_BYTES, Failure::default());
+        let mut reader = ObjectReader { ranges, current: Bytes::new(), left, failure };
+        let reading = tokio::task::spawn_blocking(move || reader.read(&mut [0; 10]).is_err());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(waiting);
+        let ended = async { (reading.await.unwrap(), fetching.await.unwrap()) };
+        assert_eq!(tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap(), (true, ()));
+    }
+
     #[tokio::test]
     async fn a_range_that_is_short_is_a_failure_of_the_storage() {
         let (sender, mut ranges) = mpsc::channel(3);
-        fetch(Arc::new(Short), 2 * RANGE_BYTES, &sender).await;
+        let (_waiting, stop) = task::waiting();
+        fetch(Arc::new(Short), 2 * RANGE_BYTES, &sender, &stop).await;
         assert_eq!(ranges.recv().await.unwrap().await.unwrap().unwrap().len() as u64, RANGE_BYTES);
         let error = ranges.recv().await.unwrap().await.unwrap().unwrap_err();
         assert_eq!(error.message(), "the storage gave 4194303 bytes for the range 4194304..8388608");
@@ -241,9 +273,10 @@ mod tests {
         let file_io = FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).build();
         let input = Arc::new(file_io.new_input(path.to_str().unwrap()).unwrap());
         let size_bytes = object.len() as u64;
+        let (_waiting, stop) = task::waiting();
         // As it was when its size was asked for; or cut since then; or gone.
         for (claimed, whole) in [(size_bytes, true), (size_bytes + 1, false), (3 * RANGE_BYTES, false)] {
-            let mut reader = ObjectReader::open(input.clone(), claimed);
+            let mut reader = ObjectReader::open(input.clone(), claimed, &stop);
             let failure = reader.failure();
             let mut read = Vec::new();
             assert_eq!(reader.read_to_end(&mut read).is_ok(), whole, "{claimed} bytes");
@@ -251,7 +284,7 @@ mod tests {
             assert_eq!(failure.take().is_some(), !whole);
         }
         std::fs::remove_file(&path).unwrap();
-        let mut reader = ObjectReader::open(input, size_bytes);
+        let mut reader = ObjectReader::open(input, size_bytes, &stop);
         let failure = reader.failure();
         assert!(reader.read(&mut [0; 10]).is_err());
         assert!(failure.take().is_some());

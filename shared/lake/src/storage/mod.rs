@@ -1,13 +1,16 @@
 //! All bytes that Frazil reads and writes, by URI.
 //!
 //! In: the URI of a file or an object. Out: Iceberg's [`Storage`], which hands everything to the storage of the URI's
-//! scheme: [`local`] for paths and `file:`, [`s3`] for `s3://`, `s3a://` and `s3n://`. Refused: any other scheme.
+//! scheme: [`local`] for paths and `file:`, [`s3`] for `s3://`, `s3a://` and `s3n://`. One version of an object has a URI
+//! too ([`version_uri`]). Refused: any other scheme.
 
+mod config;
 mod local;
 #[cfg(feature = "s3")]
 mod s3;
 mod whole_file;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,14 +23,20 @@ use iceberg::io::{
 use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+pub use self::config::{S3Config, S3Encryption};
 pub use self::whole_file::{UNFINISHED, WholeFile};
 
 /// Paths that are deleted with one request.
 const DELETED_AT_ONCE: usize = 1000;
 
 /// What makes the storage of a [`crate::Lake`]. All that comes of one factory shares its S3 client.
-pub(crate) fn storage_factory() -> Arc<dyn StorageFactory> {
-    Arc::new(ByScheme::default())
+#[cfg_attr(not(feature = "s3"), allow(unused_variables, reason = "this build has no S3 storage"))]
+pub(crate) fn storage_factory(s3: &S3Config) -> Arc<dyn StorageFactory> {
+    Arc::new(ByScheme {
+        local: local::LocalStorage::default(),
+        #[cfg(feature = "s3")]
+        s3: s3::S3Storage::new(s3.clone()),
+    })
 }
 
 /// Most bytes of an open file at `uri` that stay in memory until the file is closed, or until so many have come.
@@ -39,12 +48,26 @@ pub(crate) fn held_bytes(uri: &str) -> usize {
     }
 }
 
+/// The scheme of URIs that name one version of an object, for readers.
+const S3_VERSION: &str = "s3-version";
+
+/// The URI under which the version `version_id` of the object at `uri` is read: `s3-version://ID@BUCKET/KEY`. Where the
+/// storage has no versions, or none is named, `uri` itself.
+pub(crate) fn version_uri<'a>(uri: &'a str, version_id: Option<&str>) -> Cow<'a, str> {
+    match (version_id, uri.split_once("://")) {
+        // S3 gives out ids of letters, digits, `.`, `_` and `-`; a bucket's name holds no `@`.
+        (Some(id), Some((scheme, place))) if is_s3(scheme) && !id.contains('/') => {
+            format!("{S3_VERSION}://{id}@{place}").into()
+        }
+        _ => uri.into(),
+    }
+}
+
 /// The storages. Clones share their state, so it is its own factory.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct ByScheme {
     local: local::LocalStorage,
     #[cfg(feature = "s3")]
-    #[serde(skip)]
     s3: s3::S3Storage,
 }
 
@@ -84,7 +107,7 @@ fn scheme(uri: &str) -> Option<&str> {
 
 /// Hadoop's older names for S3 stand in the metadata of many tables.
 fn is_s3(scheme: &str) -> bool {
-    ["s3", "s3a", "s3n"].iter().any(|name| scheme.eq_ignore_ascii_case(name))
+    ["s3", "s3a", "s3n", S3_VERSION].iter().any(|name| scheme.eq_ignore_ascii_case(name))
 }
 
 #[typetag::serde(name = "frazil")]
@@ -156,6 +179,13 @@ impl Storage for ByScheme {
     }
 }
 
+/// All files, those of S3 by `s3`.
+#[cfg(all(test, feature = "s3"))]
+fn file_io_with(s3: s3::S3Storage) -> iceberg::io::FileIO {
+    let local = local::LocalStorage::default();
+    iceberg::io::FileIOBuilder::new(Arc::new(ByScheme { local, s3 })).build()
+}
+
 #[cfg(test)]
 mod tests {
     use iceberg::io::FileIOBuilder;
@@ -183,10 +213,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_version_has_a_uri_where_the_storage_has_versions() {
+        for (uri, version_id, expected) in [
+            ("s3://b/k@1", Some("v.1"), "s3-version://v.1@b/k@1"),
+            ("s3://b/k", None, "s3://b/k"),
+            ("file:///a", Some("v1"), "file:///a"),
+            ("/a", Some("v1"), "/a"),
+        ] {
+            assert_eq!(version_uri(uri, version_id), expected);
+        }
+    }
+
     #[tokio::test]
     async fn each_scheme_has_its_storage_and_others_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let file_io = FileIOBuilder::new(storage_factory()).build();
+        let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let uris = [path("a"), format!("file://{}", path("b")), format!("file:{}", path("c"))];
         for uri in &uris {
@@ -215,7 +257,7 @@ mod tests {
     /// Iceberg may send a storage to another process.
     #[tokio::test]
     async fn a_storage_survives_being_written_down() {
-        let factory = serde_json::to_string(storage_factory().as_ref()).unwrap();
+        let factory = serde_json::to_string(storage_factory(&S3Config::default()).as_ref()).unwrap();
         let factory: Box<dyn StorageFactory> = serde_json::from_str(&factory).unwrap();
         let storage = serde_json::to_string(factory.build(&StorageConfig::new()).unwrap().as_ref()).unwrap();
         let storage: Box<dyn Storage> = serde_json::from_str(&storage).unwrap();

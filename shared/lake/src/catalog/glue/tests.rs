@@ -15,10 +15,10 @@ use uuid::Uuid;
 use super::super::Lake;
 use super::super::fake::{Reply, Request, Server, nobody};
 use super::*;
-use crate::commit::{Append, Committed, commit};
+use crate::commit::{Append, Committed, Layout, commit};
 use crate::definition::TableDefinition;
 use crate::job::CommitMetrics;
-use crate::storage::storage_factory;
+use crate::storage::{S3Config, storage_factory};
 use crate::token::{self, Seen, Token};
 
 /// What befalls a request.
@@ -150,7 +150,7 @@ impl Bench {
     }
 
     fn lake(&self) -> Lake {
-        let file_io = FileIOBuilder::new(storage_factory()).build();
+        let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
         Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default() }
     }
 
@@ -195,7 +195,7 @@ fn catalog_at(endpoint: &str, warehouse: Option<String>) -> GlueCatalog {
         .retry_config(aws_config::retry::RetryConfig::standard().with_max_attempts(1))
         .endpoint_url(endpoint)
         .build();
-    let file_io = FileIOBuilder::new(storage_factory()).build();
+    let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
     GlueCatalog::new(Client::from_conf(config), None, warehouse, file_io)
 }
 
@@ -232,10 +232,15 @@ fn object(name: &str) -> Token {
 
 /// Commits the token of the object `name` and nothing else.
 async fn append(catalog: &dyn Catalog, name: &str) -> Result<Committed> {
-    let looked_at =
-        catalog.load_table(&ident()).await.ok().and_then(|table| table.metadata().current_snapshot_id());
-    let append =
-        Append { files: &[], tokens: &[object(name)], looked_at, id: Uuid::from_u128(fastrand::u128(..)) };
+    let table = catalog.load_table(&ident()).await.ok();
+    let append = Append {
+        files: &[],
+        tokens: &[object(name)],
+        looked_at: table.as_ref().and_then(|table| table.metadata().current_snapshot_id()),
+        rejected: 0,
+        layout: table.as_ref().map(Layout::of).unwrap_or_default(),
+        id: Uuid::from_u128(fastrand::u128(..)),
+    };
     commit(catalog, &ident(), append, Instant::now() + Duration::from_secs(20), &mut CommitMetrics::default())
         .await
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -78,9 +79,10 @@ impl Sessions {
         auth: &RestAuth,
         storage: Arc<dyn StorageFactory>,
     ) -> Result<Self> {
-        check(uri, "FRAZIL_CATALOG_URI")?;
+        let is_secret = !matches!(auth, RestAuth::None);
+        check(uri, "FRAZIL_CATALOG_URI", is_secret)?;
         if let RestAuth::OAuth { server_uri: Some(server_uri), .. } = auth {
-            check(server_uri, "FRAZIL_CATALOG_OAUTH2_SERVER_URI")?;
+            check(server_uri, "FRAZIL_CATALOG_OAUTH2_SERVER_URI", is_secret)?;
         }
         Ok(Self {
             uri: uri.trim_end_matches('/').to_owned(),
@@ -139,7 +141,7 @@ impl Sessions {
         let mut properties = HashMap::from([(REST_CATALOG_PROP_URI.to_owned(), self.uri.clone())]);
         properties.extend(self.warehouse.clone().map(|name| (REST_CATALOG_PROP_WAREHOUSE.to_owned(), name)));
         let catalog = RestCatalogBuilder::default()
-            .with_client(client(token.as_ref())?)
+            .with_client(client(token.as_ref(), token.is_some() && !is_loopback(&self.uri))?)
             .with_storage_factory(self.storage.clone())
             .load(CATALOG_NAME, properties)
             .await?;
@@ -147,8 +149,8 @@ impl Sessions {
     }
 }
 
-/// An HTTP client that sends `token`.
-fn client(token: Option<&Secret>) -> Result<Client> {
+/// An HTTP client that sends `token`. If `tls_only`, it follows no redirection to plain HTTP either.
+fn client(token: Option<&Secret>, tls_only: bool) -> Result<Client> {
     let mut headers = HeaderMap::new();
     if let Some(token) = token {
         let header = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
@@ -159,6 +161,7 @@ fn client(token: Option<&Secret>) -> Result<Client> {
         headers.insert(AUTHORIZATION, header);
     }
     let client = Client::builder()
+        .https_only(tls_only)
         .default_headers(headers)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
@@ -180,7 +183,7 @@ async fn exchange(server_uri: &str, credential: &Secret, scope: &str) -> Result<
         Some((id, secret)) => form.extend([("client_id", id), ("client_secret", secret)]),
         None => form.push(("client_secret", credential.reveal())),
     }
-    let answer = client(None)?.post(server_uri).form(&form).send().await;
+    let answer = client(None, !is_loopback(server_uri))?.post(server_uri).form(&form).send().await;
     let answer = answer.map_err(|error| {
         failed(format!("{}. See FRAZIL_CATALOG_OAUTH2_SERVER_URI and FRAZIL_CATALOG_URI", causes(&error)))
             .with_retryable(true)
@@ -207,8 +210,8 @@ pub(super) fn reason(answer: &serde_json::Value) -> String {
     texts.into_iter().find_map(|text| text.as_str()).map_or(String::new(), |text| format!(" ({text})"))
 }
 
-/// Refuses a URI that no request can go to, or that should not be shown.
-fn check(uri: &str, variable: &str) -> Result<()> {
+/// Refuses a URI that no request can go to, that should not be shown, or to which nothing secret may be sent.
+fn check(uri: &str, variable: &str, is_secret: bool) -> Result<()> {
     let wrong = |what: String| {
         Err(Error::new(
             ErrorKind::DataInvalid,
@@ -219,8 +222,19 @@ fn check(uri: &str, variable: &str) -> Result<()> {
         return wrong("a URI with credentials in it ends up in logs".to_owned());
     }
     match Url::parse(uri) {
+        Ok(url) if url.scheme() == "http" && is_secret && !is_loopback(uri) => {
+            wrong(format!("{uri} would send the token or credential in plain text"))
+        }
         Ok(url) if ["http", "https"].contains(&url.scheme()) => Ok(()),
         Ok(_) => wrong(format!("{uri} is neither http nor https")),
         Err(error) => wrong(format!("{uri} is no URI ({error})")),
     }
+}
+
+/// Whether requests to `uri` stay on this machine.
+fn is_loopback(uri: &str) -> bool {
+    let Ok(url) = Url::parse(uri) else { return false };
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::config::Secret;
 use super::super::fake::{Reply, Request, Server, nobody};
 use super::*;
-use crate::storage::storage_factory;
+use crate::storage::{S3Config, storage_factory};
 
 const SECRET: &str = "s3cret";
 const TOKEN: &str = "t0ken";
@@ -115,7 +115,7 @@ impl Bench {
     }
 
     fn catalog(&self, auth: &RestAuth) -> RestCatalog {
-        RestCatalog::new(&self.server.uri, Some("wh"), auth, storage_factory()).unwrap()
+        RestCatalog::new(&self.server.uri, Some("wh"), auth, storage_factory(&S3Config::default())).unwrap()
     }
 
     fn fail(&self, faults: impl IntoIterator<Item = (&'static str, u16)>) {
@@ -273,7 +273,8 @@ async fn a_commit_is_sent_once_whatever_is_answered() {
 
 #[tokio::test]
 async fn a_place_where_no_catalog_is_is_named() {
-    let catalog = RestCatalog::new(&nobody(), None, &RestAuth::None, storage_factory()).unwrap();
+    let catalog =
+        RestCatalog::new(&nobody(), None, &RestAuth::None, storage_factory(&S3Config::default())).unwrap();
     let error = catalog.load_table(&ident()).await.unwrap_err();
     assert!(error.message().contains("Connection refused"), "{error}");
     assert!(error.message().contains("FRAZIL_CATALOG_URI"), "{error}");
@@ -293,9 +294,36 @@ async fn a_place_where_no_catalog_is_is_named() {
             (uri, &RestAuth::None, "FRAZIL_CATALOG_URI: "),
             ("https://lake", &auth, "FRAZIL_CATALOG_OAUTH2_SERVER_URI: "),
         ] {
-            let error = RestCatalog::new(uri, None, auth, storage_factory()).unwrap_err();
+            let error = RestCatalog::new(uri, None, auth, storage_factory(&S3Config::default())).unwrap_err();
             assert!(error.message().starts_with(variable), "{error}");
             assert!(error.message().contains(expected) && !error.message().contains(SECRET), "{error}");
         }
+    }
+}
+
+#[test]
+fn nothing_secret_is_sent_in_plain_text_to_another_machine() {
+    let open = |uri: &str, auth: &RestAuth| {
+        RestCatalog::new(uri, None, auth, storage_factory(&S3Config::default())).map(drop)
+    };
+    let oauth = |server_uri: Option<&str>| {
+        let server_uri = server_uri.map(str::to_owned);
+        RestAuth::OAuth { credential: Secret::new("id:x"), server_uri, scope: None }
+    };
+    for uri in ["http://lake.example.com", "http://10.0.0.1:8181", "http://127.0.0.1.example.com"] {
+        for (uri, auth, variable) in [
+            (uri, by_token(TOKEN), "FRAZIL_CATALOG_URI"),
+            (uri, oauth(Some("https://sign.in")), "FRAZIL_CATALOG_URI"),
+            ("https://lake", oauth(Some(uri)), "FRAZIL_CATALOG_OAUTH2_SERVER_URI"),
+        ] {
+            let error = open(uri, &auth).unwrap_err();
+            assert!(error.message().starts_with(variable), "{error}");
+            assert!(error.message().contains("in plain text; expected https://HOST"), "{error}");
+        }
+        open(uri, &RestAuth::None).unwrap();
+    }
+    for uri in ["http://localhost:8181", "http://127.0.0.1", "http://127.1.2.3/", "http://[::1]:80"] {
+        open(uri, &by_token(TOKEN)).unwrap();
+        open("https://lake", &oauth(Some(uri))).unwrap();
     }
 }

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::super::Lake;
 use super::super::fake::{Reply, Request, Server};
 use super::*;
-use crate::commit::{Append, Committed, commit};
+use crate::commit::{Append, Committed, Layout, commit};
 use crate::definition::TableDefinition;
 use crate::job::CommitMetrics;
-use crate::storage::storage_factory;
+use crate::storage::{S3Config, storage_factory};
 use crate::token::{self, Token};
 
 const ARN: &str = "arn:aws:s3tables:eu-west-1:123456789012:bucket/lake";
@@ -124,7 +124,7 @@ impl Bench {
             .retry_config(aws_config::retry::RetryConfig::standard().with_max_attempts(1))
             .endpoint_url(&server.uri)
             .build();
-        let file_io = FileIOBuilder::new(storage_factory()).build();
+        let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
         let catalog = S3TablesCatalog::new(Client::from_conf(config), ARN, file_io.clone());
         let lake = Lake { catalog: Arc::new(catalog), file_io, name_bounds: Arc::default() };
         Self { _folder: folder, service, lake }
@@ -142,6 +142,8 @@ impl Bench {
             files: &[],
             tokens: &[object()],
             looked_at: table.metadata().current_snapshot_id(),
+            rejected: 0,
+            layout: Layout::of(&table),
             id: Uuid::from_u128(fastrand::u128(..)),
         };
         commit(

@@ -1,13 +1,7 @@
 //! The S3 client of a storage, and how it is configured.
 //!
-//! In: the AWS configuration of the process, and three variables of our own:
-//!
-//! - `FRAZIL_S3_PATH_STYLE`: `true` puts the bucket into the path, `false` into the host name. Without it, the path
-//!   where an endpoint is configured (`AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`), as servers other than AWS need it.
-//! - `FRAZIL_S3_SSE`: how objects are encrypted: `AES256`, `aws:kms` or `aws:kms:dsse`. Without it, as the bucket says.
-//! - `FRAZIL_S3_KMS_KEY_ID`: the key of `aws:kms` and `aws:kms:dsse`. Without it, the account's key for S3.
-//!
-//! Out: a [`Connection`]. Refused: a value that is none of these; a process without a region.
+//! In: the AWS configuration of the process and an [`S3Config`]. Out: a [`Connection`]. Refused: a process without a
+//! region.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +14,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption};
 use iceberg::{Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
 
+use super::super::config::{S3Config, S3Encryption};
 use super::write::PARTS_IN_FLIGHT;
 use crate::aws;
 
@@ -39,7 +34,7 @@ pub(super) struct Connection {
     pub(super) endpoint: String,
 }
 
-/// What is configured by variables of our own.
+/// What is configured besides the AWS configuration of the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) endpoint: Option<String>,
@@ -56,54 +51,32 @@ pub(super) struct Encryption {
 }
 
 impl Settings {
-    pub(super) fn of_process() -> Result<Self> {
-        Self::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
-    }
-
-    /// Reads the settings from the variables that `variable` gives; an empty one counts as not set.
-    pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let variable = |name| variable(name).filter(|value| !value.is_empty());
-        let path_style = match variable("FRAZIL_S3_PATH_STYLE").as_deref() {
-            None => None,
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            Some(other) => return Err(invalid("FRAZIL_S3_PATH_STYLE", other, "true or false")),
-        };
-        let algorithm = match variable("FRAZIL_S3_SSE").as_deref() {
-            None => None,
-            Some("AES256") => Some(ServerSideEncryption::Aes256),
-            Some("aws:kms") => Some(ServerSideEncryption::AwsKms),
-            Some("aws:kms:dsse") => Some(ServerSideEncryption::AwsKmsDsse),
-            Some(other) => {
-                return Err(invalid("FRAZIL_S3_SSE", other, "AES256, aws:kms or aws:kms:dsse"));
-            }
-        };
-        let kms_key_id = variable("FRAZIL_S3_KMS_KEY_ID");
-        let by_kms =
-            matches!(algorithm, Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse));
-        if let (Some(key), false) = (&kms_key_id, by_kms) {
-            return Err(invalid(
-                "FRAZIL_S3_KMS_KEY_ID",
-                key,
-                "FRAZIL_S3_SSE=aws:kms or aws:kms:dsse with it",
-            ));
-        }
-        // One request to KMS for many objects. S3 has no bucket keys for dsse.
-        let bucket_key = (algorithm == Some(ServerSideEncryption::AwsKms)).then_some(true);
-        let endpoint = variable("AWS_ENDPOINT_URL_S3");
-        Ok(Self { endpoint, path_style, encryption: Encryption { algorithm, kms_key_id, bucket_key } })
+    pub(super) fn new(config: &S3Config) -> Self {
+        // The configuration of the process has no endpoints of single services.
+        let endpoint = std::env::var("AWS_ENDPOINT_URL_S3").ok().filter(|value| !value.is_empty());
+        let encryption = Encryption::new(config.encryption.as_ref());
+        Self { endpoint, path_style: config.path_style, encryption }
     }
 }
 
-fn invalid(name: &str, value: &str, expected: &str) -> Error {
-    Error::new(ErrorKind::DataInvalid, format!("{name}={value}: expected {expected}"))
+impl Encryption {
+    fn new(config: Option<&S3Encryption>) -> Self {
+        let (algorithm, kms_key_id) = match config {
+            None => return Self::default(),
+            Some(S3Encryption::Aes256) => (ServerSideEncryption::Aes256, None),
+            Some(S3Encryption::Kms { key_id }) => (ServerSideEncryption::AwsKms, key_id.clone()),
+            Some(S3Encryption::KmsDsse { key_id }) => (ServerSideEncryption::AwsKmsDsse, key_id.clone()),
+        };
+        // One request to KMS for many objects. S3 has no bucket keys for dsse.
+        let bucket_key = (algorithm == ServerSideEncryption::AwsKms).then_some(true);
+        Self { algorithm: Some(algorithm), kms_key_id, bucket_key }
+    }
 }
 
 impl Connection {
     /// The connection of the process.
-    pub(super) async fn open() -> Result<Self> {
-        let settings = Settings::of_process()?;
-        Self::new(aws::sdk_config().await, settings)
+    pub(super) async fn open(config: &S3Config) -> Result<Self> {
+        Self::new(aws::sdk_config().await, Settings::new(config))
     }
 
     pub(super) fn new(sdk: &SdkConfig, settings: Settings) -> Result<Self> {
@@ -152,55 +125,21 @@ pub(super) fn with_time_for(size_bytes: usize) -> Builder {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Settings> {
-        let value = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-        Settings::read(|name| value(name).map(str::to_owned))
-    }
-
     #[test]
-    fn settings_come_from_variables() {
-        assert_eq!(read(&[]).unwrap(), Settings::default());
-        assert_eq!(
-            read(&[("FRAZIL_S3_SSE", ""), ("FRAZIL_S3_PATH_STYLE", "")]).unwrap(),
-            Settings::default()
-        );
-        let kms = |algorithm, key: Option<&str>, bucket_key| Encryption {
-            algorithm: Some(algorithm),
-            kms_key_id: key.map(str::to_owned),
-            bucket_key,
-        };
-        for (variables, expected) in [
-            (&[("FRAZIL_S3_SSE", "AES256")][..], kms(ServerSideEncryption::Aes256, None, None)),
-            (&[("FRAZIL_S3_SSE", "aws:kms")], kms(ServerSideEncryption::AwsKms, None, Some(true))),
+    fn only_kms_has_bucket_keys() {
+        let key_id = Some("alias/k".to_owned());
+        for (config, expected) in [
+            (None, (None, None, None)),
+            (Some(S3Encryption::Aes256), (Some("AES256"), None, None)),
             (
-                &[("FRAZIL_S3_SSE", "aws:kms"), ("FRAZIL_S3_KMS_KEY_ID", "alias/k")],
-                kms(ServerSideEncryption::AwsKms, Some("alias/k"), Some(true)),
+                Some(S3Encryption::Kms { key_id: key_id.clone() }),
+                (Some("aws:kms"), Some("alias/k"), Some(true)),
             ),
-            (
-                &[("FRAZIL_S3_SSE", "aws:kms:dsse"), ("FRAZIL_S3_KMS_KEY_ID", "alias/k")],
-                kms(ServerSideEncryption::AwsKmsDsse, Some("alias/k"), None),
-            ),
+            (Some(S3Encryption::KmsDsse { key_id }), (Some("aws:kms:dsse"), Some("alias/k"), None)),
         ] {
-            assert_eq!(read(variables).unwrap().encryption, expected);
-        }
-        assert_eq!(read(&[("FRAZIL_S3_PATH_STYLE", "false")]).unwrap().path_style, Some(false));
-    }
-
-    #[test]
-    fn errors_name_the_variable() {
-        for (variables, expected) in [
-            (&[("FRAZIL_S3_PATH_STYLE", "yes")][..], "FRAZIL_S3_PATH_STYLE=yes: expected true or false"),
-            (&[("FRAZIL_S3_SSE", "kms")], "FRAZIL_S3_SSE=kms: expected AES256, aws:kms or aws:kms:dsse"),
-            (
-                &[("FRAZIL_S3_KMS_KEY_ID", "k")],
-                "FRAZIL_S3_KMS_KEY_ID=k: expected FRAZIL_S3_SSE=aws:kms or aws:kms:dsse with it",
-            ),
-            (
-                &[("FRAZIL_S3_SSE", "AES256"), ("FRAZIL_S3_KMS_KEY_ID", "k")],
-                "FRAZIL_S3_KMS_KEY_ID=k: expected FRAZIL_S3_SSE=aws:kms or aws:kms:dsse with it",
-            ),
-        ] {
-            assert_eq!(read(variables).unwrap_err().message(), expected);
+            let found = Encryption::new(config.as_ref());
+            let algorithm = found.algorithm.as_ref().map(ServerSideEncryption::as_str);
+            assert_eq!((algorithm, found.kms_key_id.as_deref(), found.bucket_key), expected);
         }
     }
 

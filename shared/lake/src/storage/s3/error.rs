@@ -41,8 +41,9 @@ impl Action {
     }
 
     /// What IAM must allow for it.
-    fn permission(self) -> &'static str {
+    fn permission(self, at: &Location) -> &'static str {
         match self {
+            Self::Read if at.version_id.is_some() => "s3:GetObject and s3:GetObjectVersion",
             Self::Read => "s3:GetObject",
             Self::Write => "s3:PutObject and s3:AbortMultipartUpload",
             Self::Delete => "s3:DeleteObject",
@@ -93,7 +94,7 @@ fn explain(s3: &Connection, action: Action, at: &Location, answer: &Answer<'_>) 
             let why = format!("the bucket {bucket} does not exist; create it, or correct the URI");
             return (ErrorKind::DataInvalid, why);
         }
-        ("NoSuchKey" | "NotFound" | "", 404) if action == Action::Read => {
+        ("NoSuchKey" | "NoSuchVersion" | "NotFound" | "", 404) if action == Action::Read => {
             return (ErrorKind::DataInvalid, "the object does not exist".to_owned());
         }
         (_, 412 | 416) => return (ErrorKind::PreconditionFailed, CHANGED.to_owned()),
@@ -127,7 +128,7 @@ fn explain(s3: &Connection, action: Action, at: &Location, answer: &Answer<'_>) 
             "S3 has too many requests, and was asked several times; run fewer functions at a time"
         }
         ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => {
-            let permission = action.permission();
+            let permission = action.permission(at);
             let hidden = if action == Action::Read { HIDDEN } else { "" };
             let why = format!("access is denied; grant {permission} on the bucket {bucket}{hidden}");
             return (ErrorKind::Unexpected, why);

@@ -18,7 +18,7 @@ const BUCKET: &str = "lake";
 const KILLED_URI: &str = "FRAZIL_TEST_KILLED_URI";
 
 async fn storage(loader: ConfigLoader) -> S3Storage {
-    S3Storage::connected(Connection::new(&loader.load().await, Settings::of_process().unwrap()).unwrap())
+    S3Storage::connected(Connection::new(&loader.load().await, Settings::new(&S3Config::default())).unwrap())
 }
 
 /// A folder that no other test has.

@@ -1,6 +1,6 @@
 //! Objects of S3, and of servers that speak its protocol.
 //!
-//! In: `s3://BUCKET/KEY`. Out: Iceberg's [`Storage`]. The client is made at the first request. Retries, time-outs and
+//! In: `s3://BUCKET/KEY`, and for reading one version of an object. Out: Iceberg's [`Storage`]. The client is made at the first request. Retries, time-outs and
 //! credentials are those of [`crate::aws`]; [`connection`] has what is configured here, and
 //! docs/decisions/0011-s3-storage.md the reasons.
 
@@ -18,6 +18,7 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -33,10 +34,12 @@ use self::read::{ObjectRead, Version};
 use self::write::ObjectWrite;
 
 pub(crate) use self::write::PART_BYTES;
+use super::config::S3Config;
 
 /// S3.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct S3Storage {
+    config: S3Config,
     /// Shared by all clones. One that was sent to another process connects there anew.
     #[serde(skip)]
     connection: Arc<OnceCell<Arc<Connection>>>,
@@ -46,15 +49,19 @@ pub(super) struct S3Storage {
 }
 
 impl S3Storage {
+    pub(super) fn new(config: S3Config) -> Self {
+        Self { config, connection: Arc::default(), version: None }
+    }
+
     async fn connect(&self) -> Result<Arc<Connection>> {
-        let connection = self.connection.get_or_try_init(|| async { Connection::open().await.map(Arc::new) });
-        connection.await.cloned()
+        let open = || async { Connection::open(&self.config).await.map(Arc::new) };
+        self.connection.get_or_try_init(open).await.cloned()
     }
 
     #[cfg(test)]
     fn connected(connection: Connection) -> Self {
         let connection = Arc::new(OnceCell::new_with(Some(Arc::new(connection))));
-        Self { connection, version: None }
+        Self { connection, ..Self::new(S3Config::default()) }
     }
 
     fn version(&self) -> Version {
@@ -64,7 +71,15 @@ impl S3Storage {
 
 /// The head of the object `at`, or None if there is none.
 async fn head(s3: &Connection, at: &Location) -> Result<Option<HeadObjectOutput>> {
-    let error = match s3.client.head_object().bucket(&at.bucket).key(&at.key).send().await {
+    let error = match s3
+        .client
+        .head_object()
+        .bucket(&at.bucket)
+        .key(&at.key)
+        .set_version_id(at.version_id.clone())
+        .send()
+        .await
+    {
         Ok(head) => return Ok(Some(head)),
         Err(error) => error,
     };
@@ -73,9 +88,10 @@ async fn head(s3: &Connection, at: &Location) -> Result<Option<HeadObjectOutput>
     }
     // The answer to HEAD has no body and hence no reason: a missing bucket looks like a missing object, and wrong
     // credentials like a lack of permission.
-    match s3.client.get_object().bucket(&at.bucket).key(&at.key).range("bytes=0-0").send().await {
+    let get = s3.client.get_object().bucket(&at.bucket).key(&at.key).set_version_id(at.version_id.clone());
+    match get.range("bytes=0-0").send().await {
         Ok(_) => Err(failed(s3, Action::Read, at, &error)),
-        Err(reason) if reason.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
+        Err(reason) if matches!(reason.code(), Some("NoSuchKey" | "NoSuchVersion")) => Ok(None),
         Err(reason) => Err(failed(s3, Action::Read, at, &reason)),
     }
 }
@@ -84,12 +100,12 @@ async fn head(s3: &Connection, at: &Location) -> Result<Option<HeadObjectOutput>
 #[typetag::serde(name = "frazil-s3")]
 impl Storage for S3Storage {
     async fn exists(&self, uri: &str) -> Result<bool> {
-        let at = Location::parse(uri)?;
+        let at = Location::to_read(uri)?;
         Ok(head(self.connect().await?.as_ref(), &at).await?.is_some())
     }
 
     async fn metadata(&self, uri: &str) -> Result<FileMetadata> {
-        let at = Location::parse(uri)?;
+        let at = Location::to_read(uri)?;
         let Some(head) = head(self.connect().await?.as_ref(), &at).await? else {
             return Err(Error::new(ErrorKind::DataInvalid, format!("{uri} does not exist")));
         };
@@ -101,12 +117,12 @@ impl Storage for S3Storage {
     }
 
     async fn read(&self, uri: &str) -> Result<Bytes> {
-        let at = Location::parse(uri)?;
+        let at = Location::to_read(uri)?;
         read::get(self.connect().await?.as_ref(), &at, &self.version(), None).await
     }
 
     async fn reader(&self, uri: &str) -> Result<Box<dyn FileRead>> {
-        let at = Location::parse(uri)?;
+        let at = Location::to_read(uri)?;
         Ok(Box::new(ObjectRead { s3: self.connect().await?, at, version: self.version() }))
     }
 
@@ -138,8 +154,8 @@ impl Storage for S3Storage {
 
     /// An input that sees one version of the object.
     fn new_input(&self, uri: &str) -> Result<InputFile> {
-        Location::parse(uri)?;
-        let storage = Self { connection: self.connection.clone(), version: Some(Version::default()) };
+        Location::to_read(uri)?;
+        let storage = Self { version: Some(Version::default()), ..self.clone() };
         Ok(InputFile::new(Arc::new(storage), uri.to_owned()))
     }
 

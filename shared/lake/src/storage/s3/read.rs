@@ -66,6 +66,7 @@ pub(super) async fn get(
             .get_object()
             .bucket(&at.bucket)
             .key(&at.key)
+            .set_version_id(at.version_id.clone())
             .set_if_match(version.0.get().cloned())
             .set_range(range.as_ref().map(|range| format!("bytes={}-{}", range.start, range.end - 1)));
         let answer = request.send().await.map_err(|error| failed(s3, Action::Read, at, &error))?;

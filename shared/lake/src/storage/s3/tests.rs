@@ -608,3 +608,54 @@ async fn many_are_deleted_at_once_and_a_bucket_never() {
     keys.sort_unstable();
     assert_eq!(keys, [250, 250, 500, 500]);
 }
+
+/// Both versions that are announced are read, each by its id, and a row that both have comes once.
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_are_announced_together_are_all_read() {
+    use crate::catalog::Lake;
+    use crate::job::{AppendOptions, Limits, SourceObject, Status};
+    use crate::token::Token;
+
+    let server = Server::start(|request| {
+        let ids: &[&str] = match &request.line {
+            line if line.contains("versionId=v1") => &["a", "b"],
+            line if line.contains("versionId=v2") => &["b", "c"],
+            _ => return Reply::error(404, "NoSuchKey", "a delete marker"),
+        };
+        let text: String = ids.iter().map(|id| format!("{{\"record_id\": \"{id}\"}}\n")).collect();
+        part_of(text.as_bytes(), request).header("etag", &format!("\"{}\"", ids[0]))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let uri = |name: &str| format!("file://{}", folder.path().join(name).display());
+    let mut lake = Lake::open_sqlite(&folder.path().join("catalog.db"), &uri("warehouse")).await.unwrap();
+    lake.file_io = super::super::file_io_with(server.storage().await);
+    let object = |version: &str| SourceObject {
+        uri: URI.to_owned(),
+        bucket: "lake".to_owned(),
+        key: "a/object".to_owned(),
+        version_id: Some(version.to_owned()),
+        token: Token::new("lake", "a/object", version),
+    };
+    let options = AppendOptions {
+        table: iceberg::TableIdent::from_strs(["test", "t"]).unwrap(),
+        definition: None,
+        errors_uri: uri("errors"),
+        processing_time: "2026-01-02T03:04:05Z".to_owned(),
+        deadline: Instant::now() + Duration::from_secs(120),
+        limits: Limits::for_memory(128 << 20),
+    };
+    let outcome = crate::append(&lake, &options, ["v1", "v2", "v3"].map(object).to_vec()).await.unwrap();
+    let rows: Vec<Option<(u64, u64)>> = outcome
+        .objects
+        .iter()
+        .map(|object| match object.status {
+            Status::Committed { rows, known, .. } => Some((rows, known)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(rows, [Some((2, 0)), Some((1, 1)), None]);
+    assert_eq!(outcome.data_files, 2);
+    let Status::Failed(error) = &outcome.objects[2].status else { panic!("v3 does not exist") };
+    assert!(error.message().contains("does not exist"), "{error}");
+}

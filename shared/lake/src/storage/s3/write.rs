@@ -15,10 +15,12 @@ use iceberg::io::FileWrite;
 use iceberg::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
+use tracing::Instrument as _;
 
 use super::connection::{Connection, with_time_for};
 use super::error::{Action, failed};
 use super::location::Location;
+use crate::task;
 
 /// Bytes of a part, and most bytes of an object that is put at once.
 pub(crate) const PART_BYTES: usize = 8 * 1024 * 1024;
@@ -105,7 +107,7 @@ impl ObjectWrite {
     /// Gives up what has come of the file. It goes on if nobody waits for it any longer.
     async fn fail(&mut self) {
         if let Some(abort) = self.abandon() {
-            let _ = tokio::spawn(abort).await;
+            let _ = task::spawn(abort).await;
         }
     }
 
@@ -150,7 +152,7 @@ impl Drop for ObjectWrite {
     fn drop(&mut self) {
         if let Some(abort) = self.abandon() {
             match Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn(abort)),
+                Ok(runtime) => drop(runtime.spawn(abort.in_current_span())),
                 Err(_) => tracing::warn!(
                     object = self.at.uri,
                     "an upload is left incomplete; the bucket's lifecycle rule must abort it"
@@ -209,11 +211,12 @@ impl Upload {
         self.parts += 1;
         let bytes = Bytes::from(std::mem::take(&mut self.buffer));
         let part = send_part(s3.clone(), at.clone(), self.id.clone(), self.parts as i32, bytes);
-        self.sending.spawn(async move {
+        let sending = async move {
             let sent = part.await;
             drop(permits);
             sent
-        });
+        };
+        self.sending.spawn(sending.in_current_span());
         Ok(())
     }
 
