@@ -363,7 +363,7 @@ enum Interrupted {
 impl Content {
     fn open(raw: ObjectReader, reading: &Reading, limits: Limits) -> std::result::Result<Self, Interrupted> {
         let failure = raw.failure();
-        match content(raw, &reading.object.key, limits.decompressed_bytes) {
+        match content(raw, &reading.object.key, limits.decompressed_bytes, limits.window_bytes) {
             Ok(content) => Ok(Self { framer: Framer::new(content, limits.record_bytes), failure }),
             Err(error) => Err(interrupted(&failure, &error)),
         }
