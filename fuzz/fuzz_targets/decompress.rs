@@ -32,7 +32,7 @@ impl Read for Pieces {
 fn read(raw: &[u8], piece: usize, name: &str, ceiling: u64, out_bytes: usize) -> (Vec<u8>, bool) {
     let raw = Pieces { bytes: raw.to_vec(), at: 0, piece };
     let mut found = Vec::new();
-    let Ok(mut reader) = content(raw, name, ceiling) else { return (found, false) };
+    let Ok(mut reader) = content(raw, name, ceiling, 8 << 20) else { return (found, false) };
     let mut out = vec![0; out_bytes];
     loop {
         match reader.read(&mut out) {

@@ -180,6 +180,9 @@ impl Scratch {
     }
 }
 
+/// The largest window of a zstd frame that a function of 10,240 MB reads.
+const MAX_WINDOW_BYTES: u64 = 1 << 30;
+
 /// Takes the record of a line, which was too long when it was read, out of the copy of its object.
 fn take_out(copy: &str, line: &Line<'_>, ceiling: Ceiling, record: &mut Vec<u8>) -> Result<(), String> {
     let unreadable = |error: io::Error| format!("its copy {copy} cannot be read: {error}");
@@ -190,7 +193,8 @@ fn take_out(copy: &str, line: &Line<'_>, ceiling: Ceiling, record: &mut Vec<u8>)
     }
     let path = local_path(copy).ok_or_else(|| format!("its copy {copy} is not on this machine"))?;
     let file = File::open(path).map_err(unreadable)?;
-    let mut content = lake::content(file, &line.object, ceiling.decompressed).map_err(unreadable)?;
+    let mut content =
+        lake::content(file, &line.object, ceiling.decompressed, MAX_WINDOW_BYTES).map_err(unreadable)?;
     io::copy(&mut content.by_ref().take(line.offset), &mut io::sink()).map_err(unreadable)?;
     match Framer::new(content, ceiling.now).next_frame().map_err(unreadable)? {
         Some(Frame::Record { text, .. }) => {

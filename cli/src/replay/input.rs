@@ -22,6 +22,8 @@ const SAMPLE_ARRIVAL_MILLIS: i64 = 1_767_232_798_000;
 /// Longest record that is read. What a function's payload of 6 MB cannot carry in base64 need not be read whole.
 const MAX_RECORD_BYTES: usize = 4 << 20;
 const MAX_DECOMPRESSED_BYTES: u64 = 1 << 40;
+/// What `zstd` itself reads without `--long`.
+const MAX_WINDOW_BYTES: u64 = 128 << 20;
 
 /// The input that is standard input.
 pub(super) const STDIN: &str = "-";
@@ -123,7 +125,8 @@ impl Input {
             Source::Sample => Box::new(Cursor::new(SAMPLE)),
             Source::File(file) => Box::new(file),
         };
-        let content = lake::content(progress.wrap_read(raw), &self.name, MAX_DECOMPRESSED_BYTES)?;
+        let content =
+            lake::content(progress.wrap_read(raw), &self.name, MAX_DECOMPRESSED_BYTES, MAX_WINDOW_BYTES)?;
         let mut framer = Framer::new(content, MAX_RECORD_BYTES * 2);
         let mut holds_events = None;
         loop {

@@ -160,13 +160,13 @@ async fn an_event_is_answered() {
 
 #[tokio::test]
 async fn records_that_do_not_fit_are_counted_as_such() {
-    let large = STANDARD.encode(format!("{{\"a\":\"{}\"}}", "x".repeat(500)));
+    let large = STANDARD.encode(format!("{{\"a\":\"{}\"}}", "x".repeat(30_000)));
     let records: Vec<Value> = [large.as_str(), "bad!", large.as_str()]
         .into_iter()
         .map(|data| json!({"recordId": "r", "data": data}))
         .collect();
     let event = json!({"invocationId": "i", "deliveryStreamArn": "arn:d", "region": "r", "records": records});
-    let invoked = invoke(&event.to_string(), &[("FRAZIL_MAX_RESPONSE_BYTES", "1500")]).await;
+    let invoked = invoke(&event.to_string(), &[("FRAZIL_MAX_RESPONSE_BYTES", "65536")]).await;
     let values = values(&invoked.metrics[0]);
     let counts = ["RecordsReceived", "RecordsOk", "RecordsFailed", "RecordsNotFitting"].map(|it| values[it]);
     assert_eq!(counts, [3, 1, 2, 1], "{}", invoked.output);

@@ -36,6 +36,8 @@ pub struct Limits {
     pub row_bytes: usize,
     /// Most content of one compressed object, in bytes. The rest is quarantined.
     pub decompressed_bytes: u64,
+    /// Largest window of a zstd frame, in bytes: that much of the content is held while it is decompressed.
+    pub window_bytes: u64,
     /// Rows are handed to the writer in batches of about this many bytes.
     pub batch_bytes: usize,
     /// Most rows of objects that are compared with the rows that the table has of them.
@@ -47,13 +49,16 @@ pub struct Limits {
 impl Limits {
     /// Ceilings for a process that may use `memory_bytes`: a part for records and batches, a part for rows that are in no
     /// file yet, an open file for each 8 MiB and one of a commit for each 128 KiB, and most of it for what cannot be
-    /// counted. More than 512 MiB serves nobody here. Half of the temporary storage that Lambda gives is for rows that wait.
+    /// counted. More than 512 MiB serves nothing here but the windows of zstd. Half of the temporary storage that Lambda gives is for rows that wait.
     pub fn for_memory(memory_bytes: usize) -> Self {
+        // RFC 8878 section 3.1.1.1.2 wants decoders to take 8 MiB.
+        let window_bytes = (memory_bytes as u64 / 8).max(8 << 20);
         let memory_bytes = memory_bytes.clamp(128 << 20, 512 << 20);
         Self {
             record_bytes: memory_bytes / 32,
             row_bytes: memory_bytes / 16,
             decompressed_bytes: 8 << 30,
+            window_bytes,
             batch_bytes: memory_bytes / 128,
             known_rows: memory_bytes / 256,
             write: WriteLimits {

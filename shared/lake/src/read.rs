@@ -448,7 +448,7 @@ impl Content {
         stop: &Stop,
     ) -> std::result::Result<Self, Interrupted> {
         let failure = raw.failure();
-        match content(raw, &reading.object.key, limits.decompressed_bytes) {
+        match content(raw, &reading.object.key, limits.decompressed_bytes, limits.window_bytes) {
             Ok(content) => {
                 let wanted = Wanted { content, stop: stop.clone(), failure: failure.clone() };
                 Ok(Self { framer: Framer::new(Box::new(wanted), limits.record_bytes), failure })

@@ -14,6 +14,7 @@ use chrono::{DateTime, Datelike, Timelike};
 use memchr::memchr;
 use uuid::Uuid;
 
+use crate::frame::RECORD_SEPARATOR;
 use crate::rejection::{Reason, Refusal};
 use crate::scan::{self, Fault};
 
@@ -81,7 +82,7 @@ fn write_digits(digits: &mut [u8], mut number: u32) {
 }
 
 /// Appends the enriched record and a newline to `out`. The payload is one JSON object in UTF-8; whitespace
-/// around it and a leading byte order mark are dropped.
+/// around it, a leading byte order mark and record separators (0x1E, RFC 7464) before it are dropped.
 ///
 /// # Errors
 /// A [`Refusal`] with reason [`Reason::Empty`], [`Reason::NotUtf8`], [`Reason::InvalidJson`] or
@@ -98,7 +99,10 @@ pub fn enrich(payload: &[u8], id: Uuid, stamp: &Stamp, out: &mut Vec<u8>) -> Res
 /// Where the payload's object starts.
 fn object_start(payload: &[u8]) -> Result<usize, Refusal> {
     let mark_length = if payload.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-    let start = scan::skip_whitespace(payload, mark_length);
+    let mut start = scan::skip_whitespace(payload, mark_length);
+    while payload.get(start) == Some(&RECORD_SEPARATOR) {
+        start = scan::skip_whitespace(payload, start + 1);
+    }
     let Some(first) = payload.get(start) else {
         return Err(Refusal::new(Reason::Empty, format!("no content in {} bytes", payload.len())));
     };
@@ -112,7 +116,10 @@ fn object_start(payload: &[u8]) -> Result<usize, Refusal> {
     }
     match scan::value_end(payload, start).and_then(|end| expect_end(payload, end)) {
         Ok(()) => {
-            let message = format!("found {} at byte {start}, expected a JSON object", kind_of(*first));
+            let mut message = format!("found {} at byte {start}, expected a JSON object", kind_of(*first));
+            if payload[start..].starts_with(br#""{\""#) {
+                message.push_str(": the object was encoded twice");
+            }
             Err(Refusal::new(Reason::NotAnObject, message))
         }
         Err(fault) => Err(Refusal::new(Reason::InvalidJson, format!("not JSON {}", fault.describe(payload)))),
@@ -386,7 +393,11 @@ mod tests {
         );
         assert_eq!(
             refused("{\"a\":1,}"),
-            (Reason::InvalidJson, "not JSON at byte 7: found '}', expected '\"'".to_owned())
+            (
+                Reason::InvalidJson,
+                "not JSON at byte 7: found '}', expected '\"': the comma before it is one too many"
+                    .to_owned()
+            )
         );
         assert_eq!(
             refused(r#"{"a":1}{"b":2}"#),
@@ -400,6 +411,17 @@ mod tests {
             refused(" {\"a\":"),
             (Reason::InvalidJson, "not JSON at byte 6: the text ends inside a value".to_owned())
         );
+        // What common encoders and templates do wrong.
+        for (text, told) in [
+            (r#"{"a":NaN}"#, "found NaN, which JSON does not have"),
+            (r#"{"a":2}\n"#, "a backslash and a letter were sent instead of a line end"),
+            ("{'a': 3}", "JSON has double quotes only"),
+            (r#"{"a":6},"#, "records are separated by line ends, not by commas"),
+            (r#""{\"a\": 1}""#, "the object was encoded twice"),
+        ] {
+            assert!(refused(text).1.contains(told), "{}", refused(text).1);
+        }
+        assert_eq!(refused("\u{1e}\n").0, Reason::Empty);
         assert_eq!(refused("hello").0, Reason::InvalidJson);
         assert_eq!(refused("[1] 2").0, Reason::InvalidJson);
         assert_eq!(

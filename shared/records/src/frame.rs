@@ -1,14 +1,14 @@
 //! Byte stream -> record frames.
 //!
 //! In: decompressed bytes of one object, newline-delimited or concatenated JSON (RFC 8259), in whatever
-//! chunks the reader gives. Out: one [`Frame`] per record, in order, borrowed from the buffer. White space and
-//! byte order marks between records are separators. What is no JSON value comes out as a frame of its own,
+//! chunks the reader gives. Out: one [`Frame`] per record, in order, borrowed from the buffer. White space,
+//! byte order marks and record separators (0x1E, RFC 7464) between records are separators. What is no JSON value comes out as a frame of its own,
 //! with its bytes, and framing resumes behind it, so that one bad record never harms its neighbours. Memory is
 //! bounded by `max_record_bytes`, not by the size of the object. Where the chunks are cut makes no difference: what is
 //! said of a record depends on its first `max_record_bytes` and one byte more, however much has been read.
 //!
 //! How far a bad record reaches (the first of these behind the place where it is wrong):
-//! - a `}{`: a valid value never holds one outside strings, so a record starts there;
+//! - a `}{`: a valid value never holds one outside strings, so a record starts there (0x1E for `{`, here and below);
 //! - the end of the line, where the record is wrong on its first line (newline-delimited input);
 //! - else the next line that starts with `{`: a value that spans lines may hold lines that look like records.
 //!
@@ -54,6 +54,8 @@ pub enum Frame<'a> {
 
 const READ_BYTES: usize = 256 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// Begins each record of a JSON text sequence (RFC 7464). JSON itself never holds this byte.
+pub(crate) const RECORD_SEPARATOR: u8 = 0x1E;
 
 /// Cuts a reader's bytes into [`Frame`]s.
 #[derive(Debug)]
@@ -246,7 +248,7 @@ impl<R: Read> Framer<R> {
             }
             let resumes =
                 if text[at] == b'\n' { !on_first_line || wrong_at > at } else { at + 1 >= wrong_at };
-            if resumes && next == Some(&b'{') {
+            if resumes && matches!(next, Some(b'{' | &RECORD_SEPARATOR)) {
                 return Some(at + 1);
             }
             on_first_line &= text[at] != b'\n';
@@ -291,10 +293,11 @@ impl<R: Read> Framer<R> {
     fn skip_separators(&mut self) {
         loop {
             self.start = scan::skip_whitespace(&self.buffer[..self.end], self.start);
-            if !self.buffer[self.start..self.end].starts_with(BYTE_ORDER_MARK) {
-                return;
+            match &self.buffer[self.start..self.end] {
+                [RECORD_SEPARATOR, ..] => self.start += 1,
+                rest if rest.starts_with(BYTE_ORDER_MARK) => self.start += BYTE_ORDER_MARK.len(),
+                _ => return,
             }
-            self.start += BYTE_ORDER_MARK.len();
         }
     }
 
@@ -413,6 +416,16 @@ mod tests {
     #[test]
     fn byte_order_marks_are_separators() {
         assert_eq!(frames("\u{feff}{}\n\u{feff}{}"), ["r:{}", "r:{}"]);
+    }
+
+    #[test]
+    fn record_separators_are_separators_and_a_cut_record_ends_before_the_next() {
+        assert_eq!(frames("\u{1e}{\"a\":1}\n\u{1e}{\"a\":2}\n\u{1e}"), ["r:{\"a\":1}", "r:{\"a\":2}"]);
+        let text = "\u{1e}{\"a\":\n\u{1e}{\"a\":2}\n\u{1e}\u{1e}\u{feff}{\"a\":3}\u{1e}{}";
+        for piece in 1..text.len() {
+            let expected = ["b:{\"a\":", "r:{\"a\":2}", "r:{\"a\":3}", "r:{}"];
+            assert_eq!(frames_in(text, piece, 1 << 20), expected, "pieces of {piece}");
+        }
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub enum Reason {
     CorruptCompression,
     /// The object is neither JSON text nor compressed in a known format.
     UnknownCompression,
+    /// The object's content is itself compressed, or of another format that is not JSON text.
+    NestedCompression,
+    /// A zstd frame needs a larger window than the memory has room for (RFC 8878 section 3.1.1.1.2).
+    WindowTooLarge,
     /// The object decompresses to more than the configured ceiling.
     DecompressionLimit,
     /// A line of an error object of Firehose lacks the record or the time of its arrival.
@@ -49,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::InvalidBase64,
         Self::Empty,
         Self::NotUtf8,
@@ -66,6 +70,8 @@ impl Reason {
         Self::ReservedField,
         Self::CorruptCompression,
         Self::UnknownCompression,
+        Self::NestedCompression,
+        Self::WindowTooLarge,
         Self::DecompressionLimit,
         Self::InvalidErrorLine,
     ];
@@ -89,6 +95,8 @@ impl Reason {
             Self::ReservedField => "reserved_field",
             Self::CorruptCompression => "corrupt_compression",
             Self::UnknownCompression => "unknown_compression",
+            Self::NestedCompression => "nested_compression",
+            Self::WindowTooLarge => "window_too_large",
             Self::DecompressionLimit => "decompression_limit",
             Self::InvalidErrorLine => "invalid_error_line",
         }
@@ -126,6 +134,13 @@ impl Reason {
                 "Deliver the object again from its source; the rows before the damage stand."
             }
             Self::UnknownCompression => "Deliver the object as plain text, gzip, zstd, snappy or zip.",
+            Self::NestedCompression => {
+                "Let either the producer or the delivery stream compress, and deliver the object's content \
+                 decompressed once."
+            }
+            Self::WindowTooLarge => {
+                "Compress with a smaller window (zstd without --long or --ultra), or give the function more memory."
+            }
             Self::DecompressionLimit => {
                 "Raise the configured ceiling if the object is genuine; \
                  otherwise find out who wrote it."

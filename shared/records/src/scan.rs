@@ -38,20 +38,78 @@ impl Fault {
         }
     }
 
-    /// The fault as a clause that also says which byte of `text` was found: `at byte 7: found '}', expected
-    /// '"'`.
+    /// The fault as a clause that also says which byte of `text` was found, and which common mistake it is: `at byte
+    /// 7: found '}', expected '"': the comma before it is one too many`.
     pub fn describe(&self, text: &[u8]) -> String {
         match *self {
             Self::Incomplete => format!("at byte {}: the text ends inside a value", text.len()),
             Self::Invalid { at, expected } => match text.get(at) {
-                Some(byte) if byte.is_ascii_graphic() => {
-                    format!("at byte {at}: found '{}', expected {expected}", char::from(*byte))
-                }
+                Some(byte) if byte.is_ascii_graphic() => match mistake(text, at, expected) {
+                    Mistake::Word { at, word, instead } => {
+                        format!("at byte {at}: found {word}, which JSON does not have; {instead}")
+                    }
+                    Mistake::Other(hint) => {
+                        format!("at byte {at}: found '{}', expected {expected}{hint}", char::from(*byte))
+                    }
+                },
                 Some(byte) => format!("at byte {at}: found byte 0x{byte:02X}, expected {expected}"),
                 None => format!("at byte {at}: expected {expected}"),
             },
         }
     }
+}
+
+/// What a producer did wrong, where that can be told.
+enum Mistake<'a> {
+    /// A word of another language, at a byte.
+    Word { at: usize, word: &'a str, instead: &'static str },
+    /// What follows the description, if anything does.
+    Other(&'static str),
+}
+
+/// Words that other languages write where JSON has a value.
+const FOREIGN_WORDS: [(&str, &str); 12] = [
+    ("NaN", "send null or a string"),
+    ("-NaN", "send null or a string"),
+    ("nan", "send null or a string"),
+    ("Infinity", "send null or a string"),
+    ("-Infinity", "send null or a string"),
+    ("+Infinity", "send null or a string"),
+    ("inf", "send null or a string"),
+    ("-inf", "send null or a string"),
+    ("undefined", "send null, or leave the field out"),
+    ("None", "send null"),
+    ("True", "send true"),
+    ("False", "send false"),
+];
+
+/// The mistake at `at`, where the grammar has `expected`.
+fn mistake<'a>(text: &'a [u8], at: usize, expected: &str) -> Mistake<'a> {
+    if matches!(expected, "a JSON value" | "a digit" | "null") {
+        let in_word = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'+' | b'-');
+        // The fault may be at a later byte of the word; none of the words is longer.
+        let before = text[..at].iter().rev().take(9).take_while(|byte| in_word(byte)).count();
+        let start = at - before;
+        let length = text[start..].iter().take(10).take_while(|byte| in_word(byte)).count();
+        let word = str::from_utf8(&text[start..start + length]).unwrap_or_default();
+        if let Some((_, instead)) = FOREIGN_WORDS.iter().find(|(foreign, _)| *foreign == word) {
+            return Mistake::Word { at: start, word, instead };
+        }
+    }
+    let before = text[..at].trim_ascii_end().last();
+    let is_key = expected.starts_with("'\"'");
+    Mistake::Other(match text[at] {
+        b'\'' if is_key || expected == "a JSON value" => ": JSON has double quotes only",
+        b'}' | b']' if before == Some(&b',') => ": the comma before it is one too many",
+        b',' if before.is_none() || expected.starts_with("the end") => {
+            ": records are separated by line ends, not by commas"
+        }
+        b'\\' if matches!(text.get(at + 1), Some(b'n' | b'r')) && !is_key => {
+            ": a backslash and a letter were sent instead of a line end"
+        }
+        byte if is_key && (byte.is_ascii_alphabetic() || byte == b'_') => ": keys stand in double quotes",
+        _ => "",
+    })
 }
 
 /// The end (exclusive) of the value that starts at `start`, where `text[start]` is not whitespace. A number
@@ -378,6 +436,8 @@ mod tests {
     fn faults_name_the_byte_that_was_found() {
         let describe = |text: &str| end(text).unwrap_err().describe(text.as_bytes());
         assert_eq!(describe("[1 2]"), "at byte 3: found '2', expected ',' or ']'");
+        assert_eq!(describe("{\"a\":Nano}"), "at byte 5: found 'N', expected a JSON value");
+        assert_eq!(describe("\"\\'\""), "at byte 2: found ''', expected one of \"\\/bfnrtu");
         assert_eq!(
             describe("\"a\n\""),
             "at byte 2: found byte 0x0A, expected a character (control characters must be escaped)"
@@ -387,6 +447,29 @@ mod tests {
             value_end(b"  [,", 2).unwrap_err().relative_to(2).to_string(),
             "at byte 1: expected a JSON value"
         );
+    }
+
+    #[test]
+    fn common_mistakes_are_told() {
+        let describe = |text: &str| end(text).unwrap_err().describe(text.as_bytes());
+        for (word, instead) in FOREIGN_WORDS {
+            let expected = format!("at byte 5: found {word}, which JSON does not have; {instead}");
+            for text in [format!("{{\"a\":{word}}}"), format!("{{\"a\":{word},\"b\":1}}")] {
+                assert_eq!(describe(&text), expected);
+            }
+        }
+        for (text, hint) in [
+            ("{'a': 1}", "double quotes only"),
+            ("{\"a\": 'b'}", "double quotes only"),
+            ("{a: 1}", "keys stand in double quotes"),
+            ("{\"a\":1,}", "one too many"),
+            ("{\"a\":[1,\n]}", "one too many"),
+            (",", "not by commas"),
+            ("\\n", "instead of a line end"),
+        ] {
+            let described = describe(text);
+            assert!(described.contains(": found '") && described.contains(hint), "{text}: {described}");
+        }
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! In: an object's bytes and name. Out: a reader of its content. The format is told by the first bytes, and by the
 //! name only where they say nothing (Hadoop's snappy has no mark): names lie more often than content does. Firehose
 //! writes gzip, zip, snappy (framed) and Hadoop-compatible snappy (Amazon Data Firehose Developer Guide, "Configure
-//! destination settings"); zstd is for other writers. Refused: formats that are known but not read here, and content
-//! beyond `max_bytes` of a compressed object.
+//! destination settings"); zstd is for other writers. Refused: formats that are known but not read here, content
+//! that is itself compressed, zstd frames whose window is larger than `max_window_bytes`, and content beyond
+//! `max_bytes` of a compressed object.
 
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use records::rejection::{Reason, Refusal};
 
@@ -40,14 +41,16 @@ pub(crate) fn damage(error: &io::Error) -> Refusal {
     Refusal::new(Reason::CorruptCompression, what)
 }
 
-/// The content of the object `name` whose bytes `raw` gives; at most `max_bytes` where it is compressed.
+/// The content of the object `name` whose bytes `raw` gives; at most `max_bytes` where it is compressed. A zstd frame
+/// may have a window of `max_window_bytes`, which are held in memory, rounded down to a power of two.
 ///
 /// # Errors
-/// A [`Refusal`] within the error for a format that is not read, else `raw`'s error.
+/// A [`Refusal`] within the error for a format that is not read, also within a compressed object; else `raw`'s error.
 pub fn content(
     mut raw: impl Read + Send + 'static,
     name: &str,
     max_bytes: u64,
+    max_window_bytes: u64,
 ) -> io::Result<Box<dyn Read + Send>> {
     // A reader may give its first bytes one by one.
     let mut head = Vec::new();
@@ -59,7 +62,7 @@ pub fn content(
         [0x1F, 0x8B, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
         // A frame, or a skippable frame before it (RFC 8878 section 3.1).
         [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => {
-            Box::new(zstd::stream::read::Decoder::with_buffer(raw)?)
+            Box::new(ZstdReader::new(raw, max_window_bytes)?)
         }
         [0xFF, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => {
             Box::new(snap::read::FrameDecoder::new(raw))
@@ -75,7 +78,67 @@ pub fn content(
             return Ok(Box::new(raw));
         }
     };
-    Ok(Box::new(Ceiling { content, left: max_bytes, max_bytes }))
+    not_nested(Ceiling { content, left: max_bytes, max_bytes })
+}
+
+/// `content`, unless it begins as a format does that is not JSON text. Cut into records it would be lost.
+fn not_nested(mut content: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    let mut head = Vec::new();
+    // Damage comes after the content before it.
+    let failure = content.by_ref().take(HEAD_BYTES).read_to_end(&mut head).err();
+    let nested = match &head[..] {
+        [0x1F, 0x8B, ..] => Some("gzip"),
+        [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Some("zstd"),
+        [0xFF, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some("snappy"),
+        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Some("zip"),
+        _ => FOREIGN.iter().find(|(mark, _)| head.starts_with(mark)).map(|(_, format)| *format),
+    };
+    match nested {
+        Some(format) => {
+            let what = format!("the object decompresses to {format}, where JSON text is expected");
+            Err(io::Error::other(Refusal::new(Reason::NestedCompression, what)))
+        }
+        None => Ok(Box::new(io::Cursor::new(head).chain(Failing(failure)).chain(content))),
+    }
+}
+
+/// Gives its error, once.
+struct Failing(Option<io::Error>);
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
+}
+
+/// Tells a window beyond the limit from damage.
+struct ZstdReader<R: BufRead> {
+    decoder: zstd::stream::read::Decoder<'static, R>,
+    window_log_max: u32,
+}
+
+impl<R: BufRead> ZstdReader<R> {
+    fn new(raw: R, max_window_bytes: u64) -> io::Result<Self> {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(raw)?;
+        // What the library takes (ZSTD_WINDOWLOG_LIMIT).
+        let window_log_max = max_window_bytes.max(1).ilog2().clamp(10, 31);
+        decoder.window_log_max(window_log_max)?;
+        Ok(Self { decoder, window_log_max })
+    }
+}
+
+impl<R: BufRead> Read for ZstdReader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.decoder.read(out).map_err(|error| {
+            // libzstd's frameParameter_windowTooLarge; the binding passes on its text alone.
+            if !error.to_string().starts_with("Frame requires too much memory") {
+                return error;
+            }
+            let limit = 1_u64 << self.window_log_max;
+            let what = format!("a zstd frame needs a window of more than the {limit} bytes that are allowed");
+            io::Error::other(Refusal::new(Reason::WindowTooLarge, what))
+        })
+    }
 }
 
 /// Refuses content beyond a number of bytes.
@@ -180,7 +243,7 @@ mod tests {
 
     fn text_of(raw: Vec<u8>, name: &str) -> io::Result<String> {
         let mut text = String::new();
-        content(io::Cursor::new(raw), name, 1 << 20)?.read_to_string(&mut text)?;
+        content(io::Cursor::new(raw), name, 1 << 20, 8 << 20)?.read_to_string(&mut text)?;
         Ok(text)
     }
 
@@ -249,7 +312,7 @@ mod tests {
         ] {
             let mut text = String::new();
             let raw = Bytewise(io::Cursor::new(raw), false);
-            content(raw, "x.snappy", 1 << 20).unwrap().read_to_string(&mut text).unwrap();
+            content(raw, "x.snappy", 1 << 20, 8 << 20).unwrap().read_to_string(&mut text).unwrap();
             assert_eq!(text, TEXT);
         }
     }
@@ -281,13 +344,73 @@ mod tests {
     }
 
     #[test]
+    fn content_that_is_compressed_again_is_refused_whole() {
+        let inner = gzip(TEXT);
+        let gzip = |content: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(content).unwrap();
+            encoder.finish().unwrap()
+        };
+        for (content, format) in [
+            (inner.as_slice(), "gzip"),
+            (&inner[..12], "gzip"),
+            (&zstd::encode_all(TEXT.as_bytes(), 1).unwrap(), "zstd"),
+            (b"\xFF\x06\0\0sNaPpY", "snappy"),
+            (b"PK\x03\x04", "zip"),
+            (b"PAR1", "Parquet"),
+        ] {
+            for raw in [gzip(content), zstd::encode_all(content, 1).unwrap()] {
+                let opened = super::content(io::Cursor::new(raw), "x", 1 << 20, 8 << 20);
+                let refusal = damage(&opened.err().unwrap());
+                assert_eq!(refusal.reason, Reason::NestedCompression);
+                assert!(refusal.message.contains(format), "{}", refusal.message);
+            }
+        }
+        // What is shorter than a mark, and damage within its first bytes, are content and damage.
+        assert_eq!(text_of(gzip(b"{}"), "x").unwrap(), "{}");
+        assert_eq!(text_of(gzip(b""), "x").unwrap(), "");
+        let mut damaged = gzip(b"{}\n");
+        damaged.truncate(damaged.len() - 8);
+        let mut reader = content(io::Cursor::new(damaged), "x", 1 << 20, 8 << 20).unwrap();
+        let mut given = Vec::new();
+        assert!(reader.read_to_end(&mut given).is_err());
+        assert_eq!(given, b"{}\n");
+    }
+
+    #[test]
+    fn a_window_beyond_the_memory_is_no_damage() {
+        let framed = |window_log: u32| {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(window_log).unwrap();
+            encoder.write_all(TEXT.as_bytes()).unwrap();
+            encoder.flush().unwrap();
+            encoder.finish().unwrap()
+        };
+        for (window_log, max_window_bytes, is_allowed) in
+            [(23, 8 << 20, true), (24, 8 << 20, false), (24, 16 << 20, true), (27, 100 << 20, false)]
+        {
+            // A sound frame before it is given out.
+            let raw = [zstd::encode_all(TEXT.as_bytes(), 1).unwrap(), framed(window_log)].concat();
+            let mut reader = content(io::Cursor::new(raw), "x", 1 << 20, max_window_bytes).unwrap();
+            let mut given = String::new();
+            match reader.read_to_string(&mut given) {
+                Ok(_) => assert!(is_allowed && given == TEXT.repeat(2), "{window_log}"),
+                Err(error) => {
+                    assert!(!is_allowed, "{window_log}: {error}");
+                    assert_eq!(damage(&error).reason, Reason::WindowTooLarge, "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_ceiling_itself_is_allowed() {
         let text = "x".repeat(1 << 20);
         assert_eq!(text_of(gzip(&text), "x").unwrap().len(), 1 << 20);
         // Beyond it, everything up to it is still given out.
         let mut given = Vec::new();
         let beyond = io::Cursor::new(zstd::encode_all(vec![b'x'; 2_000_000].as_slice(), 1).unwrap());
-        assert!(content(beyond, "x", 100_000).unwrap().read_to_end(&mut given).is_err());
+        assert!(content(beyond, "x", 100_000, 8 << 20).unwrap().read_to_end(&mut given).is_err());
         assert_eq!(given.len(), 100_000);
     }
 }

@@ -6,6 +6,7 @@
 
 mod compression;
 mod zip;
+mod zip_directory;
 
 use std::io::{self, Read};
 use std::ops::Range;

@@ -5,10 +5,9 @@
 
 use std::borrow::Cow;
 
-use aws_lambda_events::eventbridge::EventBridgeEvent;
 use chrono::DateTime;
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{NotificationError, ObjectRef};
 use crate::json;
@@ -92,21 +91,30 @@ struct SnsMessage {
     message: String,
 }
 
-/// What an S3 event has under `s3`, and an EventBridge event under `detail`. ([`EventBridgeEvent`] wants to be able to
-/// write it.)
-#[derive(Deserialize, Serialize)]
+/// An EventBridge event. `aws_lambda_events` has a type for it that refuses an event for its `time`, which only a metric
+/// needs.
+#[derive(Deserialize)]
+struct EventBridgeEvent {
+    #[serde(rename = "detail-type")]
+    detail_type: String,
+    time: Option<String>,
+    detail: S3Entity,
+}
+
+/// What an S3 event has under `s3`, and an EventBridge event under `detail`.
+#[derive(Deserialize)]
 struct S3Entity {
     bucket: Bucket,
     object: S3Object,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct Bucket {
     name: String,
 }
 
 /// The object of an S3 event or of an EventBridge event, whose names differ in spelling only.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct S3Object {
     key: String,
     size: Option<u64>,
@@ -133,23 +141,22 @@ fn add_s3(
         return Ok(());
     }
     let key = decode_key(&s3.object.key)?;
-    let time = event_time.and_then(|time| DateTime::parse_from_rfc3339(time).ok());
-    objects.push(object_ref(s3, key, time.map(|time| time.timestamp_millis())));
+    objects.push(object_ref(s3, key, event_time.and_then(millis)));
     Ok(())
 }
 
-fn add_event_bridge(
-    event: &EventBridgeEvent<S3Entity>,
-    objects: &mut Vec<ObjectRef>,
-    ignored: &mut Vec<String>,
-) {
+fn add_event_bridge(event: &EventBridgeEvent, objects: &mut Vec<ObjectRef>, ignored: &mut Vec<String>) {
     let key = &event.detail.object.key;
     if event.detail_type == OBJECT_CREATED {
-        let time_millis = event.time.map(|time| time.timestamp_millis());
-        objects.push(object_ref(&event.detail, key.clone(), time_millis));
+        objects.push(object_ref(&event.detail, key.clone(), event.time.as_deref().and_then(millis)));
     } else {
         ignored.push(format!("{} {key}", event.detail_type));
     }
+}
+
+/// A time as AWS writes it (RFC 3339), in milliseconds since 1970.
+fn millis(time: &str) -> Option<i64> {
+    DateTime::parse_from_rfc3339(time).ok().map(|time| time.timestamp_millis())
 }
 
 fn object_ref(s3: &S3Entity, key: String, event_time_millis: Option<i64>) -> ObjectRef {

@@ -88,12 +88,12 @@ fn frames(text: &[u8], sizes: &[u8], max_record_bytes: usize, fails: bool) -> Ve
     frames
 }
 
-/// Whether there is nothing but JSON's white space and byte order marks.
+/// Whether there is nothing but JSON's white space, byte order marks and the separators of RFC 7464.
 fn is_separator(mut text: &[u8]) -> bool {
     loop {
         text = match text {
             [] => return true,
-            [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] | [0xEF, 0xBB, 0xBF, rest @ ..] => rest,
+            [b' ' | b'\t' | b'\r' | b'\n' | 0x1E, rest @ ..] | [0xEF, 0xBB, 0xBF, rest @ ..] => rest,
             _ => return false,
         };
     }

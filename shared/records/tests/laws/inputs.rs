@@ -22,7 +22,7 @@ impl fmt::Debug for Bytes {
 pub(crate) const MICROS: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
 
 /// What the bytes of objects are made of here: where records begin, end and break.
-const PIECES: [&[u8]; 36] = [
+const PIECES: [&[u8]; 37] = [
     b"{",
     b"}",
     b"[",
@@ -36,6 +36,7 @@ const PIECES: [&[u8]; 36] = [
     b" ",
     b"\t",
     b"\x0C",
+    b"\x1E",
     b"\xEF",
     b"\xEF\xBB",
     b"\xEF\xBB\xBF",

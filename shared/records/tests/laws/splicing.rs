@@ -61,9 +61,10 @@ fn dense(text: &str) -> (String, usize) {
     (dense, deepest)
 }
 
-/// The text of a payload's value: a byte order mark and white space around it do not count.
+/// The text of a payload's value: a byte order mark, white space around it and separators before it do not count.
 fn value(payload: &str) -> &str {
-    payload.strip_prefix('\u{feff}').unwrap_or(payload).trim_matches(is_space)
+    let payload = payload.strip_prefix('\u{feff}').unwrap_or(payload);
+    payload.trim_start_matches(|c| is_space(c) || c == '\u{1e}').trim_end_matches(is_space)
 }
 
 /// `payload` became `out`, with the members `added`: one line, in which nothing else is other than it was.
@@ -132,7 +133,7 @@ fn is_enriched(own: Vec<(&str, &str)>) -> bool {
 
 /// `payload` was refused: the reason is the right one.
 pub(crate) fn check_refused(payload: &[u8], reason: Reason) {
-    let is_blank = |bytes: &[u8]| bytes.iter().all(|byte| is_space(char::from(*byte)));
+    let is_blank = |bytes: &[u8]| bytes.iter().all(|byte| is_space(char::from(*byte)) || *byte == 0x1E);
     if is_blank(payload.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(payload)) {
         assert_eq!(reason, Reason::Empty);
         return;
