@@ -131,7 +131,7 @@ mod tests {
 }
 
 #[cfg(test)]
-mod tests {
+mod checkpoint_tests {
     use sqlx::SqliteConnection;
 
     use super::*;
