@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::ops::Range;
 
 use serde_json::Value;
@@ -171,6 +171,67 @@ async fn formats_that_are_not_read_are_named_and_kept() {
         let rejection = rejection.unwrap();
         assert!(rejection.message.contains(&format!("is {name}")), "{}", rejection.message);
         assert_eq!(std::fs::read(rejection.copy.as_ref().unwrap()).unwrap(), content);
+    }
+}
+
+fn crc_32(content: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(content);
+    crc.sum()
+}
+
+/// A zip archive of one stored entry; `listed` is the CRC-32 that its directory gives.
+fn zipped(content: &str, listed: u32) -> Vec<u8> {
+    let size = (content.len() as u32).to_le_bytes();
+    let crc = crc_32(content.as_bytes()).to_le_bytes();
+    let sizes = [size, size].concat();
+    let local =
+        [b"PK\x03\x04\x14\0\0\0\0\0\0\0\0\0", &crc[..], &sizes, b"\x01\0\0\0a", content.as_bytes()].concat();
+    let listed = listed.to_le_bytes();
+    let header = b"PK\x01\x02\x14\0\x14\0\0\0\0\0\0\0\0\0";
+    let central = [&header[..], &listed, &sizes, b"\x01\0", &[0; 16], b"a"].concat();
+    let (length, start) = ((central.len() as u32).to_le_bytes(), (local.len() as u32).to_le_bytes());
+    let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &length[..], &start, b"\0\0"].concat();
+    [local, central, end].concat()
+}
+
+#[tokio::test]
+async fn a_zip_that_is_not_what_its_directory_lists_is_kept() {
+    let content = lines(0..100);
+    let whole = zipped(&content, crc_32(content.as_bytes()));
+    let (_, delivered) = between_good_ones(&whole).await;
+    assert_eq!(delivered.objects[1], "100 rows");
+    for damaged in
+        [zipped(&content, 0), [whole.clone(), whole.clone()].concat(), [&whole, &b"{}"[..]].concat()]
+    {
+        let (bench, delivered) = between_good_ones(&damaged).await;
+        assert_eq!(delivered.objects[1], "100 rows, 1 corrupt_compression");
+        assert_eq!(std::fs::read(bench.rejections()[0].copy.as_ref().unwrap()).unwrap(), damaged);
+    }
+}
+
+#[tokio::test]
+async fn what_is_compressed_twice_is_kept_whole() {
+    let nested = zstd::encode_all(gzip(lines(0..100)).as_slice(), 1).unwrap();
+    let (bench, delivered) = between_good_ones(&nested).await;
+    assert_eq!(delivered.objects[1], "0 rows, 1 nested_compression");
+    assert_eq!(std::fs::read(bench.rejections()[0].copy.as_ref().unwrap()).unwrap(), nested);
+}
+
+#[tokio::test]
+async fn a_window_that_is_too_large_is_no_damage() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(27).unwrap();
+    encoder.write_all(lines(0..100).as_bytes()).unwrap();
+    encoder.flush().unwrap();
+    let large = encoder.finish().unwrap();
+    for (window_bytes, rows) in [(64 << 20, "0 rows, 1 window_too_large"), (128 << 20, "100 rows")] {
+        let bench = Bench::limited(Some(plain_table()), |limits| limits.window_bytes = window_bytes).await;
+        let delivered = deliver_between_good_ones(&bench, &large).await;
+        assert_eq!(delivered.objects[1], rows);
+        if let [rejection] = &bench.rejections()[..] {
+            assert_eq!(std::fs::read(rejection.copy.as_ref().unwrap()).unwrap(), large);
+        }
     }
 }
 

@@ -208,17 +208,16 @@ impl Entry {
             // Sizes of 4 bytes each, or of 8 (zip64): told by what is known of them.
             let sizes = raw.array::<8>()?;
             let short = [self.compressed as u32, self.content as u32].map(u32::to_le_bytes).concat();
-            let is_short = sizes[..] == short[..];
-            if is_short && self.content == 0 {
+            if sizes[..] != short[..] {
+                if sizes != self.compressed.to_le_bytes() || raw.array()? != self.content.to_le_bytes() {
+                    return Err(damaged("an entry's size is wrong"));
+                }
+            } else if self.content == 0 {
                 // Both begin alike where the content is empty. Then a signature follows, or the second size.
                 match raw.array()? {
                     [0, 0, 0, 0] if raw.array()? == [0; 4] => {}
                     signature => next = Some(signature),
                 }
-            } else if !is_short
-                && !(sizes == self.compressed.to_le_bytes() && raw.array()? == self.content.to_le_bytes())
-            {
-                return Err(damaged("an entry's size is wrong"));
             }
         }
         let crc = self.crc.finalize();
