@@ -455,7 +455,10 @@ mod tests {
             event.as_object_mut().unwrap().remove(absent);
         }
         assert_eq!(keys(&direct(&event.to_string())), ["a"]);
+        // Only a metric needs the time.
         event["time"] = json!("yesterday");
+        assert_eq!(keys(&direct(&event.to_string())), ["a"]);
+        event["detail"] = json!("nothing");
         let queue = Notification::parse(&sqs(&[&event.to_string(), &s3_event(&["b"])])).unwrap();
         let why = queue.deliveries[0].objects.as_ref().unwrap_err();
         assert!(why.starts_with("EventBridge event: "), "{why}");
