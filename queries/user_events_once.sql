@@ -9,7 +9,8 @@
 -- an id cannot be told apart: all of them stay.
 CREATE OR REPLACE VIEW streaming_analytics.user_events_once AS
 SELECT
-    record_id, user_id, event_type, event_data, ingestion_timestamp, partition_date, partition_hour, processing_time, file_name
+    record_id, user_id, event_type, event_data, ingestion_timestamp, partition_date, partition_hour, processing_time, file_name,
+    producer_record_id, producer_partition_date
 FROM (
     SELECT *, row_number() OVER (
         PARTITION BY partition_date, partition_hour, record_id
