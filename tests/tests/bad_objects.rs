@@ -382,6 +382,9 @@ async fn binary_junk_is_kept_byte_for_byte() {
     let rejections = bench.rejections();
     assert!(rejections.len() > 100);
     assert!(rejections.iter().all(|rejection| rejection.raw.is_some()));
+    // Separators are in no line.
+    let copy = rejections[0].copy.as_ref().unwrap();
+    assert_eq!(std::fs::read(copy).unwrap(), content);
     let kept: usize = rejections.iter().map(|rejection| rejection.raw.as_ref().unwrap().len()).sum();
     let is_separator = |byte: &&u8| byte.is_ascii_whitespace() || **byte == 0x1E;
     let separators = content.iter().filter(is_separator).count();
@@ -440,9 +443,9 @@ async fn the_quarantine_is_never_read_as_input() {
         .map(|path| path.strip_prefix(&errors).unwrap().to_str().unwrap().to_owned())
         .map(|key| Object { bucket: "errors".into(), key, etag: "1".into() })
         .collect();
-    assert_eq!(own.len(), 3, "{own:?}");
+    assert_eq!(own.len(), 4, "{own:?}");
     let delivered = bench.deliver(&own).await;
-    assert_eq!((delivered.objects, delivered.failed), (vec!["ignored".to_owned(); 3], vec![]));
+    assert_eq!((delivered.objects, delivered.failed), (vec!["ignored".to_owned(); 4], vec![]));
 }
 
 #[tokio::test]

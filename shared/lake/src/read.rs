@@ -257,7 +257,9 @@ impl Reader {
                         }
                         fault => Refusal::new(Reason::InvalidJson, fault.describe(text)),
                     };
-                    self.reject(at, counts, refusal, offset, Some(text))?;
+                    // Of something else than JSON text, white space between the pieces is part too.
+                    let keep_object = counts.next_row() == 1 || !is_text(text);
+                    self.reject_piece(at, counts, refusal, offset, Some(text), keep_object)?;
                 }
                 Ok(Some(Frame::TooLarge { offset, length })) => {
                     let what = format!("the record is {length} bytes long");
@@ -287,9 +289,23 @@ impl Reader {
         offset: u64,
         bytes: Option<&[u8]>,
     ) -> std::result::Result<(), Closed> {
+        self.reject_piece(at, counts, refusal, offset, bytes, false)
+    }
+
+    /// The same; `keep_object` has the object kept too.
+    fn reject_piece(
+        &mut self,
+        at: usize,
+        counts: &mut Counts,
+        refusal: Refusal,
+        offset: u64,
+        bytes: Option<&[u8]>,
+        keep_object: bool,
+    ) -> std::result::Result<(), Closed> {
         let row = counts.next_row();
         *counts.rejected.entry(refusal.reason).or_default() += 1;
-        self.send(Step::Rejected(at, Rejection { refusal, offset, row, bytes: bytes.map(<[u8]>::to_vec) }))
+        let bytes = bytes.map(<[u8]>::to_vec);
+        self.send(Step::Rejected(at, Rejection { refusal, offset, row, bytes, keep_object }))
     }
 
     fn flush(&mut self) -> std::result::Result<(), Closed> {
@@ -303,6 +319,12 @@ impl Reader {
     fn send(&self, step: Step) -> std::result::Result<(), Closed> {
         self.sender.blocking_send(step).map_err(|_| Closed)
     }
+}
+
+/// Whether `bytes` are text: UTF-8 without control characters but white space.
+fn is_text(bytes: &[u8]) -> bool {
+    let is_control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    std::str::from_utf8(bytes).is_ok() && !bytes.iter().any(is_control)
 }
 
 /// What was found in an object so far.

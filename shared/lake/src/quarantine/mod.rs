@@ -51,6 +51,8 @@ pub(crate) struct Rejection {
     pub(crate) row: u64,
     /// The record, or None where the rest of the object cannot be cut into records.
     pub(crate) bytes: Option<Vec<u8>>,
+    /// Whether a copy of the object is kept too: what separates pieces of something else than JSON is part of it.
+    pub(crate) keep_object: bool,
 }
 
 /// Writes the quarantine of one table, for one commit.
@@ -135,7 +137,7 @@ impl Quarantine {
             *known -= 1;
             return Ok(Ok(false));
         }
-        let copy = rejection.bytes.is_none().then(|| self.places.copy(object));
+        let copy = (rejection.bytes.is_none() || rejection.keep_object).then(|| self.places.copy(object));
         if let Some(copy) = copy.as_ref().filter(|_| !open.has_copy) {
             if let Err(error) = copy_object(input, &self.file_io, copy).await? {
                 return Ok(Err(error));
