@@ -162,7 +162,7 @@ async fn another_version_of_an_object_adds_the_rejections_that_the_quarantine_la
     rejected.sort_unstable();
     assert_eq!(rejected, [b"a", b"a", b"a", b"b", b"c"]);
     assert_eq!(bench.numbers().await, [0, 1, 2, 3, 4]);
-    assert_eq!(files(&bench.folder.path().join("errors")).len(), 2);
+    assert_eq!(files(&bench.folder.path().join("errors/quarantine")).len(), 2);
 }
 
 /// Records in another order, and one that is not the last is new.
