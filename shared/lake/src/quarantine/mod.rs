@@ -1,10 +1,10 @@
 //! What was rejected of one object -> a file of JSON lines under the errors prefix.
 //!
 //! In: refusals with the bytes they are about. Out: a file for each object of which anything was rejected, named as
-//! [`name`] says, with one [`Line`] for each rejection. A rejection of the object's remainder names a copy of the object
-//! instead of the record. A file of more than [`PLAIN_BYTES`] is compressed: millions of tiny records would take many times
+//! `name` says, with one `Line` for each rejection. A rejection of the object's remainder names a copy of the object
+//! instead of the record. A file of more than `PLAIN_BYTES` is compressed: millions of tiny records would take many times
 //! their own size. The file has the id of the commit in its name that accounts for it: what an attempt wrote that
-//! never committed is told by that ([`ledger`]).
+//! never committed is told by that (`ledger`).
 
 mod ledger;
 mod line;
