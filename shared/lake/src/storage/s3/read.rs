@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
 use iceberg::io::FileRead;
 use iceberg::{Error, ErrorKind, Result};
 
@@ -73,8 +74,14 @@ pub(super) async fn get(
         version.check(at, answer.e_tag())?;
         let told = answer.content_length().and_then(|length| u64::try_from(length).ok());
         let expected = range.as_ref().map(|range| range.end - range.start).or(told);
-        let time = transfer_time(expected.unwrap_or(0));
-        let why = match tokio::time::timeout(time, collect(answer.body, expected)).await {
+        // A server may pass a range over and send the object (RFC 9110, 14.2): some do for a version of an object.
+        let whole = range.as_ref().filter(|_| answer.content_range().is_none());
+        let time = transfer_time(whole.and(told).or(expected).unwrap_or(0));
+        let body = match whole {
+            Some(range) => cut(answer.body, range.clone()).left_future(),
+            None => collect(answer.body, expected).right_future(),
+        };
+        let why = match tokio::time::timeout(time, body).await {
             Ok(Ok(bytes)) => return Ok(bytes),
             Ok(Err(why)) => why,
             Err(_) => format!("it took longer than {} s", time.as_secs()),
@@ -89,20 +96,41 @@ pub(super) async fn get(
     }
 }
 
+/// The bytes `range` of a body that is the whole object. Not more of it is read than that needs.
+async fn cut(mut body: ByteStream, range: Range<u64>) -> std::result::Result<Bytes, String> {
+    let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);
+    let mut at = 0;
+    while at < range.end
+        && let Some(chunk) = body.try_next().await.map_err(|error| causes(&error))?
+    {
+        let end = at + chunk.len() as u64;
+        if end > range.start {
+            let from = range.start.saturating_sub(at) as usize;
+            bytes.extend_from_slice(&chunk[from..(range.end.min(end) - at) as usize]);
+        }
+        at = end;
+    }
+    complete(bytes, range.end - range.start)
+}
+
 /// The whole body, which must have `expected` bytes.
 async fn collect(mut body: ByteStream, expected: Option<u64>) -> std::result::Result<Bytes, String> {
     let mut bytes = BytesMut::with_capacity(expected.unwrap_or(0) as usize);
     while let Some(chunk) = body.try_next().await.map_err(|error| causes(&error))? {
-        // Were a range passed over, the whole object would come.
         if expected.is_some_and(|expected| (bytes.len() + chunk.len()) as u64 > expected) {
             break;
         }
         bytes.extend_from_slice(&chunk);
     }
     match expected {
-        Some(expected) if bytes.len() as u64 != expected => {
-            Err(format!("the answer does not have the {expected} bytes that were asked for"))
-        }
-        _ => Ok(bytes.freeze()),
+        Some(expected) => complete(bytes, expected),
+        None => Ok(bytes.freeze()),
     }
+}
+
+fn complete(bytes: BytesMut, expected: u64) -> std::result::Result<Bytes, String> {
+    if bytes.len() as u64 != expected {
+        return Err(format!("the answer does not have the {expected} bytes that were asked for"));
+    }
+    Ok(bytes.freeze())
 }
