@@ -11,7 +11,7 @@ mod config;
 mod fake;
 #[cfg(feature = "glue")]
 mod glue;
-#[cfg(any(feature = "glue", feature = "s3tables"))]
+#[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
 mod metadata;
 #[cfg(feature = "rest")]
 mod rest;
@@ -19,6 +19,7 @@ mod rest;
 mod s3tables;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod swap;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use iceberg::table::Table;
 use iceberg::{Catalog, ErrorKind, Result, TableIdent};
 
 pub use self::config::{CatalogConfig, RestAuth, Secret};
+pub use self::swap::{Loaded, Next, NotSwapped, TableCatalog};
 use crate::definition::TableDefinition;
 use crate::name_bounds::NameBounds;
 use crate::storage::{S3Config, storage_factory};

@@ -1,0 +1,70 @@
+//! The seam between a commit and a catalog: load a table, and put its successor in its place if it is still the same.
+//!
+//! In: a table's name, later what it is to become. Out: [`Loaded`], later whether the swap was made. A catalog that keeps
+//! no more than a pointer writes the metadata file of [`Next`] and swaps the pointer; a REST catalog is sent its updates
+//! and requirements and writes the file itself (Iceberg REST catalog specification, "Commit updates to a table").
+
+use async_trait::async_trait;
+use iceberg::spec::TableMetadata;
+use iceberg::table::Table;
+use iceberg::{Catalog, Error, Result, TableIdent, TableRequirement, TableUpdate};
+
+/// A table as a catalog had it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its metadata and where they lie.
+    pub table: Table,
+    /// What a swap is conditional on.
+    pub(crate) version: Version,
+}
+
+/// Which state of a table was loaded, as its catalog tells states apart.
+#[derive(Clone, Debug)]
+pub(crate) enum Version {
+    /// By the location of its metadata file.
+    Location,
+}
+
+/// What a table is to become.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// The changes to the loaded metadata, in order.
+    pub updates: Vec<TableUpdate>,
+    /// What must hold of the table for them to be right.
+    pub requirements: Vec<TableRequirement>,
+    /// The loaded metadata with the updates applied.
+    pub metadata: TableMetadata,
+}
+
+/// Why a swap was not made, as far as can be known.
+#[derive(Debug)]
+pub enum NotSwapped {
+    /// The table was no longer the one that was loaded: another writer was faster. Nothing was changed, unless a repeated
+    /// request has met its own success.
+    Conflict(Error),
+    /// It never will be made: the request itself was refused. Nothing was changed.
+    Refused(Error),
+    /// It may have been made, or may still be.
+    Unknown(Error),
+}
+
+/// A catalog that commits can be made to.
+#[async_trait]
+pub trait TableCatalog: Catalog {
+    /// The table `ident`.
+    ///
+    /// # Errors
+    /// There is none, the catalog cannot be asked, or the metadata cannot be read.
+    async fn load(&self, ident: &TableIdent) -> Result<Loaded>;
+
+    /// Puts `next` in the place of `base`, if the table is still as `base` was loaded. Tries once.
+    ///
+    /// # Errors
+    /// [`NotSwapped`].
+    async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped>;
+
+    /// Whether the catalog writes metadata files itself, and deletes those that are not needed.
+    fn keeps_metadata_files(&self) -> bool {
+        false
+    }
+}
