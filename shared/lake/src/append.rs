@@ -20,7 +20,7 @@ use records::rejection::Reason;
 use uuid::Uuid;
 
 use crate::catalog::Lake;
-use crate::commit::{self, Append, Committed, Layout};
+use crate::commit::{self, Change, CommitError, Committed, Layout, Objects};
 use crate::decode::{FILE_NAME, RowDecoder};
 use crate::definition::TableDefinition;
 use crate::failpoint::failpoint;
@@ -165,19 +165,22 @@ impl<'a> Invocation<'a> {
                 return Ok(self.outcome(Some(&current)));
             };
             let tokens = self.tokens(&written.counts);
-            let append = Append {
-                files: &written.files,
-                tokens: &tokens,
-                looked_at: current.metadata().current_snapshot_id(),
-                rejected: written.counts.iter().flat_map(|count| count.rejected.values()).sum(),
-                layout: Layout::of(&current),
-                id: written.writer.attempt(),
-            };
+            let rejected = written.counts.iter().flat_map(|count| count.rejected.values()).sum();
+            let marks = Objects { tokens: &tokens, rejected };
+            let (layout, id) = (Layout::of(&current), written.writer.attempt());
+            let looked_at = current.metadata().current_snapshot_id();
+            let change = Change { looked_at, ..Change::append(&written.files, &marks, layout, id) };
             failpoint("before commit")?;
             let catalog = self.lake.catalog.as_ref();
             let (deadline, started) = (self.options.deadline, Instant::now());
-            let committed =
-                commit::commit(catalog, &self.options.table, append, deadline, &mut self.commit).await;
+            let committed = commit::commit(
+                self.lake.tables.as_ref(),
+                &self.options.table,
+                &change,
+                deadline,
+                &mut self.commit,
+            )
+            .await;
             self.commit.duration += started.elapsed();
             match committed {
                 Ok(Committed::Snapshot(table, snapshot)) => {
@@ -201,14 +204,14 @@ impl<'a> Invocation<'a> {
                     current = loaded.map_err(AppendError::Catalog)?;
                 }
                 // Others had all the time that there was: no fault of the function, and no reason to fail it.
-                Err(error) if commit::is_conflict(&error) => {
+                Err(CommitError::Outrun(error)) => {
                     for Count { at, .. } in &written.counts {
                         let error = Error::new(error.kind(), format!("other writers were faster: {error}"));
                         self.statuses.insert(*at, Status::Failed(error));
                     }
                     return Ok(self.outcome(Some(&current)));
                 }
-                Err(error) => return Err(AppendError::Catalog(error)),
+                Err(CommitError::Failed(error)) => return Err(AppendError::Catalog(error)),
             }
         }
     }

@@ -11,6 +11,7 @@ use iceberg::spec::{TableMetadata, TableMetadataBuilder, TableMetadataRef};
 use iceberg::table::Table;
 use iceberg::{Error, MetadataLocation, Result, Runtime, TableCommit, TableCreation, TableIdent};
 
+use super::swap::{Loaded, Next};
 use crate::failpoint::failpoint;
 
 #[derive(Debug)]
@@ -58,6 +59,18 @@ impl MetadataFiles {
         self.keep(location, &staged.metadata_ref());
         failpoint("before pointer swap")?;
         Ok(staged)
+    }
+
+    /// Writes the metadata file of what `base` is to become, and returns its location. Nothing refers to it yet.
+    pub(super) async fn stage_next(&self, base: &Loaded, next: &Next) -> Result<String> {
+        let location = MetadataLocation::from_str(base.table.metadata_location_result()?)?
+            .with_next_version()
+            .with_new_metadata(&next.metadata);
+        next.metadata.write_to(&self.file_io, &location).await?;
+        let location = location.to_string();
+        self.keep(&location, &TableMetadataRef::new(next.metadata.clone()));
+        failpoint("before pointer swap")?;
+        Ok(location)
     }
 
     fn built(&self, ident: &TableIdent, location: &str, metadata: TableMetadataRef) -> Result<Table> {

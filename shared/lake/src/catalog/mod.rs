@@ -45,6 +45,7 @@ pub const CATALOG_NAME: &str = "frazil";
 #[derive(Clone, Debug)]
 pub struct Lake {
     pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) tables: Arc<dyn TableCatalog>,
     pub(crate) file_io: FileIO,
     pub(crate) name_bounds: Arc<NameBounds>,
 }
@@ -57,6 +58,12 @@ impl Lake {
     pub async fn open(config: &CatalogConfig, s3: &S3Config) -> Result<Self> {
         let storage = storage_factory(s3);
         let file_io = FileIOBuilder::new(storage.clone()).build();
+        let tables: Arc<dyn TableCatalog> = match config {
+            CatalogConfig::Sqlite { database, .. } => {
+                Arc::new(sqlite::SqliteCatalog::open(database, storage.clone())?)
+            }
+            _ => unreachable!(),
+        };
         let catalog: Arc<dyn Catalog> = match config {
             #[cfg(feature = "sqlite")]
             CatalogConfig::Sqlite { database, warehouse } => {
@@ -79,7 +86,7 @@ impl Lake {
             #[cfg(not(all(feature = "sqlite", feature = "glue", feature = "rest", feature = "s3tables")))]
             absent => return Err(absent.not_compiled_in()),
         };
-        Ok(Self { catalog, file_io, name_bounds: Arc::default() })
+        Ok(Self { catalog, tables, file_io, name_bounds: Arc::default() })
     }
 
     /// Opens the SQLite catalog in the file `database`, created if it is missing. Tables lie under `warehouse_uri`.

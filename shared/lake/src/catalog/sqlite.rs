@@ -5,14 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iceberg::io::StorageFactory;
+use async_trait::async_trait;
+use iceberg::TableIdent;
+use iceberg::io::{FileIOBuilder, StorageFactory};
 use iceberg::{CatalogBuilder as _, Error, ErrorKind, Result};
 use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::CATALOG_NAME;
+use super::metadata::MetadataFiles;
+use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version};
 
 /// How long a connection waits for another one's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -106,6 +111,69 @@ fn unreadable(database: &Path, error: impl std::fmt::Display) -> Error {
         ErrorKind::Unexpected,
         format!("cannot open the SQLite catalog {}: {error}", database.display()),
     )
+}
+
+/// The catalog in a file.
+#[derive(Debug)]
+pub(super) struct SqliteCatalog {
+    pool: SqlitePool,
+    files: MetadataFiles,
+}
+
+impl SqliteCatalog {
+    pub(super) fn open(database: &Path, storage: Arc<dyn StorageFactory>) -> Result<Self> {
+        let file_io = FileIOBuilder::new(storage).build();
+        let options = SqliteConnectOptions::new().filename(database).busy_timeout(BUSY_TIMEOUT);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
+        Ok(Self { pool, files: MetadataFiles::new(file_io) })
+    }
+}
+
+const SELECT: &str = "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? \
+                      AND table_name = ? AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)";
+const SWAP: &str = "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? \
+                    WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? \
+                    AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL) AND metadata_location = ?";
+
+#[async_trait]
+impl TableCatalog for SqliteCatalog {
+    async fn load(&self, ident: &TableIdent) -> Result<Loaded> {
+        let asked: std::result::Result<Option<Option<String>>, sqlx::Error> = sqlx::query_scalar(SELECT)
+            .bind(CATALOG_NAME)
+            .bind(ident.namespace().join("."))
+            .bind(ident.name())
+            .fetch_optional(&self.pool)
+            .await;
+        let location = asked
+            .map_err(|error| Error::new(ErrorKind::Unexpected, format!("the SQLite catalog: {error}")))?;
+        let location = location.flatten().ok_or_else(|| {
+            Error::new(ErrorKind::TableNotFound, format!("the SQLite catalog has no table {ident}"))
+        })?;
+        Ok(Loaded { table: self.files.table(ident, &location).await?, version: Version::Location })
+    }
+
+    async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {
+        let staged = self.files.stage_next(base, next).await.map_err(NotSwapped::Unknown)?;
+        let location = base.table.metadata_location_result().map_err(NotSwapped::Refused)?;
+        let ident = base.table.identifier();
+        let swapped = sqlx::query(SWAP)
+            .bind(&staged)
+            .bind(location)
+            .bind(CATALOG_NAME)
+            .bind(ident.namespace().join("."))
+            .bind(ident.name())
+            .bind(location)
+            .execute(&self.pool)
+            .await;
+        match swapped {
+            Ok(done) if done.rows_affected() > 0 => Ok(()),
+            Ok(_) => Err(NotSwapped::Conflict(Error::new(
+                ErrorKind::CatalogCommitConflicts,
+                "another writer was faster",
+            ))),
+            Err(error) => Err(NotSwapped::Unknown(Error::new(ErrorKind::Unexpected, error.to_string()))),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
-use iceberg::{Catalog, Error, Result, TableIdent, TableRequirement, TableUpdate};
+use iceberg::{Error, Result, TableIdent, TableRequirement, TableUpdate};
 
 /// A table as a catalog had it.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub enum NotSwapped {
 
 /// A catalog that commits can be made to.
 #[async_trait]
-pub trait TableCatalog: Catalog {
+pub trait TableCatalog: std::fmt::Debug + Send + Sync {
     /// The table `ident`.
     ///
     /// # Errors
