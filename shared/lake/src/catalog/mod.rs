@@ -129,7 +129,11 @@ impl Lake {
         {
             return Err(error);
         }
-        match self.catalog.create_table(namespace, definition.into_creation(ident.name())).await {
+        match self
+            .catalog
+            .create_table(namespace, definition.into_creation(ident.name(), self.tables.keeps_history()))
+            .await
+        {
             Ok(table) => Ok(table),
             Err(error) => match self.table(ident).await {
                 Ok(Some(table)) => Ok(table),

@@ -82,6 +82,7 @@ impl ManifestWriting {
     pub(super) async fn rewrite(
         &mut self,
         metadata: &TableMetadata,
+        current: &SchemaRef,
         inputs: &[&ManifestFile],
         removed: &HashSet<&str>,
         new: New<'_>,
@@ -92,7 +93,7 @@ impl ManifestWriting {
             return Err(Error::new(ErrorKind::Unexpected, "a manifest is to be made of none: a defect"));
         };
         let spec = first.metadata().partition_spec().clone();
-        let schema = schema_for(metadata, first);
+        let schema = schema_for(current, first);
         let partition_type = spec.partition_type(&schema)?;
         let mut writer = self.begin(metadata, schema.clone(), &spec)?;
         for (input, manifest) in inputs.iter().zip(&manifests) {
@@ -200,8 +201,8 @@ impl New<'_> {
 
 /// The current schema, if it has the source columns of the spec of `manifest`; else the one that the manifest was
 /// written by: a column may be dropped that a former spec is about.
-fn schema_for(metadata: &TableMetadata, manifest: &Manifest) -> SchemaRef {
-    let (current, spec) = (metadata.current_schema(), manifest.metadata().partition_spec());
+fn schema_for(current: &SchemaRef, manifest: &Manifest) -> SchemaRef {
+    let spec = manifest.metadata().partition_spec();
     match spec.fields().iter().all(|field| current.field_by_id(field.source_id).is_some()) {
         true => current.clone(),
         false => manifest.metadata().schema().clone(),

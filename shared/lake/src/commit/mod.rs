@@ -22,6 +22,8 @@ mod schema;
 mod successor;
 mod summary;
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -32,6 +34,7 @@ use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, TableIdent};
 use uuid::Uuid;
 
+pub(crate) use self::expiry::MAX_METADATA_BYTES;
 use self::expiry::ancestors;
 pub(crate) use self::marks::{Marks, Objects, Verdict};
 use self::retries::{Lost, Retries};

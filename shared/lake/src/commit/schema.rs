@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use iceberg::spec::{NestedFieldRef, PrimitiveType, Schema, Type};
+use iceberg::spec::{NestedFieldRef, PrimitiveType, Schema, SchemaRef, TableMetadata, Type};
 use iceberg::{Error, ErrorKind, Result};
 
 /// What becomes of a schema. The files of the change are written by the schema as it is then.
@@ -15,11 +15,12 @@ pub(crate) struct SchemaChange {
 }
 
 impl SchemaChange {
-    /// `schema` as it is after the change.
+    /// The current schema of `base` as it is after the change, with the id that it has in the table then.
     ///
     /// # Errors
     /// A promotion that the specification does not allow, a column that is not there or there already.
-    pub(crate) fn apply(&self, schema: &Schema) -> Result<Schema> {
+    pub(crate) fn apply(&self, base: &TableMetadata) -> Result<SchemaRef> {
+        let schema = base.current_schema();
         let mut fields: Vec<NestedFieldRef> = schema.as_struct().fields().to_vec();
         for (id, to) in &self.promotions {
             let Some(field) = fields.iter_mut().find(|field| field.id == *id) else {
@@ -38,11 +39,18 @@ impl SchemaChange {
             }
             fields.push(column.clone());
         }
-        Schema::builder()
-            .with_schema_id(schema.schema_id() + 1)
+        let changed = Schema::builder()
             .with_identifier_field_ids(schema.identifier_field_ids())
             .with_fields(fields)
-            .build()
+            .build()?;
+        // A schema that the table has had before comes back with its id, as the library has it.
+        let is_same = |one: &&SchemaRef| {
+            one.as_struct() == changed.as_struct()
+                && one.identifier_field_ids().eq(changed.identifier_field_ids())
+        };
+        let next = base.schemas_iter().map(|one| one.schema_id()).max().unwrap_or(0) + 1;
+        let id = base.schemas_iter().find(is_same).map_or(next, |one| one.schema_id());
+        Ok(changed.into_builder().with_schema_id(id).build()?.into())
     }
 }
 

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{
-    FormatVersion, ManifestContentType, ManifestFile, Operation, PartitionSpecRef, Snapshot, Summary,
-    TableMetadata, TableMetadataBuildResult, TableMetadataBuilder,
+    FormatVersion, ManifestContentType, ManifestFile, Operation, PartitionSpecRef, SchemaRef, Snapshot,
+    Summary, TableMetadata, TableMetadataBuildResult, TableMetadataBuilder,
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableRequirement};
@@ -60,24 +60,17 @@ impl<'a> Successors<'a> {
         let branch = self.change.branch;
         let head = metadata.snapshot_for_ref(branch);
         let parent = head.or_else(|| metadata.current_snapshot()).cloned();
-        let with_schema = match &self.change.schema {
-            Some(change) => Some(change.apply(metadata.current_schema())?),
-            None => None,
-        };
-        let builder = metadata.clone().into_builder(Some(base.metadata_location_result()?.to_owned()));
-        let builder = match with_schema {
-            Some(schema) => builder.add_current_schema(schema)?,
-            None => builder,
-        };
-        let builder = match self.change.properties.is_empty() {
-            true => builder,
-            false => builder.set_properties(self.change.properties.clone())?,
-        };
-        // What is entered below is of the schema that the table has then.
-        let changed = builder.clone().build()?.metadata;
-
-        let mut counts = Counts::of(metadata, changed.current_schema().clone());
-        let spec = new_spec(&changed, self.change)?;
+        let mut builder = metadata.clone().into_builder(Some(base.metadata_location_result()?.to_owned()));
+        let mut schema = metadata.current_schema().clone();
+        if let Some(change) = &self.change.schema {
+            schema = change.apply(metadata)?;
+            builder = builder.add_current_schema(schema.as_ref().clone())?;
+        }
+        if !self.change.properties.is_empty() {
+            builder = builder.set_properties(self.change.properties.clone())?;
+        }
+        let mut counts = Counts::of(metadata, schema.clone());
+        let spec = new_spec(metadata, self.change)?;
         self.change.files.iter().for_each(|file| counts.add(file, &spec));
         let carried = match &parent {
             Some(parent) => {
@@ -85,16 +78,15 @@ impl<'a> Successors<'a> {
             }
             None => Vec::new(),
         };
-        let Some(carried) =
-            self.replaced(metadata, &changed, parent.as_deref(), carried, &mut counts).await?
+        let Some(carried) = self.replaced(metadata, &schema, parent.as_deref(), carried, &mut counts).await?
         else {
             return Ok(Successor::Outdated);
         };
-        let manifests = self.manifests(&changed, &spec, carried, &mut counts).await?;
+        let manifests = self.manifests(metadata, &schema, &spec, carried, &mut counts).await?;
         let parent_id = parent.as_ref().map(|parent| parent.snapshot_id());
         let (list, rows) = self.writing.write_list(metadata, parent_id, manifests).await?;
         let summary = self.summary(metadata, counts, parent.as_deref());
-        let snapshot = self.snapshot(&changed, parent_id, list, rows, summary, now_ms);
+        let snapshot = self.snapshot(metadata, schema.schema_id(), parent_id, list, rows, summary, now_ms);
         let result = self.finish(builder, metadata, snapshot, now_ms)?;
         let requirements = self.requirements(metadata, head.map(|head| head.snapshot_id()))?;
         Ok(Successor::Next(Box::new(Next {
@@ -108,6 +100,7 @@ impl<'a> Successors<'a> {
     async fn manifests(
         &mut self,
         metadata: &TableMetadata,
+        schema: &SchemaRef,
         spec: &PartitionSpecRef,
         carried: Vec<ManifestFile>,
         counts: &mut Counts,
@@ -119,7 +112,7 @@ impl<'a> Successors<'a> {
         let (mut first, mut gone, mut new_is_in) = (Vec::new(), HashSet::new(), !has_new);
         for group in groups {
             let inputs: Vec<&ManifestFile> = group.inputs.iter().map(|at| &carried[*at]).collect();
-            match self.merged(metadata, &inputs, group.with_new, counts).await {
+            match self.merged(metadata, schema, &inputs, group.with_new, counts).await {
                 Ok(manifest) => {
                     first.push(manifest);
                     gone.extend(group.inputs);
@@ -132,7 +125,7 @@ impl<'a> Successors<'a> {
             }
         }
         if !new_is_in {
-            first.insert(0, self.new_files(metadata, spec).await?);
+            first.insert(0, self.new_files(metadata, schema, spec).await?);
         }
         let rest = carried
             .into_iter()
@@ -146,6 +139,7 @@ impl<'a> Successors<'a> {
     async fn merged(
         &mut self,
         metadata: &TableMetadata,
+        schema: &SchemaRef,
         inputs: &[&ManifestFile],
         with_new: bool,
         counts: &mut Counts,
@@ -155,16 +149,21 @@ impl<'a> Successors<'a> {
             return Ok(manifest.clone());
         }
         let new = if with_new { self.new_entries() } else { New::default() };
-        let merged = self.writing.rewrite(metadata, inputs, &HashSet::new(), new, counts).await?;
+        let merged = self.writing.rewrite(metadata, schema, inputs, &HashSet::new(), new, counts).await?;
         self.merged.insert(key, merged.clone());
         Ok(merged)
     }
 
-    async fn new_files(&mut self, metadata: &TableMetadata, spec: &PartitionSpecRef) -> Result<ManifestFile> {
+    async fn new_files(
+        &mut self,
+        metadata: &TableMetadata,
+        schema: &SchemaRef,
+        spec: &PartitionSpecRef,
+    ) -> Result<ManifestFile> {
         if let Some(manifest) = &self.new {
             return Ok(manifest.clone());
         }
-        let (schema, new) = (metadata.current_schema().clone(), self.new_entries());
+        let (schema, new) = (schema.clone(), self.new_entries());
         let manifest = self.writing.write_new(metadata, schema, spec, new).await?;
         self.new = Some(manifest.clone());
         Ok(manifest)
@@ -183,7 +182,7 @@ impl<'a> Successors<'a> {
     async fn replaced(
         &mut self,
         base: &TableMetadata,
-        metadata: &TableMetadata,
+        schema: &SchemaRef,
         parent: Option<&Snapshot>,
         mut carried: Vec<ManifestFile>,
         counts: &mut Counts,
@@ -214,7 +213,7 @@ impl<'a> Successors<'a> {
         }
         for at in (0..carried.len()).filter(|at| holding[*at] > 0) {
             let rewritten =
-                self.writing.rewrite(metadata, &[&carried[at]], &paths, New::default(), counts).await?;
+                self.writing.rewrite(base, schema, &[&carried[at]], &paths, New::default(), counts).await?;
             carried[at] = rewritten;
         }
         carried.retain(|manifest| own(manifest) || manifest.added_snapshot_id == self.writing.snapshot_id);
@@ -237,25 +236,26 @@ impl<'a> Successors<'a> {
 
     fn snapshot(
         &self,
-        metadata: &TableMetadata,
+        base: &TableMetadata,
+        schema_id: i32,
         parent: Option<i64>,
         list: String,
         rows: Option<(u64, u64)>,
         summary: Summary,
         now_ms: i64,
     ) -> Snapshot {
-        let last_in_log = metadata.history().last().map_or(i64::MIN, |entry| entry.timestamp_ms);
+        let last_in_log = base.history().last().map_or(i64::MIN, |entry| entry.timestamp_ms);
         let snapshot = Snapshot::builder()
             .with_snapshot_id(self.writing.snapshot_id)
             .with_parent_snapshot_id(parent)
-            .with_sequence_number(metadata.next_sequence_number())
+            .with_sequence_number(base.next_sequence_number())
             // Never before what is there: readers refuse a log that goes back in time.
-            .with_timestamp_ms(now_ms.max(metadata.last_updated_ms()).max(last_in_log))
+            .with_timestamp_ms(now_ms.max(base.last_updated_ms()).max(last_in_log))
             .with_manifest_list(list)
             .with_summary(summary)
-            .with_schema_id(metadata.current_schema_id());
+            .with_schema_id(schema_id);
         match rows {
-            Some((first, count)) if metadata.format_version() == FormatVersion::V3 => {
+            Some((first, count)) if base.format_version() == FormatVersion::V3 => {
                 snapshot.with_row_range(first, count).build()
             }
             _ => snapshot.build(),
@@ -282,8 +282,12 @@ impl<'a> Successors<'a> {
         for name in &expired.refs {
             shorter = shorter.remove_ref(name);
         }
-        for id in &expired.snapshots {
-            shorter = shorter.remove_statistics(*id).remove_partition_statistics(*id);
+        let goes = |id: &i64| expired.snapshots.contains(id) || base.snapshot_by_id(*id).is_none();
+        for id in base.statistics_iter().map(|file| file.snapshot_id).filter(goes) {
+            shorter = shorter.remove_statistics(id);
+        }
+        for id in base.partition_statistics_iter().map(|file| file.snapshot_id).filter(goes) {
+            shorter = shorter.remove_partition_statistics(id);
         }
         match shorter.remove_snapshots(&expired.snapshots).build() {
             Ok(result) => Ok(result),

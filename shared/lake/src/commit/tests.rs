@@ -21,7 +21,7 @@ use crate::write::{TableWriter, WriteLimits};
 
 /// What befalls a call of the catalog.
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Pass,
     /// Does nothing and reports this.
     Fail(ErrorKind),
@@ -35,7 +35,7 @@ enum Act {
 
 /// A catalog of which some calls go wrong: the first ones by plan, all others alike.
 #[derive(Debug)]
-struct Faulty<'a> {
+pub(super) struct Faulty<'a> {
     bench: &'a Bench,
     loads: Mutex<VecDeque<Act>>,
     swaps: Mutex<VecDeque<Act>>,
@@ -61,7 +61,7 @@ impl<'a> Faulty<'a> {
         }
     }
 
-    fn swaps(bench: &'a Bench, acts: impl IntoIterator<Item = Act>) -> Self {
+    pub(super) fn swaps(bench: &'a Bench, acts: impl IntoIterator<Item = Act>) -> Self {
         Self { swaps: Mutex::new(acts.into_iter().collect()), ..Self::new(bench) }
     }
 
@@ -194,20 +194,25 @@ impl Catalog for Faulty<'_> {
 }
 
 #[derive(Debug)]
-struct Bench {
+pub(super) struct Bench {
     _folder: TempDir,
-    lake: Lake,
+    pub(super) lake: Lake,
 }
 
-fn ident() -> TableIdent {
+pub(super) fn ident() -> TableIdent {
     TableIdent::from_strs(["test", "t"]).unwrap()
 }
 
 /// Rows of a commit of these tests.
-const ROWS: u64 = 3;
+pub(super) const ROWS: u64 = 3;
 
 impl Bench {
     async fn new() -> Self {
+        // Without what tables have by default: every snapshot stays.
+        Self::with(&[("history.expire.min-snapshots-to-keep", "1000000")]).await
+    }
+
+    pub(super) async fn with(properties: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let warehouse = format!("file://{}", folder.path().join("warehouse").display());
         let lake = Lake::open_sqlite(&folder.path().join("catalog.db"), &warehouse).await.unwrap();
@@ -217,18 +222,21 @@ impl Bench {
             schema: Schema::builder().with_fields([column.into()]).build().unwrap(),
             partition_spec: None,
             write_order: None,
-            properties: HashMap::new(),
+            properties: properties
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
         };
         lake.create(&ident(), definition).await.unwrap();
         Self { _folder: folder, lake }
     }
 
-    async fn table(&self) -> Table {
+    pub(super) async fn table(&self) -> Table {
         self.lake.catalog.load_table(&ident()).await.unwrap()
     }
 
     /// New data files, as a writer leaves them to its commit.
-    async fn files(&self) -> Vec<DataFile> {
+    pub(super) async fn files(&self) -> Vec<DataFile> {
         let table = self.table().await;
         let limits = WriteLimits {
             buffer_bytes: usize::MAX,
@@ -248,14 +256,14 @@ impl Bench {
     }
 
     /// Another writer commits `tokens`, without anything in its way.
-    async fn overtake(&self, tokens: &[Token]) {
+    pub(super) async fn overtake(&self, tokens: &[Token]) {
         let committed =
             commit(self.lake.tables.as_ref(), &self.files().await, tokens, None, in_seconds(10)).await;
         assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
     }
 
     /// Commits new files with `tokens` through `catalog`.
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         catalog: &Faulty<'_>,
         tokens: &[Token],
@@ -319,11 +327,11 @@ async fn commit(
     super::commit(catalog, &ident(), &change, deadline, &mut CommitMetrics::default()).await
 }
 
-fn in_seconds(seconds: u64) -> Instant {
+pub(super) fn in_seconds(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
-fn token(key: &str) -> Token {
+pub(super) fn token(key: &str) -> Token {
     Token::new("raw", key, "1")
 }
 

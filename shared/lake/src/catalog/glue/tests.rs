@@ -401,7 +401,7 @@ async fn tables_lie_where_their_database_does() {
     let bench = Bench::new();
     bench.glue.lock().unwrap().databases.insert("db".to_owned(), at(""));
     let nowhere = catalog_at(&bench.server.uri, None);
-    let creation = || definition().into_creation("t");
+    let creation = || definition().into_creation("t", false);
     let error = nowhere.create_table(&namespace(), creation()).await.unwrap_err();
     assert!(error.message().contains("set FRAZIL_WAREHOUSE"), "{error}");
     bench.glue.lock().unwrap().databases.clear();
