@@ -13,6 +13,8 @@ mod fake;
 mod glue;
 #[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
 mod metadata;
+#[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
+mod metadata_name;
 #[cfg(feature = "rest")]
 mod rest;
 #[cfg(feature = "s3tables")]
@@ -44,7 +46,7 @@ pub const CATALOG_NAME: &str = "frazil";
 /// A catalog and the storage of its tables.
 #[derive(Clone, Debug)]
 pub struct Lake {
-    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) catalog: Arc<dyn TableCatalog>,
     pub(crate) file_io: FileIO,
     pub(crate) name_bounds: Arc<NameBounds>,
 }
@@ -57,10 +59,10 @@ impl Lake {
     pub async fn open(config: &CatalogConfig, s3: &S3Config) -> Result<Self> {
         let storage = storage_factory(s3);
         let file_io = FileIOBuilder::new(storage.clone()).build();
-        let catalog: Arc<dyn Catalog> = match config {
+        let catalog: Arc<dyn TableCatalog> = match config {
             #[cfg(feature = "sqlite")]
             CatalogConfig::Sqlite { database, warehouse } => {
-                Arc::new(sqlite::open(database, warehouse, storage).await?)
+                Arc::new(sqlite::SqliteCatalog::open(database, warehouse, storage).await?)
             }
             #[cfg(feature = "glue")]
             CatalogConfig::Glue { catalog_id, warehouse, optimizer_role } => Arc::new(

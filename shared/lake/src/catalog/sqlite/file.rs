@@ -1,47 +1,20 @@
-//! The SQLite catalog, the embedded default. PyIceberg opens the same file as its `sql` catalog.
+//! The database file of the SQLite catalog: write-ahead logging, and how to make the file alone the whole catalog.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iceberg::io::StorageFactory;
-use iceberg::{CatalogBuilder as _, Error, ErrorKind, Result};
-use iceberg_catalog_sql::{SqlBindStyle, SqlCatalog, SqlCatalogBuilder};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use iceberg::{Error, ErrorKind, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::CATALOG_NAME;
-
 /// How long a connection waits for another one's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What has a meaning in a SQLite URI.
-const URI_SYNTAX: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
-
-/// Opens the catalog in the file `database`, created if it is missing. Tables lie under `warehouse_uri`.
-pub(crate) async fn open(
-    database: &Path,
-    warehouse_uri: &str,
-    storage: Arc<dyn StorageFactory>,
-) -> Result<SqlCatalog> {
-    use_write_ahead_log(database).await?;
-    let path = database.to_str().ok_or_else(|| unreadable(database, "the path is not UTF-8"))?;
-    SqlCatalogBuilder::default()
-        .uri(format!("sqlite://{}?mode=rwc", utf8_percent_encode(path, URI_SYNTAX)))
-        .warehouse_location(warehouse_uri)
-        .sql_bind_style(SqlBindStyle::QMark)
-        .with_storage_factory(storage)
-        .load(CATALOG_NAME, HashMap::new())
-        .await
-}
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Switches the database to write-ahead logging, which stays with the file.
 ///
-/// Without it a reader's lock makes the COMMIT of another process fail, and the catalog's implementation does not
-/// look at the outcome of its COMMIT (see also the check after every commit in `commit.rs`).
-async fn use_write_ahead_log(database: &Path) -> Result<()> {
+/// Without it a reader's lock makes the COMMIT of another process fail, and the crate that creates namespaces does not look
+/// at the outcome of its COMMIT.
+pub(super) async fn use_write_ahead_log(database: &Path) -> Result<()> {
     if let Some(folder) = database.parent() {
         std::fs::create_dir_all(folder).map_err(|error| unreadable(database, error))?;
     }
@@ -72,7 +45,7 @@ async fn use_write_ahead_log(database: &Path) -> Result<()> {
 ///
 /// # Errors
 /// The file is no SQLite database, or cannot be written.
-pub(crate) async fn checkpoint(database: &Path, patience: Duration) -> Result<bool> {
+pub(in super::super) async fn checkpoint(database: &Path, patience: Duration) -> Result<bool> {
     const PAUSE: Duration = Duration::from_millis(20);
     if !database.is_file() {
         return Ok(true);
@@ -101,7 +74,7 @@ pub(crate) async fn checkpoint(database: &Path, patience: Duration) -> Result<bo
     Ok(is_done)
 }
 
-fn unreadable(database: &Path, error: impl std::fmt::Display) -> Error {
+pub(super) fn unreadable(database: &Path, error: impl std::fmt::Display) -> Error {
     Error::new(
         ErrorKind::Unexpected,
         format!("cannot open the SQLite catalog {}: {error}", database.display()),
@@ -110,25 +83,9 @@ fn unreadable(database: &Path, error: impl std::fmt::Display) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use iceberg::Catalog as _;
-    use iceberg::io::LocalFsStorageFactory;
     use sqlx::SqliteConnection;
 
     use super::*;
-
-    #[tokio::test]
-    async fn any_path_names_its_own_file() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["50%", "%41", "a b+c", "which?mode=memory", "nr#1", "zoë"] {
-            let database = folder.path().join(name).join("catalog.db");
-            let catalog = open(&database, "file:///unused", Arc::new(LocalFsStorageFactory)).await.unwrap();
-            assert!(catalog.list_namespaces(None).await.unwrap().is_empty());
-            // The catalog's tables are in this file and in no other.
-            let options = SqliteConnectOptions::new().filename(&database);
-            let mut connection = options.connect().await.unwrap();
-            sqlx::query("SELECT count(*) FROM iceberg_tables").execute(&mut connection).await.unwrap();
-        }
-    }
 
     async fn connect(database: &Path) -> SqliteConnection {
         SqliteConnectOptions::new().filename(database).connect().await.unwrap()
