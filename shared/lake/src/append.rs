@@ -174,7 +174,7 @@ impl<'a> Invocation<'a> {
             let catalog = self.lake.catalog.as_ref();
             let (deadline, started) = (self.options.deadline, Instant::now());
             let committed = commit::commit(
-                self.lake.tables.as_ref(),
+                self.lake.catalog.as_ref(),
                 &self.options.table,
                 &change,
                 deadline,

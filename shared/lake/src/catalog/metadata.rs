@@ -1,16 +1,16 @@
 //! Metadata files of tables, for catalogs that keep no more than a pointer to the current one.
 //!
 //! In: the location of a metadata file, or a table as it is to be. Out: a [`Table`], or the file. Metadata files are
-//! never changed, so that the last one is kept: a commit loads the same one several times.
+//! never changed, so that the last one is kept: whoever commits loads what it has just written.
 
-use std::str::FromStr as _;
 use std::sync::{Mutex, PoisonError};
 
 use iceberg::io::FileIO;
 use iceberg::spec::{TableMetadata, TableMetadataBuilder, TableMetadataRef};
 use iceberg::table::Table;
-use iceberg::{Error, MetadataLocation, Result, Runtime, TableCommit, TableCreation, TableIdent};
+use iceberg::{Error, Result, Runtime, TableCreation, TableIdent};
 
+use super::metadata_name::file_of;
 use super::swap::{Loaded, Next};
 use crate::failpoint::failpoint;
 
@@ -44,32 +44,23 @@ impl MetadataFiles {
     /// Writes the first metadata file of a table.
     pub(super) async fn create(&self, ident: &TableIdent, creation: TableCreation) -> Result<Table> {
         let metadata = TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
-        let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
-        metadata.write_to(&self.file_io, &location).await?;
-        let (location, metadata) = (location.to_string(), TableMetadataRef::new(metadata));
-        self.keep(&location, &metadata);
+        let metadata = TableMetadataRef::new(metadata);
+        let location = self.write(&metadata, None).await?;
         self.built(ident, &location, metadata)
     }
 
-    /// Writes the metadata file of `table` as it is after `commit`. Nothing refers to it yet.
-    pub(super) async fn stage(&self, table: Table, commit: TableCommit) -> Result<Table> {
-        let staged = commit.apply(table)?;
-        let location = staged.metadata_location_result()?;
-        staged.metadata().write_to(&self.file_io, &MetadataLocation::from_str(location)?).await?;
-        self.keep(location, &staged.metadata_ref());
+    /// Writes the metadata file of `next`, which is to follow `base`. Nothing refers to it yet. Gives back its location.
+    pub(super) async fn stage(&self, base: &Loaded, next: &Next) -> Result<String> {
+        let before = base.table.metadata_location_result()?;
+        let location = self.write(&TableMetadataRef::new(next.metadata.clone()), Some(before)).await?;
         failpoint("before pointer swap")?;
-        Ok(staged)
+        Ok(location)
     }
 
-    /// Writes the metadata file of what `base` is to become, and returns its location. Nothing refers to it yet.
-    pub(super) async fn stage_next(&self, base: &Loaded, next: &Next) -> Result<String> {
-        let location = MetadataLocation::from_str(base.table.metadata_location_result()?)?
-            .with_next_version()
-            .with_new_metadata(&next.metadata);
-        next.metadata.write_to(&self.file_io, &location).await?;
-        let location = location.to_string();
-        self.keep(&location, &TableMetadataRef::new(next.metadata.clone()));
-        failpoint("before pointer swap")?;
+    async fn write(&self, metadata: &TableMetadataRef, after: Option<&str>) -> Result<String> {
+        let (location, bytes) = file_of(metadata, after)?;
+        self.file_io.new_output(&location)?.write(bytes.into()).await?;
+        self.keep(&location, metadata);
         Ok(location)
     }
 

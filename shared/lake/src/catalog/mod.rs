@@ -13,6 +13,8 @@ mod fake;
 mod glue;
 #[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
 mod metadata;
+#[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
+mod metadata_name;
 #[cfg(feature = "rest")]
 mod rest;
 #[cfg(feature = "s3tables")]
@@ -44,8 +46,7 @@ pub const CATALOG_NAME: &str = "frazil";
 /// A catalog and the storage of its tables.
 #[derive(Clone, Debug)]
 pub struct Lake {
-    pub(crate) catalog: Arc<dyn Catalog>,
-    pub(crate) tables: Arc<dyn TableCatalog>,
+    pub(crate) catalog: Arc<dyn TableCatalog>,
     pub(crate) file_io: FileIO,
     pub(crate) name_bounds: Arc<NameBounds>,
 }
@@ -58,16 +59,10 @@ impl Lake {
     pub async fn open(config: &CatalogConfig, s3: &S3Config) -> Result<Self> {
         let storage = storage_factory(s3);
         let file_io = FileIOBuilder::new(storage.clone()).build();
-        let tables: Arc<dyn TableCatalog> = match config {
-            CatalogConfig::Sqlite { database, .. } => {
-                Arc::new(sqlite::SqliteCatalog::open(database, storage.clone())?)
-            }
-            _ => unreachable!(),
-        };
-        let catalog: Arc<dyn Catalog> = match config {
+        let catalog: Arc<dyn TableCatalog> = match config {
             #[cfg(feature = "sqlite")]
             CatalogConfig::Sqlite { database, warehouse } => {
-                Arc::new(sqlite::open(database, warehouse, storage).await?)
+                Arc::new(sqlite::SqliteCatalog::open(database, warehouse, storage).await?)
             }
             #[cfg(feature = "glue")]
             CatalogConfig::Glue { catalog_id, warehouse, optimizer_role } => Arc::new(
@@ -86,7 +81,7 @@ impl Lake {
             #[cfg(not(all(feature = "sqlite", feature = "glue", feature = "rest", feature = "s3tables")))]
             absent => return Err(absent.not_compiled_in()),
         };
-        Ok(Self { catalog, tables, file_io, name_bounds: Arc::default() })
+        Ok(Self { catalog, file_io, name_bounds: Arc::default() })
     }
 
     /// Opens the SQLite catalog in the file `database`, created if it is missing. Tables lie under `warehouse_uri`.
@@ -131,7 +126,7 @@ impl Lake {
         }
         match self
             .catalog
-            .create_table(namespace, definition.into_creation(ident.name(), self.tables.keeps_history()))
+            .create_table(namespace, definition.into_creation(ident.name(), self.catalog.keeps_history()))
             .await
         {
             Ok(table) => Ok(table),

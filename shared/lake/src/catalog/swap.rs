@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
-use iceberg::{Error, Result, TableIdent, TableRequirement, TableUpdate};
+use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent, TableRequirement, TableUpdate};
 
 /// A table as a catalog had it.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub enum NotSwapped {
 
 /// A catalog that commits can be made to.
 #[async_trait]
-pub trait TableCatalog: std::fmt::Debug + Send + Sync {
+pub trait TableCatalog: Catalog {
     /// The table `ident`.
     ///
     /// # Errors
@@ -72,4 +72,37 @@ pub trait TableCatalog: std::fmt::Debug + Send + Sync {
     fn keeps_metadata_files(&self) -> bool {
         false
     }
+}
+
+impl NotSwapped {
+    /// Another writer was faster: `what`.
+    pub(super) fn conflict(what: impl Into<String>) -> Self {
+        Self::Conflict(Error::new(ErrorKind::CatalogCommitConflicts, what).with_retryable(true))
+    }
+}
+
+impl From<NotSwapped> for Error {
+    fn from(why: NotSwapped) -> Self {
+        match why {
+            NotSwapped::Conflict(error) | NotSwapped::Refused(error) | NotSwapped::Unknown(error) => error,
+        }
+    }
+}
+
+/// [`Catalog::update_table`] in terms of [`TableCatalog`], for transactions of the library.
+pub(super) async fn update(catalog: &dyn TableCatalog, mut commit: TableCommit) -> Result<Table> {
+    let ident = commit.identifier().clone();
+    let base = catalog.load(&ident).await?;
+    let (updates, requirements) = (commit.take_updates(), commit.take_requirements());
+    for requirement in &requirements {
+        requirement.check(Some(base.table.metadata()))?;
+    }
+    let location = base.table.metadata_location().map(str::to_owned);
+    let mut metadata = base.table.metadata().clone().into_builder(location);
+    for update in &updates {
+        metadata = update.clone().apply(metadata)?;
+    }
+    let next = Next { updates, requirements, metadata: metadata.build()?.metadata };
+    catalog.swap(&base, &next).await?;
+    catalog.load_table(&ident).await
 }

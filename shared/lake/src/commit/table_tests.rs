@@ -36,7 +36,7 @@ impl Bench {
     }
 
     async fn change(&self, change: &Change<'_>) -> std::result::Result<Committed, CommitError> {
-        let tables = self.lake.tables.as_ref();
+        let tables = self.lake.catalog.as_ref();
         commit(tables, &ident(), change, in_seconds(10), &mut CommitMetrics::default()).await
     }
 
@@ -45,22 +45,22 @@ impl Bench {
         &self,
         change: impl FnOnce(TableMetadataBuilder) -> iceberg::Result<TableMetadataBuilder>,
     ) {
-        let base = self.lake.tables.load(&ident()).await.unwrap();
+        let base = self.lake.catalog.load(&ident()).await.unwrap();
         let builder =
             base.table.metadata().clone().into_builder(base.table.metadata_location().map(str::to_owned));
         let metadata = change(builder).unwrap().build().unwrap().metadata;
         let next = Next { updates: Vec::new(), requirements: Vec::new(), metadata };
-        self.lake.tables.swap(&base, &next).await.unwrap();
+        self.lake.catalog.swap(&base, &next).await.unwrap();
     }
 
     /// Another engine leaves metadata that are edited as JSON.
     async fn edit(&self, edit: impl FnOnce(&mut Value)) {
-        let base = self.lake.tables.load(&ident()).await.unwrap();
+        let base = self.lake.catalog.load(&ident()).await.unwrap();
         let mut json = serde_json::to_value(base.table.metadata()).unwrap();
         edit(&mut json);
         let metadata = serde_json::from_value(json).unwrap();
         let next = Next { updates: Vec::new(), requirements: Vec::new(), metadata };
-        self.lake.tables.swap(&base, &next).await.unwrap();
+        self.lake.catalog.swap(&base, &next).await.unwrap();
     }
 
     /// The manifests of the current snapshot, each with its entries as they are written.
@@ -214,7 +214,7 @@ async fn a_tag_that_comes_during_an_attempt_keeps_its_snapshot() {
     let bench = Bench::with(&KEEP_TWO).await;
     let first = current(&bench.append(&[token("1")]).await);
     bench.append(&[token("2")]).await;
-    let base = bench.lake.tables.load(&ident()).await.unwrap();
+    let base = bench.lake.catalog.load(&ident()).await.unwrap();
     let (files, marks) = (bench.files().await, Objects { tokens: &[token("3")], rejected: 0 });
     let change = Change::append(&files, &marks, Layout::default(), Uuid::from_u128(7));
     let mut successors = Successors::of(&change, &base.table);
@@ -228,7 +228,7 @@ async fn a_tag_that_comes_during_an_attempt_keeps_its_snapshot() {
                 .set_ref("t", SnapshotReference::new(first, SnapshotRetention::Tag { max_ref_age_ms: None }))
         })
         .await;
-    assert!(matches!(bench.lake.tables.swap(&base, &next).await, Err(NotSwapped::Conflict(_))));
+    assert!(matches!(bench.lake.catalog.swap(&base, &next).await, Err(NotSwapped::Conflict(_))));
     bench.change(&change).await.unwrap();
     assert!(bench.table().await.metadata().snapshot_by_id(first).is_some());
 }

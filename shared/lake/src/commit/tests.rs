@@ -106,14 +106,14 @@ impl TableCatalog for Faulty<'_> {
             Act::Fail(kind) => return Err(broken(kind)),
             act => unreachable!("{act:?} is no plan for a load"),
         }
-        let table = self.bench.lake.tables.load(ident).await;
+        let table = self.bench.lake.catalog.load(ident).await;
         *self.last_call.lock().unwrap() = Instant::now();
         table
     }
 
     async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {
         *self.swapped.lock().unwrap() += 1;
-        let catalog = &self.bench.lake.tables;
+        let catalog = &self.bench.lake.catalog;
         let act = self.swaps.lock().unwrap().pop_front().unwrap_or(self.other_swaps.clone());
         match act {
             Act::Pass => {}
@@ -258,7 +258,7 @@ impl Bench {
     /// Another writer commits `tokens`, without anything in its way.
     pub(super) async fn overtake(&self, tokens: &[Token]) {
         let committed =
-            commit(self.lake.tables.as_ref(), &self.files().await, tokens, None, in_seconds(10)).await;
+            commit(self.lake.catalog.as_ref(), &self.files().await, tokens, None, in_seconds(10)).await;
         assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
     }
 

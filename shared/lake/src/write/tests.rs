@@ -389,7 +389,7 @@ async fn what_was_a_partition_once_stays_null() {
     let layout = Layout::of(&bench.table);
     let marks = Objects { tokens: &[token], rejected: 0 };
     let change = Change::append(&entries, &marks, layout, Uuid::nil());
-    commit(lake.tables.as_ref(), ident, &change, deadline, &mut CommitMetrics::default()).await.unwrap();
+    commit(lake.catalog.as_ref(), ident, &change, deadline, &mut CommitMetrics::default()).await.unwrap();
     let table = lake.table(ident).await.unwrap().unwrap();
     let batches = table.scan().build().unwrap().to_arrow().await.unwrap();
     let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();
