@@ -409,7 +409,7 @@ impl<'a> Invocation<'a> {
             }
             let decoder = RowDecoder::for_table(table.metadata(), &self.options.processing_time)?;
             let read_objects: Vec<usize> = readings.iter().map(|reading| reading.at).collect();
-            let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
+            let mut writer = TableWriter::new(table, self.options.limits.write, self.lake.env.uuid())?;
             let mut quarantine = self.quarantine(Some(writer.attempt()));
             let read =
                 self.read_once(decoder, Some(&mut writer), &mut quarantine, known, readings, time).await;
@@ -591,13 +591,4 @@ fn warn_if_unnamed(table: &Table) {
              twice, and no audit can tell. Run: ALTER TABLE {name} ADD COLUMN {FILE_NAME} string"
         );
     }
-}
-
-/// A name for the files of one attempt, never used before.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "file names must be unique, and sort by time for whoever looks"
-)]
-fn new_attempt() -> Uuid {
-    Uuid::now_v7()
 }

@@ -17,6 +17,7 @@ use super::super::fake::{Reply, Request, Server, nobody};
 use super::*;
 use crate::commit::{Append, Committed, Layout, commit};
 use crate::definition::TableDefinition;
+use crate::env::Env;
 use crate::job::CommitMetrics;
 use crate::storage::{S3Config, storage_factory};
 use crate::token::{self, Seen, Token};
@@ -151,7 +152,7 @@ impl Bench {
 
     fn lake(&self) -> Lake {
         let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
-        Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default() }
+        Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default(), env: Env::default() }
     }
 
     /// A process whose catalog attaches optimizers, and waits `time` for Glue to take them.
