@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use iceberg::io::{FileIO, InputFile};
@@ -17,6 +17,7 @@ use iceberg::spec::{DataFile, Schema};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 use records::rejection::Reason;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::catalog::Lake;
@@ -56,7 +57,7 @@ pub async fn append(
     objects: Vec<SourceObject>,
 ) -> std::result::Result<Outcome, AppendError> {
     let mut invocation = Invocation::new(lake, options, objects);
-    match tokio::time::timeout_at(options.deadline.into(), invocation.run()).await {
+    match tokio::time::timeout_at(options.deadline, invocation.run()).await {
         Ok(outcome) => outcome,
         Err(_) => {
             tracing::warn!(

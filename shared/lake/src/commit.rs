@@ -13,7 +13,7 @@
 //! - Nothing is deleted here.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use iceberg::spec::DataFile;
@@ -22,6 +22,7 @@ use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use iceberg::{
     Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent,
 };
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::failpoint::failpoint;

@@ -242,8 +242,14 @@ async fn append(catalog: &dyn Catalog, name: &str) -> Result<Committed> {
         layout: table.as_ref().map(Layout::of).unwrap_or_default(),
         id: Uuid::from_u128(fastrand::u128(..)),
     };
-    commit(catalog, &ident(), append, Instant::now() + Duration::from_secs(20), &mut CommitMetrics::default())
-        .await
+    commit(
+        catalog,
+        &ident(),
+        append,
+        (Instant::now() + Duration::from_secs(20)).into(),
+        &mut CommitMetrics::default(),
+    )
+    .await
 }
 
 /// How many snapshots of the table hold the object `name`.

@@ -152,7 +152,7 @@ impl Bench {
             self.lake.catalog(),
             &ident(),
             append,
-            Instant::now() + Duration::from_secs(20),
+            (Instant::now() + Duration::from_secs(20)).into(),
             &mut CommitMetrics::default(),
         )
         .await
