@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use iceberg::io::{FileIO, InputFile};
@@ -17,6 +17,7 @@ use iceberg::spec::{DataFile, Schema};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 use records::rejection::Reason;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::catalog::Lake;
@@ -56,7 +57,7 @@ pub async fn append(
     objects: Vec<SourceObject>,
 ) -> std::result::Result<Outcome, AppendError> {
     let mut invocation = Invocation::new(lake, options, objects);
-    match tokio::time::timeout_at(options.deadline.into(), invocation.run()).await {
+    match tokio::time::timeout_at(options.deadline, invocation.run()).await {
         Ok(outcome) => outcome,
         Err(_) => {
             tracing::warn!(
@@ -174,7 +175,8 @@ impl<'a> Invocation<'a> {
             let catalog = self.lake.catalog.as_ref();
             let (deadline, started) = (self.options.deadline, Instant::now());
             let committed = commit::commit(
-                self.lake.catalog.as_ref(),
+                catalog,
+                &self.lake.env,
                 &self.options.table,
                 &change,
                 deadline,
@@ -412,7 +414,7 @@ impl<'a> Invocation<'a> {
             }
             let decoder = RowDecoder::for_table(table.metadata(), &self.options.processing_time)?;
             let read_objects: Vec<usize> = readings.iter().map(|reading| reading.at).collect();
-            let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
+            let mut writer = TableWriter::new(table, self.options.limits.write, self.lake.env.uuid())?;
             let mut quarantine = self.quarantine(Some(writer.attempt()));
             let read =
                 self.read_once(decoder, Some(&mut writer), &mut quarantine, known, readings, time).await;
@@ -594,13 +596,4 @@ fn warn_if_unnamed(table: &Table) {
              twice, and no audit can tell. Run: ALTER TABLE {name} ADD COLUMN {FILE_NAME} string"
         );
     }
-}
-
-/// A name for the files of one attempt, never used before.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "file names must be unique, and sort by time for whoever looks"
-)]
-fn new_attempt() -> Uuid {
-    Uuid::now_v7()
 }

@@ -14,6 +14,7 @@ mod commit;
 mod decode;
 mod definition;
 mod digest;
+mod env;
 mod failpoint;
 mod firehose_errors;
 mod infer;

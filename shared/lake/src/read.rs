@@ -6,7 +6,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use iceberg::io::{FileIO, InputFile};
@@ -16,6 +16,7 @@ use records::frame::{Frame, Framer};
 use records::rejection::{Reason, Refusal};
 use records::scan::Fault;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::decode::RowDecoder;
 use crate::failpoint::failpoint;

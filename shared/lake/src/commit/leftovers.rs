@@ -1,13 +1,13 @@
 //! Metadata files that a commit has pushed out of the table's log.
 
 use std::collections::HashSet;
-use std::time::Instant;
 
 use futures::StreamExt as _;
 use futures::stream;
 use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
+use tokio::time::Instant;
 
 const ENABLED: &str = "write.metadata.delete-after-commit.enabled";
 /// Files that are deleted at the same time.
@@ -28,7 +28,7 @@ pub(super) async fn delete(base: &TableMetadata, table: &Table, deadline: Instan
     let gone = before.filter(|file| !needed.contains(file));
     let deletions: Vec<_> = gone.map(|file| delete_one(table.file_io().clone(), file.to_owned())).collect();
     let deletions = stream::iter(deletions).buffer_unordered(PARALLEL_REQUESTS).collect::<()>();
-    if tokio::time::timeout_at(deadline.into(), deletions).await.is_err() {
+    if tokio::time::timeout_at(deadline, deletions).await.is_err() {
         tracing::debug!("no time was left to delete all metadata files that are not needed");
     }
 }

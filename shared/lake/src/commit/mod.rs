@@ -27,11 +27,11 @@ mod table_tests;
 mod tests;
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, TableMetadata};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, TableIdent};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use self::expiry::MAX_METADATA_BYTES;
@@ -41,6 +41,7 @@ use self::retries::{Lost, Retries};
 pub(crate) use self::schema::SchemaChange;
 use self::successor::{Successor, Successors};
 use crate::catalog::{NotSwapped, TableCatalog};
+use crate::env::Env;
 use crate::failpoint::failpoint;
 use crate::job::CommitMetrics;
 use crate::token;
@@ -144,12 +145,13 @@ pub(crate) enum CommitError {
 /// [`CommitError`]. The marks are then not in the table as it was last seen.
 pub(crate) async fn commit(
     catalog: &dyn TableCatalog,
+    env: &Env,
     ident: &TableIdent,
     change: &Change<'_>,
     deadline: Instant,
     metrics: &mut CommitMetrics,
 ) -> std::result::Result<Committed, CommitError> {
-    let mut retries = Retries::until(deadline);
+    let mut retries = Retries::until(deadline, env);
     let mut successors: Option<Successors<'_>> = None;
     let mut last_base: Option<Table> = None;
     let mut lost: Option<Lost> = None;
@@ -184,8 +186,8 @@ pub(crate) async fn commit(
             })?;
             continue;
         }
-        let successors = successors.get_or_insert_with(|| Successors::of(change, &base.table));
-        let next = match successors.of_base(&base.table, now_ms()).await {
+        let successors = successors.get_or_insert_with(|| Successors::of(change, &base.table, env));
+        let next = match successors.of_base(&base.table, env.now_ms()).await {
             Ok(Successor::Next(next)) => next,
             Ok(Successor::Outdated) => return Ok(Committed::Outdated { tried }),
             // Nothing refers to what was written.
@@ -228,10 +230,4 @@ fn ours(metadata: &TableMetadata, change: &Change<'_>) -> Option<i64> {
         snapshot.summary().additional_properties.get(token::COMMIT_KEY).is_some_and(|commit| *commit == id)
     });
     found.map(|snapshot| snapshot.snapshot_id())
-}
-
-/// The time of this machine, in milliseconds since 1970.
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
 }

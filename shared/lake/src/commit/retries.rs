@@ -1,8 +1,11 @@
 //! When a commit is tried again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iceberg::{Error, Result};
+use tokio::time::Instant;
+
+use crate::env::Env;
 
 /// The first pause between attempts; it doubles up to [`MAX_PAUSE`] and is cut at random.
 pub(super) const MIN_PAUSE: Duration = Duration::from_millis(50);
@@ -30,16 +33,17 @@ impl Lost {
 }
 
 #[derive(Debug)]
-pub(super) struct Retries {
+pub(super) struct Retries<'a> {
+    env: &'a Env,
     pause: Duration,
     /// Failures that were no conflict.
     failures: u32,
     deadline: Instant,
 }
 
-impl Retries {
-    pub(super) fn until(deadline: Instant) -> Self {
-        Self { pause: MIN_PAUSE, failures: 0, deadline }
+impl<'a> Retries<'a> {
+    pub(super) fn until(deadline: Instant, env: &'a Env) -> Self {
+        Self { env, pause: MIN_PAUSE, failures: 0, deadline }
     }
 
     /// Sleeps before the next attempt, or gives `lost` back when there is to be none.
@@ -51,7 +55,7 @@ impl Retries {
             Lost::Refusal(_) => return Err(lost),
         }
         // Half is fixed and half is random, so that writers that met do not meet again.
-        let sleep = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let sleep = self.pause.mul_f64(0.5 + self.env.jitter() / 2.0);
         if self.failures >= MAX_FAILURES || Instant::now() + sleep >= self.deadline {
             return Err(lost);
         }

@@ -19,11 +19,13 @@ use super::refs::refs;
 use super::summary::Counts;
 use super::{Change, Replace};
 use crate::catalog::Next;
+use crate::env::Env;
 use crate::token::COMMIT_KEY;
 
 /// The successors of the bases of one commit's attempts.
 pub(super) struct Successors<'a> {
     change: &'a Change<'a>,
+    env: &'a Env,
     writing: ManifestWriting,
     /// The manifest of the new files alone.
     new: Option<ManifestFile>,
@@ -40,9 +42,9 @@ pub(super) enum Successor {
 }
 
 impl<'a> Successors<'a> {
-    pub(super) fn of(change: &'a Change<'a>, table: &Table) -> Self {
-        let writing = ManifestWriting::new(table.file_io().clone(), change.id, new_id(table.metadata()));
-        Self { change, writing, new: None, merged: HashMap::new() }
+    pub(super) fn of(change: &'a Change<'a>, table: &Table, env: &'a Env) -> Self {
+        let writing = ManifestWriting::new(table.file_io().clone(), change.id, new_id(table.metadata(), env));
+        Self { change, env, writing, new: None, merged: HashMap::new() }
     }
 
     /// The successor of `base`, whose time is not before `now_ms` or the base's own.
@@ -53,7 +55,7 @@ impl<'a> Successors<'a> {
         let metadata = base.metadata();
         if metadata.snapshot_by_id(self.writing.snapshot_id).is_some() {
             // An attempt of ours was committed and rolled back.
-            self.writing.snapshot_id = new_id(metadata);
+            self.writing.snapshot_id = new_id(metadata, self.env);
             self.new = None;
             self.merged.clear();
         }
@@ -331,7 +333,11 @@ fn new_spec(metadata: &TableMetadata, change: &Change<'_>) -> Result<PartitionSp
 }
 
 /// An id that no snapshot of the table has.
-fn new_id(metadata: &TableMetadata) -> i64 {
-    let mut ids = std::iter::repeat_with(|| fastrand::i64(1..));
-    ids.find(|id| metadata.snapshot_by_id(*id).is_none()).unwrap_or(1)
+fn new_id(metadata: &TableMetadata, env: &Env) -> i64 {
+    loop {
+        let id = env.snapshot_id();
+        if id > 0 && metadata.snapshot_by_id(id).is_none() {
+            return id;
+        }
+    }
 }

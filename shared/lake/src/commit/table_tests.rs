@@ -37,7 +37,7 @@ impl Bench {
 
     async fn change(&self, change: &Change<'_>) -> std::result::Result<Committed, CommitError> {
         let tables = self.lake.catalog.as_ref();
-        commit(tables, &ident(), change, in_seconds(10), &mut CommitMetrics::default()).await
+        commit(tables, &Env::default(), &ident(), change, in_seconds(10), &mut CommitMetrics::default()).await
     }
 
     /// Another engine changes the table.
@@ -217,8 +217,9 @@ async fn a_tag_that_comes_during_an_attempt_keeps_its_snapshot() {
     let base = bench.lake.catalog.load(&ident()).await.unwrap();
     let (files, marks) = (bench.files().await, Objects { tokens: &[token("3")], rejected: 0 });
     let change = Change::append(&files, &marks, Layout::default(), Uuid::from_u128(7));
-    let mut successors = Successors::of(&change, &base.table);
-    let Successor::Next(next) = successors.of_base(&base.table, now_ms() + 10).await.unwrap() else {
+    let env = Env::default();
+    let mut successors = Successors::of(&change, &base.table, &env);
+    let Successor::Next(next) = successors.of_base(&base.table, env.now_ms() + 10).await.unwrap() else {
         panic!()
     };
     assert!(next.metadata.snapshot_by_id(first).is_none());
@@ -239,7 +240,8 @@ async fn a_clock_that_was_ahead_stops_nobody() {
     for key in ["1", "2"] {
         bench.append(&[token(key)]).await;
     }
-    let ahead = now_ms() + 600_000;
+    let env = Env::default();
+    let ahead = env.now_ms() + 600_000;
     bench.edit(|metadata| metadata["last-updated-ms"] = ahead.into()).await;
     let table = bench.append(&[token("3")]).await;
     let snapshot = table.metadata().current_snapshot().unwrap();
@@ -248,8 +250,8 @@ async fn a_clock_that_was_ahead_stops_nobody() {
     // One that is two days ahead now costs no snapshot that is younger by the table's own time.
     let (files, marks) = (bench.files().await, Objects { tokens: &[token("4")], rejected: 0 });
     let change = Change { looked_at: None, ..Change::append(&files, &marks, Layout::default(), Uuid::nil()) };
-    let mut successors = Successors::of(&change, &table);
-    let Successor::Next(next) = successors.of_base(&table, now_ms() + 172_800_000).await.unwrap() else {
+    let mut successors = Successors::of(&change, &table, &env);
+    let Successor::Next(next) = successors.of_base(&table, env.now_ms() + 172_800_000).await.unwrap() else {
         panic!()
     };
     assert_eq!(next.metadata.snapshots().len(), 4);
@@ -489,7 +491,7 @@ async fn add_delete_manifest(bench: &Bench) {
         .with_snapshot_id(id)
         .with_parent_snapshot_id(Some(head.snapshot_id()))
         .with_sequence_number(number)
-        .with_timestamp_ms(now_ms())
+        .with_timestamp_ms(Env::default().now_ms())
         .with_manifest_list(path("deletes-list"))
         .with_summary(iceberg::spec::Summary {
             operation: Operation::Delete,

@@ -324,7 +324,7 @@ async fn commit(
     let marks = Objects { tokens, rejected: 0 };
     let id = Uuid::from_u128(fastrand::u128(..));
     let change = Change { looked_at, ..Change::append(files, &marks, Layout::default(), id) };
-    super::commit(catalog, &ident(), &change, deadline, &mut CommitMetrics::default()).await
+    super::commit(catalog, &Env::default(), &ident(), &change, deadline, &mut CommitMetrics::default()).await
 }
 
 pub(super) fn in_seconds(seconds: u64) -> Instant {
@@ -443,7 +443,9 @@ async fn attempts_and_conflicts_are_counted() {
         let marks = Objects { tokens: &tokens, rejected: 0 };
         let change = Change::append(&files, &marks, Layout::default(), Uuid::nil());
         let mut metrics = CommitMetrics::default();
-        is_snapshot(super::commit(&catalog, &ident(), &change, in_seconds(10), &mut metrics).await);
+        is_snapshot(
+            super::commit(&catalog, &Env::default(), &ident(), &change, in_seconds(10), &mut metrics).await,
+        );
         assert_eq!((metrics.attempts, metrics.conflicts), (3, conflicts));
     }
 }
@@ -553,8 +555,15 @@ async fn another_schema_or_spec_outdates_the_files() {
         let marks = Objects { tokens: &tokens, rejected: 0 };
         let change = Change::append(&files, &marks, layout, Uuid::nil());
         let mut metrics = CommitMetrics::default();
-        let committed =
-            super::commit(&Faulty::new(&bench), &ident(), &change, in_seconds(10), &mut metrics).await;
+        let committed = super::commit(
+            &Faulty::new(&bench),
+            &Env::default(),
+            &ident(),
+            &change,
+            in_seconds(10),
+            &mut metrics,
+        )
+        .await;
         is_outdated(committed, false);
         bench.holds(0, &[]).await;
     }

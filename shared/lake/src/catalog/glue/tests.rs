@@ -17,6 +17,7 @@ use super::super::fake::{Reply, Request, Server, nobody};
 use super::*;
 use crate::commit::{Append, Committed, Layout, commit};
 use crate::definition::TableDefinition;
+use crate::env::Env;
 use crate::job::CommitMetrics;
 use crate::storage::{S3Config, storage_factory};
 use crate::token::{self, Seen, Token};
@@ -151,7 +152,7 @@ impl Bench {
 
     fn lake(&self) -> Lake {
         let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
-        Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default() }
+        Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default(), env: Env::default() }
     }
 
     /// A process whose catalog attaches optimizers, and waits `time` for Glue to take them.
@@ -241,8 +242,14 @@ async fn append(catalog: &dyn Catalog, name: &str) -> Result<Committed> {
         layout: table.as_ref().map(Layout::of).unwrap_or_default(),
         id: Uuid::from_u128(fastrand::u128(..)),
     };
-    commit(catalog, &ident(), append, Instant::now() + Duration::from_secs(20), &mut CommitMetrics::default())
-        .await
+    commit(
+        catalog,
+        &ident(),
+        append,
+        (Instant::now() + Duration::from_secs(20)).into(),
+        &mut CommitMetrics::default(),
+    )
+    .await
 }
 
 /// How many snapshots of the table hold the object `name`.

@@ -16,6 +16,7 @@ use super::super::fake::{Reply, Request, Server};
 use super::*;
 use crate::commit::{Append, Committed, Layout, commit};
 use crate::definition::TableDefinition;
+use crate::env::Env;
 use crate::job::CommitMetrics;
 use crate::storage::{S3Config, storage_factory};
 use crate::token::{self, Token};
@@ -126,7 +127,8 @@ impl Bench {
             .build();
         let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
         let catalog = S3TablesCatalog::new(Client::from_conf(config), ARN, file_io.clone());
-        let lake = Lake { catalog: Arc::new(catalog), file_io, name_bounds: Arc::default() };
+        let lake =
+            Lake { catalog: Arc::new(catalog), file_io, name_bounds: Arc::default(), env: Env::default() };
         Self { _folder: folder, service, lake }
     }
 
@@ -150,7 +152,7 @@ impl Bench {
             self.lake.catalog(),
             &ident(),
             append,
-            Instant::now() + Duration::from_secs(20),
+            (Instant::now() + Duration::from_secs(20)).into(),
             &mut CommitMetrics::default(),
         )
         .await
