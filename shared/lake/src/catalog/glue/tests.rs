@@ -60,6 +60,9 @@ impl Glue {
     }
 
     fn perform(&mut self, operation: &str, input: &Value) -> Reply {
+        if !comments(&input["TableInput"]).all(is_taken) {
+            return Reply::Refused(400, "InvalidInputException", "comment");
+        }
         let missing = Reply::Refused(400, "EntityNotFoundException", "Entity Not Found");
         let there = Reply::Refused(400, "AlreadyExistsException", "it exists");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -120,6 +123,16 @@ impl Glue {
             other => unreachable!("{other}"),
         }
     }
+}
+
+fn comments(entry: &Value) -> impl Iterator<Item = &str> {
+    let columns = entry["StorageDescriptor"]["Columns"].as_array().into_iter().flatten();
+    columns.filter_map(|column| column["Comment"].as_str())
+}
+
+/// Whether Glue takes the comment of a column (AWS Glue API, "Column").
+fn is_taken(comment: &str) -> bool {
+    comment.chars().count() <= 255 && !comment.contains(|char: char| char.is_control())
 }
 
 fn next_version(entry: &Value) -> Value {
@@ -346,6 +359,24 @@ async fn columns_follow_the_schema_and_are_there_once() {
 }
 
 #[tokio::test]
+async fn a_comment_that_glue_refuses_is_cut_there_and_whole_in_the_metadata() {
+    let bench = Bench::new();
+    let lake = bench.lake();
+    let long = format!("first line\nsecond line {}", "x".repeat(300));
+    let column = NestedField::optional(1, "n", PrimitiveType::Long.into()).with_doc(&long);
+    let schema = Schema::builder().with_fields([column.into()]).build().unwrap();
+    lake.create(&ident(), TableDefinition { schema, ..definition() }).await.unwrap();
+    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog(), "b").await.unwrap();
+    let entry = bench.entry();
+    let shown = comments(&entry).next().unwrap();
+    assert_eq!(shown.chars().count(), 255);
+    assert!(shown.starts_with("first line second line xxx"), "{shown}");
+    let table = lake.table(&ident()).await.unwrap().unwrap();
+    assert_eq!(table.metadata().current_schema().field_by_id(1).unwrap().doc.as_deref(), Some(long.as_str()));
+}
+
+#[tokio::test]
 async fn whoever_is_overtaken_conflicts_and_comes_through() {
     let (bench, lake) = Bench::with_table().await;
     let table = lake.catalog().load_table(&ident()).await.unwrap();
@@ -364,18 +395,92 @@ async fn whoever_is_overtaken_conflicts_and_comes_through() {
 
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_there_once() {
-    // The SDK sends it again, and conflicts with its own success. Or that answer is lost too, and nothing is known.
-    for lost in [vec![Fault::LoseAnswer], vec![Fault::LoseAnswer, Fault::LoseAnswer]] {
-        let (bench, lake) = Bench::with_table().await;
-        bench.fail("UpdateTable", lost);
-        let committed = append(lake.catalog(), "a").await;
-        assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
-        assert_eq!(commits_of(lake.catalog(), "a").await, 1);
-        assert_eq!(bench.count("UpdateTable"), 2, "the SDK's own repetition");
-        let table = lake.table(&ident()).await.unwrap().unwrap();
-        let history = token::history(table.metadata(), &[object("a")], None);
-        assert!(matches!(history.seen.values().next(), Some(Seen::This(_))));
+    let (bench, lake) = Bench::with_table().await;
+    bench.fail("UpdateTable", [Fault::LoseAnswer]);
+    let committed = append(lake.catalog(), "a").await;
+    assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
+    assert_eq!(commits_of(lake.catalog(), "a").await, 1);
+    assert_eq!(bench.count("UpdateTable"), 1, "sent again it would conflict with itself");
+    let table = lake.table(&ident()).await.unwrap().unwrap();
+    let history = token::history(table.metadata(), &[object("a")], None);
+    assert!(matches!(history.seen.values().next(), Some(Seen::This(_))));
+}
+
+/// What follows `base` with the property `a`.
+fn changed(base: &Loaded) -> Next {
+    let updates = HashMap::from([("a".to_owned(), "b".to_owned())]);
+    let update = iceberg::TableUpdate::SetProperties { updates };
+    let location = base.table.metadata_location().map(str::to_owned);
+    let builder = base.table.metadata().clone().into_builder(location);
+    let metadata = update.clone().apply(builder).unwrap().build().unwrap().metadata;
+    Next { updates: vec![update], requirements: Vec::new(), metadata }
+}
+
+#[tokio::test]
+async fn every_fault_of_a_swap_is_told_by_its_kind() {
+    type Kind = fn(NotSwapped) -> Option<Error>;
+    let conflict: Kind = |why| if let NotSwapped::Conflict(error) = why { Some(error) } else { None };
+    let refused: Kind = |why| if let NotSwapped::Refused(error) = why { Some(error) } else { None };
+    let unknown: Kind = |why| if let NotSwapped::Unknown(error) = why { Some(error) } else { None };
+    let refuse = |status, code| Fault::Refuse(status, code, "as planned");
+    for (fault, kind, is_made) in [
+        (Fault::Overtake, conflict, false),
+        (refuse(400, "ConcurrentModificationException"), conflict, false),
+        (refuse(400, "AccessDeniedException"), refused, false),
+        (refuse(400, "EntityNotFoundException"), refused, false),
+        (refuse(400, "InvalidInputException"), refused, false),
+        (refuse(400, "ResourceNumberLimitExceededException"), refused, false),
+        (refuse(400, "GlueEncryptionException"), refused, false),
+        (refuse(400, "ExpiredTokenException"), refused, false),
+        (refuse(403, "InvalidSignatureException"), refused, false),
+        // The status of the client's own fault says nothing: these may pass, or come after the deed.
+        (refuse(400, "ThrottlingException"), unknown, false),
+        (refuse(400, "OperationTimeoutException"), unknown, false),
+        (refuse(400, "ResourceNotReadyException"), unknown, false),
+        (refuse(500, "InternalServiceException"), unknown, false),
+        (refuse(503, ""), unknown, false),
+        (Fault::LoseAnswer, unknown, true),
+    ] {
+        let (bench, _) = Bench::with_table().await;
+        let catalog = bench.catalog();
+        let base = catalog.load(&ident()).await.unwrap();
+        bench.fail("UpdateTable", [fault]);
+        let why = catalog.swap(&base, &changed(&base)).await.unwrap_err();
+        let said = format!("{fault:?}: {why:?}");
+        let error = kind(why).unwrap_or_else(|| panic!("{said}"));
+        assert!(error.message().contains("db.t"), "{error}");
+        assert_eq!(bench.count("UpdateTable"), 1, "{said}");
+        let table = catalog.load_table(&ident()).await.unwrap();
+        assert_eq!(table.metadata().properties().contains_key("a"), is_made, "{said}");
     }
+    let gone = catalog_at(&nobody(), None);
+    let (bench, _) = Bench::with_table().await;
+    let base = bench.catalog().load(&ident()).await.unwrap();
+    let why = gone.swap(&base, &changed(&base)).await.unwrap_err();
+    assert!(matches!(why, NotSwapped::Unknown(_)), "{why:?}");
+}
+
+#[tokio::test]
+async fn a_swap_is_conditional_on_what_was_loaded() {
+    let (bench, _) = Bench::with_table().await;
+    let catalog = bench.catalog();
+    let base = catalog.load(&ident()).await.unwrap();
+    catalog.swap(&base, &changed(&base)).await.unwrap();
+    assert_eq!(bench.entry()["VersionId"], "1");
+    let late = bench.catalog().swap(&base, &changed(&base)).await.unwrap_err();
+    assert!(matches!(&late, NotSwapped::Conflict(error) if error.retryable()), "{late:?}");
+    assert_eq!(bench.count("GetTable"), 1, "a swap asks for nothing");
+    // Overtaken by someone who changed nothing but the entry: what they wrote must not be lost.
+    let base = catalog.load(&ident()).await.unwrap();
+    bench.change_entry(|entry| {
+        entry["Owner"] = json!("analysts");
+        entry["VersionId"] = json!("2");
+    });
+    let late = catalog.swap(&base, &changed(&base)).await.unwrap_err();
+    assert!(matches!(late, NotSwapped::Conflict(_)), "{late:?}");
+    let base = catalog.load(&ident()).await.unwrap();
+    catalog.swap(&base, &changed(&base)).await.unwrap();
+    assert_eq!(bench.entry()["Owner"], "analysts");
 }
 
 #[tokio::test]
