@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
-use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_credential_types::provider::error::CredentialsError;
@@ -10,16 +9,40 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use iceberg::{Error, ErrorKind};
 
+use super::swap::NotSwapped;
+use crate::aws::{Fault, fault_of};
 use crate::causes::causes;
 
-/// A swap whose answer was lost conflicts with its own success; who commits looks for its snapshot then. One repetition
-/// helps against a lost connection, more would only add to the time until someone looks.
-const SWAP_ATTEMPTS: u32 = 2;
-const SWAP_BACKOFF: Duration = Duration::from_millis(250);
+/// Codes by which Glue and S3 Tables say that they have done nothing, and never will with this request (AWS Glue API,
+/// "UpdateTable"; Amazon S3 API, "UpdateTableMetadataLocation"). `OperationTimeoutException` and whatever is not listed may
+/// come after the deed.
+const REFUSALS: [&str; 8] = [
+    "BadRequestException",
+    "EntityNotFoundException",
+    "GlueEncryptionException",
+    "InvalidInputException",
+    "MethodNotAllowedException",
+    "NotFoundException",
+    "ResourceNumberLimitExceededException",
+    "ValidationException",
+];
 
-/// How often the request is sent that swaps the pointer of a table.
+/// How often the request is sent that swaps the pointer of a table: once. Sent again after a lost answer it would conflict
+/// with its own success, and a conflict would say nothing.
 pub(super) fn swap_retries() -> RetryConfig {
-    RetryConfig::standard().with_max_attempts(SWAP_ATTEMPTS).with_initial_backoff(SWAP_BACKOFF)
+    RetryConfig::disabled()
+}
+
+/// Why a swap was not made, which was answered with `code`: `error`. Who knows of a conflict has told so before.
+pub(super) fn not_swapped(code: Option<&str>, error: Error) -> NotSwapped {
+    let is_refusal = code.is_some_and(|code| {
+        let is_common = match fault_of(code) {
+            Fault::Denied | Fault::WrongCredentials | Fault::ExpiredCredentials | Fault::WrongClock => true,
+            Fault::Throttled | Fault::Other => false,
+        };
+        is_common || REFUSALS.contains(&code)
+    });
+    if is_refusal { NotSwapped::Refused(error) } else { NotSwapped::Unknown(error) }
 }
 
 /// The error code of a service's answer, such as `AccessDeniedException`.
@@ -51,28 +74,22 @@ where
 }
 
 fn remedy_of(code: &str, access: &str) -> String {
-    if code.starts_with("AccessDenied") || code == "NotAuthorizedException" || code == "ForbiddenException" {
-        return format!("Allow the function's role {access}");
-    }
-    let remedy = match code {
-        "ExpiredToken" | "ExpiredTokenException" => "The credentials have expired: sign in again",
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "MissingAuthenticationTokenException" => {
+    let remedy = match fault_of(code) {
+        Fault::Denied => return format!("Allow the function's role {access}"),
+        Fault::ExpiredCredentials => "The credentials have expired: sign in again",
+        Fault::WrongCredentials => {
             "The credentials are wrong: see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN or \
              AWS_PROFILE"
         }
-        "ThrottlingException" | "Throttling" | "TooManyRequestsException" | "RequestLimitExceeded" => {
+        Fault::WrongClock => "The clock of this machine is wrong: set it",
+        Fault::Throttled => {
             "Too many requests: let fewer functions run at the same time (MaximumConcurrency), or have the quota \
              raised"
         }
-        "ResourceNumberLimitExceededException" => {
+        Fault::Other if code == "ResourceNumberLimitExceededException" => {
             "A quota is used up: delete old versions of tables, or have it raised"
         }
-        _ => "See the service's documentation of this code; messages are delivered again",
+        Fault::Other => "See the service's documentation of this code; messages are delivered again",
     };
     remedy.to_owned()
 }

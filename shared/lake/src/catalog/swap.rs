@@ -23,6 +23,12 @@ pub struct Loaded {
 pub(crate) enum Version {
     /// By the location of its metadata file.
     Location,
+    /// By Glue's entry, which a swap writes back with what others keep there.
+    #[cfg(feature = "glue")]
+    Glue(Box<aws_sdk_glue::types::Table>),
+    /// By the version token of S3 Tables.
+    #[cfg(feature = "s3tables")]
+    S3Tables(String),
 }
 
 /// What a table is to become.
@@ -78,6 +84,14 @@ impl NotSwapped {
     /// Another writer was faster: `what`.
     pub(super) fn conflict(what: impl Into<String>) -> Self {
         Self::Conflict(Error::new(ErrorKind::CatalogCommitConflicts, what).with_retryable(true))
+    }
+
+    /// The base of the table `ident` came from another catalog.
+    #[cfg(any(feature = "glue", feature = "s3tables"))]
+    pub(super) fn not_loaded_here(ident: &TableIdent) -> Self {
+        let what =
+            format!("the table {ident} was loaded from another catalog than it is committed to, a defect");
+        Self::Refused(Error::new(ErrorKind::Unexpected, what))
     }
 }
 

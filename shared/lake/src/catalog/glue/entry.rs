@@ -5,6 +5,7 @@
 //! columns and pointers. Refused: entries that are no Iceberg tables.
 
 use aws_sdk_glue::types::{StorageDescriptor, Table as Entry, TableInput};
+use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableIdent};
 
@@ -76,21 +77,25 @@ pub(super) fn first(table: &Table) -> Result<TableInput> {
         .map_err(incomplete)
 }
 
-/// What follows `entry` when `table` is the table as it is now.
-pub(super) fn after(entry: Entry, table: &Table) -> Result<TableInput> {
+/// What follows `entry`, the entry of the table `ident`, when `metadata` are its metadata and lie at `location`.
+pub(super) fn after(
+    entry: Entry,
+    ident: &TableIdent,
+    metadata: &TableMetadata,
+    location: String,
+) -> Result<TableInput> {
     let mut parameters = entry.parameters.unwrap_or_default();
     parameters.insert(TABLE_TYPE.to_owned(), ICEBERG.to_owned());
-    let location = table.metadata_location_result()?.to_owned();
     if let Some(previous) = parameters.insert(METADATA_LOCATION.to_owned(), location) {
         parameters.insert(PREVIOUS_METADATA_LOCATION.to_owned(), previous);
     }
     let mut descriptor = entry.storage_descriptor.unwrap_or_else(|| StorageDescriptor::builder().build());
     let so_far = descriptor.columns.unwrap_or_default();
-    descriptor.columns = Some(columns::of(table.metadata().current_schema(), &so_far));
-    descriptor.location = Some(table.metadata().location().to_owned());
+    descriptor.columns = Some(columns::of(metadata.current_schema(), &so_far));
+    descriptor.location = Some(metadata.location().to_owned());
     TableInput::builder()
         // Not the entry's own: through a link Glue tells the target's.
-        .name(table.identifier().name())
+        .name(ident.name())
         .set_description(entry.description)
         .set_owner(entry.owner)
         .set_last_access_time(entry.last_access_time)

@@ -6,6 +6,7 @@
 //! do atomically (renaming), and what is no business of a writer (dropping databases, purging tables).
 
 mod columns;
+mod databases;
 mod entry;
 mod optimizers;
 #[cfg(test)]
@@ -16,17 +17,19 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use aws_sdk_glue::Client;
 use aws_sdk_glue::config::Config;
-use aws_sdk_glue::types::{DatabaseInput, Table as Entry};
+use aws_sdk_glue::types::Table as Entry;
 use iceberg::io::FileIO;
 use iceberg::table::Table;
 use iceberg::{
     Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent,
 };
 
+use self::databases::{database, lower_case, no_database};
 use self::optimizers::Optimizers;
 use super::aws;
 use super::metadata::MetadataFiles;
-use super::{database_of, unsupported};
+use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
+use super::unsupported;
 use crate::aws::sdk_config;
 
 const CATALOG: &str = "Glue";
@@ -34,9 +37,6 @@ const CATALOG: &str = "Glue";
 const ACCESS: &str = "glue:GetTable and glue:UpdateTable (to create tables also glue:GetDatabase, \
                       glue:CreateDatabase and glue:CreateTable) on catalog, database and table; where Lake Formation \
                       is in charge, grant it there too";
-/// Properties of a namespace that Glue has a place for.
-const LOCATION: &str = "location";
-const COMMENT: &str = "comment";
 
 #[derive(Debug)]
 pub(super) struct GlueCatalog {
@@ -95,32 +95,6 @@ impl GlueCatalog {
         })
     }
 
-    /// Swaps the pointer of the table, if `entry` is still its entry: version `version` of it.
-    async fn swap(&self, entry: Entry, version: String, staged: &Table) -> Result<()> {
-        let ident = staged.identifier();
-        let swapped = self
-            .client
-            .update_table()
-            .set_catalog_id(self.catalog_id.clone())
-            .database_name(database(ident.namespace())?)
-            .table_input(entry::after(entry, staged)?)
-            .version_id(version)
-            .skip_archive(true)
-            .customize()
-            .config_override(Config::builder().retry_config(aws::swap_retries()))
-            .send()
-            .await;
-        match swapped {
-            Ok(_) => Ok(()),
-            Err(error) if aws::code(&error) == Some("ConcurrentModificationException") => {
-                let what =
-                    format!("another writer was faster: the entry of the table {ident} in Glue has changed");
-                Err(Error::new(ErrorKind::CatalogCommitConflicts, what).with_retryable(true))
-            }
-            Err(error) => Err(aws::failed(&format!("update the table {ident} in Glue"), ACCESS, error)),
-        }
-    }
-
     async fn create_entry(&self, table: &Table) -> Result<()> {
         let ident = table.identifier();
         let created = self
@@ -140,49 +114,69 @@ impl GlueCatalog {
             Err(error) => Err(aws::failed(&format!("create the table {ident} in Glue"), ACCESS, error)),
         }
     }
+}
 
-    /// Where a table lies if nothing else is said: under its database, or as Iceberg's Java library has it.
-    async fn default_location(&self, namespace: &NamespaceIdent, name: &str) -> Result<String> {
-        let database = self.get_namespace(namespace).await?;
-        if let Some(location) = database.properties().get(LOCATION).filter(|location| !location.is_empty()) {
-            return Ok(format!("{}/{name}", location.trim_end_matches('/')));
-        }
-        let warehouse = self.warehouse.as_deref().ok_or_else(|| {
+#[async_trait]
+impl TableCatalog for GlueCatalog {
+    async fn load(&self, ident: &TableIdent) -> Result<Loaded> {
+        let entry = self.existing(ident).await?;
+        let table = self.files.table(ident, entry::metadata_location(&entry, ident)?).await?;
+        self.attach_optimizers(ident).await;
+        Ok(Loaded { table, version: Version::Glue(Box::new(entry)) })
+    }
+
+    async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {
+        let ident = base.table.identifier();
+        let Version::Glue(entry) = &base.version else { return Err(NotSwapped::not_loaded_here(ident)) };
+        let version = entry.version_id.clone().ok_or_else(|| {
             let what = format!(
-                "no place for new tables: set FRAZIL_WAREHOUSE, or the location of the database {namespace}"
+                "Glue tells no version of the table {ident}, so that commits could overwrite each other"
             );
-            Error::new(ErrorKind::DataInvalid, what)
+            NotSwapped::Refused(Error::new(ErrorKind::FeatureUnsupported, what))
         })?;
-        Ok(format!("{}/{namespace}.db/{name}", warehouse.trim_end_matches('/')))
+        let database = database(ident.namespace()).map_err(NotSwapped::Refused)?;
+        let location = self.files.stage(base, next).await.map_err(NotSwapped::Unknown)?;
+        let after = entry::after(Entry::clone(entry), ident, &next.metadata, location);
+        let swapped = self
+            .client
+            .update_table()
+            .set_catalog_id(self.catalog_id.clone())
+            .database_name(database)
+            .table_input(after.map_err(NotSwapped::Refused)?)
+            .version_id(version)
+            .skip_archive(true)
+            .customize()
+            .config_override(Config::builder().retry_config(aws::swap_retries()))
+            .send()
+            .await;
+        match swapped {
+            Ok(_) => Ok(()),
+            Err(error) if aws::code(&error) == Some("ConcurrentModificationException") => {
+                Err(NotSwapped::conflict(format!(
+                    "another writer was faster: the entry of the table {ident} in Glue has changed"
+                )))
+            }
+            Err(error) => {
+                let code = aws::code(&error).map(str::to_owned);
+                let error = aws::failed(&format!("update the table {ident} in Glue"), ACCESS, error);
+                Err(aws::not_swapped(code.as_deref(), error))
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Catalog for GlueCatalog {
     async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
-        let entry = self.existing(ident).await?;
-        let table = self.files.table(ident, entry::metadata_location(&entry, ident)?).await?;
-        self.attach_optimizers(ident).await;
-        Ok(table)
+        Ok(self.load(ident).await?.table)
+    }
+
+    async fn update_table(&self, commit: TableCommit) -> Result<Table> {
+        update(self, commit).await
     }
 
     async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {
         Ok(self.entry(ident).await?.is_some())
-    }
-
-    async fn update_table(&self, commit: TableCommit) -> Result<Table> {
-        let ident = commit.identifier().clone();
-        let entry = self.existing(&ident).await?;
-        let current = self.files.table(&ident, entry::metadata_location(&entry, &ident)?).await?;
-        let version = entry.version_id.clone().ok_or_else(|| {
-            let what = format!(
-                "Glue tells no version of the table {ident}, so that commits could overwrite each other"
-            );
-            Error::new(ErrorKind::FeatureUnsupported, what)
-        })?;
-        let staged = self.files.stage(current, commit).await?;
-        self.swap(entry, version, &staged).await?;
-        Ok(staged)
     }
 
     async fn create_table(&self, namespace: &NamespaceIdent, mut creation: TableCreation) -> Result<Table> {
@@ -247,28 +241,11 @@ impl Catalog for GlueCatalog {
     }
 
     async fn get_namespace(&self, namespace: &NamespaceIdent) -> Result<Namespace> {
-        let asked = self
-            .client
-            .get_database()
-            .set_catalog_id(self.catalog_id.clone())
-            .name(database(namespace)?)
-            .send()
-            .await;
-        let database = match asked {
-            Ok(answer) => answer.database.ok_or_else(|| no_database(namespace))?,
-            Err(error) if is_missing(aws::code(&error)) => return Err(no_database(namespace)),
-            Err(error) => {
-                return Err(aws::failed(&format!("get the database {namespace} from Glue"), ACCESS, error));
-            }
-        };
-        let mut properties = database.parameters.unwrap_or_default();
-        properties.extend(database.location_uri.map(|location| (LOCATION.to_owned(), location)));
-        properties.extend(database.description.map(|comment| (COMMENT.to_owned(), comment)));
-        Ok(Namespace::with_properties(namespace.clone(), properties))
+        self.database(namespace).await
     }
 
     async fn namespace_exists(&self, namespace: &NamespaceIdent) -> Result<bool> {
-        match self.get_namespace(namespace).await {
+        match self.database(namespace).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NamespaceNotFound => Ok(false),
             Err(error) => Err(error),
@@ -278,48 +255,14 @@ impl Catalog for GlueCatalog {
     async fn create_namespace(
         &self,
         namespace: &NamespaceIdent,
-        mut properties: HashMap<String, String>,
+        properties: HashMap<String, String>,
     ) -> Result<Namespace> {
-        let created = Namespace::with_properties(namespace.clone(), properties.clone());
-        let what = format!("create the database {namespace} in Glue");
-        let input = DatabaseInput::builder()
-            .name(database(namespace)?)
-            .set_location_uri(properties.remove(LOCATION))
-            .set_description(properties.remove(COMMENT))
-            .set_parameters(Some(properties))
-            .build()
-            .map_err(|error| Error::new(ErrorKind::DataInvalid, format!("cannot {what}: {error}")))?;
-        let answer = self
-            .client
-            .create_database()
-            .set_catalog_id(self.catalog_id.clone())
-            .database_input(input)
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(created),
-            Err(error) if aws::code(&error) == Some("AlreadyExistsException") => {
-                let what = format!("Glue has a database {namespace} already");
-                Err(Error::new(ErrorKind::NamespaceAlreadyExists, what))
-            }
-            Err(error) => Err(aws::failed(&what, ACCESS, error)),
-        }
+        self.create_database(namespace, properties).await
     }
 
     async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
-        if parent.is_some() {
-            return Ok(Vec::new());
-        }
-        let mut pages =
-            self.client.get_databases().set_catalog_id(self.catalog_id.clone()).into_paginator().send();
-        let mut namespaces = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|error| aws::failed("list the databases of Glue", "glue:GetDatabases", error))?;
-            namespaces
-                .extend(page.database_list.into_iter().map(|database| NamespaceIdent::new(database.name)));
-        }
-        Ok(namespaces)
+        // They have one level.
+        if parent.is_some() { Ok(Vec::new()) } else { self.databases().await }
     }
 
     async fn update_namespace(&self, _: &NamespaceIdent, _: HashMap<String, String>) -> Result<()> {
@@ -339,29 +282,6 @@ impl Catalog for GlueCatalog {
     }
 }
 
-fn database(namespace: &NamespaceIdent) -> Result<&str> {
-    lower_case(database_of(namespace, CATALOG)?)
-}
-
-/// Glue keeps names in lower case: a name that is not would be another one there.
-fn lower_case(name: &str) -> Result<&str> {
-    if name.chars().any(char::is_uppercase) {
-        let what = format!(
-            "{name} has upper-case letters, and Glue keeps names in lower case: say {}",
-            name.to_lowercase()
-        );
-        return Err(Error::new(ErrorKind::DataInvalid, what));
-    }
-    Ok(name)
-}
-
 fn is_missing(code: Option<&str>) -> bool {
     code == Some("EntityNotFoundException")
-}
-
-fn no_database(namespace: &NamespaceIdent) -> Error {
-    let what = format!(
-        "Glue has no database {namespace}: create it, or see FRAZIL_TABLE and FRAZIL_GLUE_CATALOG_ID"
-    );
-    Error::new(ErrorKind::NamespaceNotFound, what)
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::super::Lake;
 use super::super::fake::{Reply, Request, Server, nobody};
 use super::*;
-use crate::commit::{Append, Committed, Layout, commit};
+use crate::commit::{Change, CommitError, Committed, Layout, Objects, commit};
 use crate::definition::TableDefinition;
 use crate::env::Env;
 use crate::job::CommitMetrics;
@@ -61,6 +61,9 @@ impl Glue {
     }
 
     fn perform(&mut self, operation: &str, input: &Value) -> Reply {
+        if !comments(&input["TableInput"]).all(is_taken) {
+            return Reply::Refused(400, "InvalidInputException", "comment");
+        }
         let missing = Reply::Refused(400, "EntityNotFoundException", "Entity Not Found");
         let there = Reply::Refused(400, "AlreadyExistsException", "it exists");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -121,6 +124,16 @@ impl Glue {
             other => unreachable!("{other}"),
         }
     }
+}
+
+fn comments(entry: &Value) -> impl Iterator<Item = &str> {
+    let columns = entry["StorageDescriptor"]["Columns"].as_array().into_iter().flatten();
+    columns.filter_map(|column| column["Comment"].as_str())
+}
+
+/// Whether Glue takes the comment of a column (AWS Glue API, "Column").
+fn is_taken(comment: &str) -> bool {
+    comment.chars().count() <= 255 && !comment.contains(|char: char| char.is_control())
 }
 
 fn next_version(entry: &Value) -> Value {
@@ -232,24 +245,20 @@ fn object(name: &str) -> Token {
 }
 
 /// Commits the token of the object `name` and nothing else.
-async fn append(catalog: &dyn Catalog, name: &str) -> Result<Committed> {
+async fn append(catalog: &dyn TableCatalog, name: &str) -> Result<Committed> {
     let table = catalog.load_table(&ident()).await.ok();
-    let append = Append {
-        files: &[],
-        tokens: &[object(name)],
+    let marks = Objects { tokens: &[object(name)], rejected: 0 };
+    let layout = table.as_ref().map(Layout::of).unwrap_or_default();
+    let change = Change {
         looked_at: table.as_ref().and_then(|table| table.metadata().current_snapshot_id()),
-        rejected: 0,
-        layout: table.as_ref().map(Layout::of).unwrap_or_default(),
-        id: Uuid::from_u128(fastrand::u128(..)),
+        ..Change::append(&[], &marks, layout, Uuid::from_u128(fastrand::u128(..)))
     };
-    commit(
-        catalog,
-        &ident(),
-        append,
-        (Instant::now() + Duration::from_secs(20)).into(),
-        &mut CommitMetrics::default(),
-    )
-    .await
+    let deadline = (Instant::now() + Duration::from_secs(20)).into();
+    let committed =
+        commit(catalog, &Env::default(), &ident(), &change, deadline, &mut CommitMetrics::default()).await;
+    committed.map_err(|error| match error {
+        CommitError::Outrun(error) | CommitError::Failed(error) => error,
+    })
 }
 
 /// How many snapshots of the table hold the object `name`.
@@ -268,7 +277,7 @@ fn names(entry: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn a_table_is_created_read_changed_and_dropped() {
     let (bench, lake) = Bench::with_table().await;
-    let catalog = lake.catalog();
+    let catalog = lake.catalog.as_ref();
     let table = lake.table(&ident()).await.unwrap().unwrap();
     assert_eq!(table.metadata().location(), format!("{}/db.db/t", bench.warehouse()));
     let entry = bench.entry();
@@ -310,7 +319,7 @@ async fn what_others_wrote_into_an_entry_stays() {
         descriptor["Columns"][1]["Comment"] = json!("when, said in Glue");
     });
     let before = bench.entry();
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     let mut after = bench.entry();
 
     let (previous, current) =
@@ -334,7 +343,7 @@ async fn what_others_wrote_into_an_entry_stays() {
 #[tokio::test]
 async fn columns_follow_the_schema_and_are_there_once() {
     let (bench, lake) = Bench::with_table().await;
-    let catalog = lake.catalog();
+    let catalog = lake.catalog.as_ref();
     for name in ["b", "c"] {
         let table = catalog.load_table(&ident()).await.unwrap();
         let transaction = Transaction::new(&table);
@@ -353,6 +362,24 @@ async fn columns_follow_the_schema_and_are_there_once() {
 }
 
 #[tokio::test]
+async fn a_comment_that_glue_refuses_is_cut_there_and_whole_in_the_metadata() {
+    let bench = Bench::new();
+    let lake = bench.lake();
+    let long = format!("first line\nsecond line {}", "x".repeat(300));
+    let column = NestedField::optional(1, "n", PrimitiveType::Long.into()).with_doc(&long);
+    let schema = Schema::builder().with_fields([column.into()]).build().unwrap();
+    lake.create(&ident(), TableDefinition { schema, ..definition() }).await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "b").await.unwrap();
+    let entry = bench.entry();
+    let shown = comments(&entry).next().unwrap();
+    assert_eq!(shown.chars().count(), 255);
+    assert!(shown.starts_with("first line second line xxx"), "{shown}");
+    let table = lake.table(&ident()).await.unwrap().unwrap();
+    assert_eq!(table.metadata().current_schema().field_by_id(1).unwrap().doc.as_deref(), Some(long.as_str()));
+}
+
+#[tokio::test]
 async fn whoever_is_overtaken_conflicts_and_comes_through() {
     let (bench, lake) = Bench::with_table().await;
     let table = lake.catalog().load_table(&ident()).await.unwrap();
@@ -364,25 +391,99 @@ async fn whoever_is_overtaken_conflicts_and_comes_through() {
     assert!(conflict.message().contains("another writer was faster"), "{conflict}");
 
     bench.fail("UpdateTable", [Fault::Overtake, Fault::Overtake, Fault::Overtake]);
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     assert_eq!(commits_of(lake.catalog(), "a").await, 1);
     assert_eq!(bench.count("UpdateTable"), 1 + 3 + 1);
 }
 
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_there_once() {
-    // The SDK sends it again, and conflicts with its own success. Or that answer is lost too, and nothing is known.
-    for lost in [vec![Fault::LoseAnswer], vec![Fault::LoseAnswer, Fault::LoseAnswer]] {
-        let (bench, lake) = Bench::with_table().await;
-        bench.fail("UpdateTable", lost);
-        let committed = append(lake.catalog(), "a").await;
-        assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
-        assert_eq!(commits_of(lake.catalog(), "a").await, 1);
-        assert_eq!(bench.count("UpdateTable"), 2, "the SDK's own repetition");
-        let table = lake.table(&ident()).await.unwrap().unwrap();
-        let history = token::history(table.metadata(), &[object("a")], None);
-        assert!(matches!(history.seen.values().next(), Some(Seen::This(_))));
+    let (bench, lake) = Bench::with_table().await;
+    bench.fail("UpdateTable", [Fault::LoseAnswer]);
+    let committed = append(lake.catalog.as_ref(), "a").await;
+    assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
+    assert_eq!(commits_of(lake.catalog(), "a").await, 1);
+    assert_eq!(bench.count("UpdateTable"), 1, "sent again it would conflict with itself");
+    let table = lake.table(&ident()).await.unwrap().unwrap();
+    let history = token::history(table.metadata(), &[object("a")], None);
+    assert!(matches!(history.seen.values().next(), Some(Seen::This(_))));
+}
+
+/// What follows `base` with the property `a`.
+fn changed(base: &Loaded) -> Next {
+    let updates = HashMap::from([("a".to_owned(), "b".to_owned())]);
+    let update = iceberg::TableUpdate::SetProperties { updates };
+    let location = base.table.metadata_location().map(str::to_owned);
+    let builder = base.table.metadata().clone().into_builder(location);
+    let metadata = update.clone().apply(builder).unwrap().build().unwrap().metadata;
+    Next { updates: vec![update], requirements: Vec::new(), metadata }
+}
+
+#[tokio::test]
+async fn every_fault_of_a_swap_is_told_by_its_kind() {
+    type Kind = fn(NotSwapped) -> Option<Error>;
+    let conflict: Kind = |why| if let NotSwapped::Conflict(error) = why { Some(error) } else { None };
+    let refused: Kind = |why| if let NotSwapped::Refused(error) = why { Some(error) } else { None };
+    let unknown: Kind = |why| if let NotSwapped::Unknown(error) = why { Some(error) } else { None };
+    let refuse = |status, code| Fault::Refuse(status, code, "as planned");
+    for (fault, kind, is_made) in [
+        (Fault::Overtake, conflict, false),
+        (refuse(400, "ConcurrentModificationException"), conflict, false),
+        (refuse(400, "AccessDeniedException"), refused, false),
+        (refuse(400, "EntityNotFoundException"), refused, false),
+        (refuse(400, "InvalidInputException"), refused, false),
+        (refuse(400, "ResourceNumberLimitExceededException"), refused, false),
+        (refuse(400, "GlueEncryptionException"), refused, false),
+        (refuse(400, "ExpiredTokenException"), refused, false),
+        (refuse(403, "InvalidSignatureException"), refused, false),
+        // The status of the client's own fault says nothing: these may pass, or come after the deed.
+        (refuse(400, "ThrottlingException"), unknown, false),
+        (refuse(400, "OperationTimeoutException"), unknown, false),
+        (refuse(400, "ResourceNotReadyException"), unknown, false),
+        (refuse(500, "InternalServiceException"), unknown, false),
+        (refuse(503, ""), unknown, false),
+        (Fault::LoseAnswer, unknown, true),
+    ] {
+        let (bench, _) = Bench::with_table().await;
+        let catalog = bench.catalog();
+        let base = catalog.load(&ident()).await.unwrap();
+        bench.fail("UpdateTable", [fault]);
+        let why = catalog.swap(&base, &changed(&base)).await.unwrap_err();
+        let said = format!("{fault:?}: {why:?}");
+        let error = kind(why).unwrap_or_else(|| panic!("{said}"));
+        assert!(error.message().contains("db.t"), "{error}");
+        assert_eq!(bench.count("UpdateTable"), 1, "{said}");
+        let table = catalog.load_table(&ident()).await.unwrap();
+        assert_eq!(table.metadata().properties().contains_key("a"), is_made, "{said}");
     }
+    let gone = catalog_at(&nobody(), None);
+    let (bench, _) = Bench::with_table().await;
+    let base = bench.catalog().load(&ident()).await.unwrap();
+    let why = gone.swap(&base, &changed(&base)).await.unwrap_err();
+    assert!(matches!(why, NotSwapped::Unknown(_)), "{why:?}");
+}
+
+#[tokio::test]
+async fn a_swap_is_conditional_on_what_was_loaded() {
+    let (bench, _) = Bench::with_table().await;
+    let catalog = bench.catalog();
+    let base = catalog.load(&ident()).await.unwrap();
+    catalog.swap(&base, &changed(&base)).await.unwrap();
+    assert_eq!(bench.entry()["VersionId"], "1");
+    let late = bench.catalog().swap(&base, &changed(&base)).await.unwrap_err();
+    assert!(matches!(&late, NotSwapped::Conflict(error) if error.retryable()), "{late:?}");
+    assert_eq!(bench.count("GetTable"), 1, "a swap asks for nothing");
+    // Overtaken by someone who changed nothing but the entry: what they wrote must not be lost.
+    let base = catalog.load(&ident()).await.unwrap();
+    bench.change_entry(|entry| {
+        entry["Owner"] = json!("analysts");
+        entry["VersionId"] = json!("2");
+    });
+    let late = catalog.swap(&base, &changed(&base)).await.unwrap_err();
+    assert!(matches!(late, NotSwapped::Conflict(_)), "{late:?}");
+    let base = catalog.load(&ident()).await.unwrap();
+    catalog.swap(&base, &changed(&base)).await.unwrap();
+    assert_eq!(bench.entry()["Owner"], "analysts");
 }
 
 #[tokio::test]
@@ -453,7 +554,7 @@ async fn a_refused_commit_says_so_and_is_not_there() {
     let (bench, lake) = Bench::with_table().await;
     let denied = Fault::Refuse(400, "AccessDeniedException", "not authorized to perform: glue:UpdateTable");
     bench.fail("UpdateTable", vec![denied; 10]);
-    let error = append(lake.catalog(), "a").await.unwrap_err();
+    let error = append(lake.catalog.as_ref(), "a").await.unwrap_err();
     assert!(
         error.message().contains("cannot update the table db.t in Glue: AccessDeniedException"),
         "{error}"
@@ -502,7 +603,7 @@ async fn entries_that_are_no_iceberg_tables_are_refused() {
     // Without a version nothing keeps two writers apart.
     let (bench, lake) = Bench::with_table().await;
     bench.change_entry(|entry| entry["VersionId"] = Value::Null);
-    let error = append(lake.catalog(), "a").await.unwrap_err();
+    let error = append(lake.catalog.as_ref(), "a").await.unwrap_err();
     assert!(error.message().contains("tells no version"), "{error}");
     assert_eq!(bench.count("UpdateTable"), 0);
 }
@@ -556,12 +657,12 @@ async fn a_new_table_has_its_optimizers_before_its_first_file() {
     );
 
     // Once for each process, however often it loads the table.
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     assert_eq!(bench.count("CreateTableOptimizer"), 3);
     // What is there stays as it is.
     bench.glue.lock().unwrap().optimizers.insert("compaction".to_owned(), json!("changed by its owner"));
     let next = bench.optimizing(Duration::from_secs(20));
-    append(next.catalog(), "b").await.unwrap();
+    append(next.catalog.as_ref(), "b").await.unwrap();
     assert_eq!(bench.count("CreateTableOptimizer"), 6);
     assert_eq!(bench.glue.lock().unwrap().optimizers["compaction"], "changed by its owner");
 }
@@ -569,7 +670,7 @@ async fn a_new_table_has_its_optimizers_before_its_first_file() {
 #[tokio::test]
 async fn without_a_role_nothing_is_attached() {
     let (bench, lake) = Bench::with_table().await;
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     assert_eq!(bench.count("CreateTableOptimizer"), 0);
 }
 
@@ -580,18 +681,18 @@ async fn optimizers_that_are_refused_keep_no_row_from_the_table() {
     bench.fail("CreateTableOptimizer", [denied; 3]);
     let lake = bench.optimizing(Duration::from_secs(20));
     lake.create(&ident(), definition()).await.unwrap();
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     assert_eq!(bench.count("CreateTableOptimizer"), 3, "one attempt for each process");
     assert!(bench.glue.lock().unwrap().optimizers.is_empty());
 
     let next = bench.optimizing(Duration::from_secs(20));
-    append(next.catalog(), "b").await.unwrap();
+    append(next.catalog.as_ref(), "b").await.unwrap();
     assert_eq!(bench.glue.lock().unwrap().optimizers.len(), 3, "the next process makes good for it");
     assert_eq!(commits_of(next.catalog(), "a").await, 1);
 
     // One that takes its time is not waited for.
     let impatient = bench.optimizing(Duration::ZERO);
-    append(impatient.catalog(), "c").await.unwrap();
+    append(impatient.catalog.as_ref(), "c").await.unwrap();
 }
 
 #[tokio::test]

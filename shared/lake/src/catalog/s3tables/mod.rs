@@ -23,6 +23,7 @@ use iceberg::{
 
 use super::aws;
 use super::metadata::MetadataFiles;
+use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
 use super::{database_of, unsupported};
 use crate::aws::sdk_config;
 
@@ -65,29 +66,22 @@ impl S3TablesCatalog {
         }
     }
 
-    /// The table as it is, and the token of its version.
-    async fn current(&self, ident: &TableIdent) -> Result<(Table, String)> {
-        let entry = self.entry(ident).await?;
-        let Some((location, version)) =
-            entry.and_then(|entry| Some((entry.metadata_location?, entry.version_token)))
-        else {
-            let what = format!("the table bucket has no table {ident}: create it, or see FRAZIL_TABLE");
-            return Err(Error::new(ErrorKind::TableNotFound, what));
-        };
-        Ok((self.files.table(ident, &location).await?, version))
-    }
-
-    /// Swaps the pointer of the table, if it still is of the version `version`.
-    async fn swap(&self, staged: &Table, version: String) -> Result<()> {
-        let ident = staged.identifier();
+    /// Swaps the pointer of the table to `location`, if it still is of the version `version`.
+    async fn point(
+        &self,
+        ident: &TableIdent,
+        version: &str,
+        location: String,
+    ) -> std::result::Result<(), NotSwapped> {
+        let namespace = database_of(ident.namespace(), CATALOG).map_err(NotSwapped::Refused)?;
         let swapped = self
             .client
             .update_table_metadata_location()
             .table_bucket_arn(&self.table_bucket_arn)
-            .namespace(database_of(ident.namespace(), CATALOG)?)
+            .namespace(namespace)
             .name(ident.name())
             .version_token(version)
-            .metadata_location(staged.metadata_location_result()?)
+            .metadata_location(location)
             .customize()
             .config_override(Config::builder().retry_config(aws::swap_retries()))
             .send()
@@ -96,9 +90,13 @@ impl S3TablesCatalog {
             Ok(_) => Ok(()),
             Err(error) if is_conflict(aws::code(&error)) => {
                 let what = format!("another writer was faster: the table {ident} of S3 Tables has changed");
-                Err(Error::new(ErrorKind::CatalogCommitConflicts, what).with_retryable(true))
+                Err(NotSwapped::conflict(what))
             }
-            Err(error) => Err(aws::failed(&format!("update the table {ident} of S3 Tables"), ACCESS, error)),
+            Err(error) => {
+                let code = aws::code(&error).map(str::to_owned);
+                let error = aws::failed(&format!("update the table {ident} of S3 Tables"), ACCESS, error);
+                Err(aws::not_swapped(code.as_deref(), error))
+            }
         }
     }
 
@@ -122,9 +120,39 @@ impl S3TablesCatalog {
 }
 
 #[async_trait]
+impl TableCatalog for S3TablesCatalog {
+    async fn load(&self, ident: &TableIdent) -> Result<Loaded> {
+        let entry = self.entry(ident).await?;
+        let Some((location, version)) =
+            entry.and_then(|entry| Some((entry.metadata_location?, entry.version_token)))
+        else {
+            let what = format!("the table bucket has no table {ident}: create it, or see FRAZIL_TABLE");
+            return Err(Error::new(ErrorKind::TableNotFound, what));
+        };
+        let table = self.files.table(ident, &location).await?;
+        Ok(Loaded { table, version: Version::S3Tables(version) })
+    }
+
+    async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {
+        let ident = base.table.identifier();
+        let Version::S3Tables(version) = &base.version else {
+            return Err(NotSwapped::not_loaded_here(ident));
+        };
+        let location = self.files.stage(base, next).await.map_err(NotSwapped::Unknown)?;
+        self.point(ident, version, location).await
+    }
+
+    /// The service's snapshot management, which is switched off by `history.expire.*` (Amazon S3 User Guide, "Maintenance
+    /// for table buckets").
+    fn keeps_history(&self) -> bool {
+        true
+    }
+}
+
+#[async_trait]
 impl Catalog for S3TablesCatalog {
     async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
-        Ok(self.current(ident).await?.0)
+        Ok(self.load(ident).await?.table)
     }
 
     async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {
@@ -132,11 +160,7 @@ impl Catalog for S3TablesCatalog {
     }
 
     async fn update_table(&self, commit: TableCommit) -> Result<Table> {
-        let ident = commit.identifier().clone();
-        let (current, version) = self.current(&ident).await?;
-        let staged = self.files.stage(current, commit).await?;
-        self.swap(&staged, version).await?;
-        Ok(staged)
+        update(self, commit).await
     }
 
     async fn create_table(&self, namespace: &NamespaceIdent, mut creation: TableCreation) -> Result<Table> {
@@ -158,7 +182,8 @@ impl Catalog for S3TablesCatalog {
         }
         creation.location = Some(entry.warehouse_location);
         let table = self.files.create(&ident, creation).await?;
-        self.swap(&table, entry.version_token).await?;
+        let location = table.metadata_location_result()?.to_owned();
+        self.point(&ident, &entry.version_token, location).await?;
         Ok(table)
     }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::super::Lake;
 use super::super::fake::{Reply, Request, Server};
 use super::*;
-use crate::commit::{Append, Committed, Layout, commit};
+use crate::commit::{Change, CommitError, Committed, Layout, Objects, commit};
 use crate::definition::TableDefinition;
 use crate::env::Env;
 use crate::job::CommitMetrics;
@@ -25,7 +25,7 @@ const ARN: &str = "arn:aws:s3tables:eu-west-1:123456789012:bucket/lake";
 const CREATED: &str = "2026-01-02T03:04:05Z";
 
 /// What befalls a request that swaps the pointer.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Fault {
     Refuse(u16, &'static str, &'static str),
     LoseAnswer,
@@ -107,6 +107,7 @@ impl Service {
 struct Bench {
     _folder: TempDir,
     service: Arc<Mutex<Service>>,
+    server: Server,
     lake: Lake,
 }
 
@@ -129,7 +130,7 @@ impl Bench {
         let catalog = S3TablesCatalog::new(Client::from_conf(config), ARN, file_io.clone());
         let lake =
             Lake { catalog: Arc::new(catalog), file_io, name_bounds: Arc::default(), env: Env::default() };
-        Self { _folder: folder, service, lake }
+        Self { _folder: folder, service, server, lake }
     }
 
     async fn with_table() -> Self {
@@ -140,22 +141,17 @@ impl Bench {
 
     async fn append(&self) -> Result<Committed> {
         let table = self.lake.catalog().load_table(&ident()).await.unwrap();
-        let append = Append {
-            files: &[],
-            tokens: &[object()],
+        let marks = Objects { tokens: &[object()], rejected: 0 };
+        let change = Change {
             looked_at: table.metadata().current_snapshot_id(),
-            rejected: 0,
-            layout: Layout::of(&table),
-            id: Uuid::from_u128(fastrand::u128(..)),
+            ..Change::append(&[], &marks, Layout::of(&table), Uuid::from_u128(fastrand::u128(..)))
         };
-        commit(
-            self.lake.catalog(),
-            &ident(),
-            append,
-            (Instant::now() + Duration::from_secs(20)).into(),
-            &mut CommitMetrics::default(),
-        )
-        .await
+        let deadline = (Instant::now() + Duration::from_secs(20)).into();
+        let (catalog, mut metrics) = (self.lake.catalog.as_ref(), CommitMetrics::default());
+        let committed = commit(catalog, &self.lake.env, &ident(), &change, deadline, &mut metrics).await;
+        committed.map_err(|error| match error {
+            CommitError::Outrun(error) | CommitError::Failed(error) => error,
+        })
     }
 
     /// How many snapshots of the table hold the object.
@@ -216,7 +212,6 @@ async fn overtaken_or_unheard_a_commit_is_there_once() {
     for faults in [
         vec![Fault::Overtake, Fault::Overtake],
         vec![Fault::LoseAnswer],
-        vec![Fault::LoseAnswer, Fault::LoseAnswer],
         vec![Fault::Refuse(500, "InternalServerErrorException", "try again"); 3],
     ] {
         let bench = Bench::with_table().await;
@@ -225,6 +220,60 @@ async fn overtaken_or_unheard_a_commit_is_there_once() {
         assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
         assert_eq!(bench.commits().await, 1);
     }
+}
+
+/// What follows `base` with the property `a`.
+fn changed(base: &Loaded) -> Next {
+    let updates = HashMap::from([("a".to_owned(), "b".to_owned())]);
+    let update = iceberg::TableUpdate::SetProperties { updates };
+    let location = base.table.metadata_location().map(str::to_owned);
+    let builder = base.table.metadata().clone().into_builder(location);
+    let metadata = update.clone().apply(builder).unwrap().build().unwrap().metadata;
+    Next { updates: vec![update], requirements: Vec::new(), metadata }
+}
+
+#[tokio::test]
+async fn every_fault_of_a_swap_is_told_by_its_kind() {
+    type Kind = fn(&NotSwapped) -> bool;
+    let conflict: Kind = |why| matches!(why, NotSwapped::Conflict(_));
+    let refused: Kind = |why| matches!(why, NotSwapped::Refused(_));
+    let unknown: Kind = |why| matches!(why, NotSwapped::Unknown(_));
+    let refuse = |status, code| Fault::Refuse(status, code, "as planned");
+    for (fault, is_kind, is_made) in [
+        (Fault::Overtake, conflict, false),
+        (refuse(409, "ConflictException"), conflict, false),
+        (refuse(403, "AccessDeniedException"), refused, false),
+        (refuse(403, "ForbiddenException"), refused, false),
+        (refuse(400, "BadRequestException"), refused, false),
+        (refuse(404, "NotFoundException"), refused, false),
+        (refuse(405, "MethodNotAllowedException"), refused, false),
+        (refuse(429, "TooManyRequestsException"), unknown, false),
+        (refuse(400, "RequestTimeout"), unknown, false),
+        (refuse(500, "InternalServerErrorException"), unknown, false),
+        (Fault::LoseAnswer, unknown, true),
+    ] {
+        let bench = Bench::with_table().await;
+        let catalog = &bench.lake.catalog;
+        let base = catalog.load(&ident()).await.unwrap();
+        let sent = bench.server.requests().len();
+        bench.service.lock().unwrap().swaps.push_back(fault);
+        let why = catalog.swap(&base, &changed(&base)).await.unwrap_err();
+        assert!(is_kind(&why), "{fault:?}: {why:?}");
+        assert!(Error::from(why).message().contains("db.t"), "{fault:?}");
+        assert_eq!(bench.server.requests().len(), sent + 1, "{fault:?}");
+        let table = catalog.load_table(&ident()).await.unwrap();
+        assert_eq!(table.metadata().properties().contains_key("a"), is_made, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_swap_is_conditional_on_what_was_loaded() {
+    let bench = Bench::with_table().await;
+    let catalog = &bench.lake.catalog;
+    let base = catalog.load(&ident()).await.unwrap();
+    catalog.swap(&base, &changed(&base)).await.unwrap();
+    let late = catalog.swap(&base, &changed(&base)).await.unwrap_err();
+    assert!(matches!(&late, NotSwapped::Conflict(error) if error.retryable()), "{late:?}");
 }
 
 #[tokio::test]

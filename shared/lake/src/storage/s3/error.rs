@@ -9,6 +9,7 @@ use iceberg::{Error, ErrorKind};
 
 use super::connection::Connection;
 use super::location::Location;
+use crate::aws::{Fault, fault_of};
 
 const CHANGED: &str = "the object changed while it was read; read it again from its start";
 const WRONG_CREDENTIALS: &str = "the credentials are wrong; correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and \
@@ -100,12 +101,11 @@ fn explain(s3: &Connection, action: Action, at: &Location, answer: &Answer<'_>) 
         (_, 412 | 416) => return (ErrorKind::PreconditionFailed, CHANGED.to_owned()),
         _ => {}
     }
+    let fault = fault_of(answer.code);
     let why = match (answer.code, answer.status) {
-        ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "AuthFailure", _) => {
-            WRONG_CREDENTIALS
-        }
-        ("ExpiredToken" | "TokenRefreshRequired", _) => "the credentials have expired; renew them",
-        ("RequestTimeTooSkewed" | "RequestExpired", _) => "the clock of this machine is wrong; set it",
+        _ if fault == Fault::WrongCredentials => WRONG_CREDENTIALS,
+        _ if fault == Fault::ExpiredCredentials => "the credentials have expired; renew them",
+        _ if fault == Fault::WrongClock => "the clock of this machine is wrong; set it",
         ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) | (_, 301 | 307) => match answer.region {
             Some(region) => {
                 let why = format!(
@@ -124,10 +124,10 @@ fn explain(s3: &Connection, action: Action, at: &Location, answer: &Answer<'_>) 
             "KMS has too many requests, and was asked several times; run fewer functions at a time"
         }
         (code, _) if code.starts_with("KMS") || answer.message.contains("kms:") => KMS,
-        ("SlowDown" | "RequestLimitExceeded", _) | (_, 429 | 503) => {
+        (_, status) if fault == Fault::Throttled || matches!(status, 429 | 503) => {
             "S3 has too many requests, and was asked several times; run fewer functions at a time"
         }
-        ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => {
+        (_, status) if fault == Fault::Denied || matches!(status, 401 | 403) => {
             let permission = action.permission(at);
             let hidden = if action == Action::Read { HIDDEN } else { "" };
             let why = format!("access is denied; grant {permission} on the bucket {bucket}{hidden}");

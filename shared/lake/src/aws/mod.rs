@@ -3,6 +3,8 @@
 //! In: what all AWS tools read: environment variables, profile, container and instance metadata. Out: an [`SdkConfig`],
 //! loaded when it is first asked for: a process that touches only local files needs none of this.
 
+mod fault;
+
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -11,6 +13,8 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
+
+pub(crate) use self::fault::{Fault, fault_of};
 
 /// A service in the same region answers a connection within milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
