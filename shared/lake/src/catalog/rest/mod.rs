@@ -1,36 +1,39 @@
 //! A catalog behind the Iceberg REST catalog specification.
 //!
-//! In: the server's URI, a warehouse's name, a way to sign in. Out: Iceberg's [`Catalog`], by the crate
-//! `iceberg-catalog-rest`. Around it: time-outs, tokens that are renewed before they expire, another attempt at what only
-//! reads, errors that say what to do, and one storage for all tables. Secrets never reach that crate, whose debug output
-//! shows what it was configured with. Refused: URIs with credentials in them, tables without a metadata file.
+//! In: the server's URI, a warehouse's name, a way to sign in. Out: Iceberg's [`Catalog`]. A commit is sent as updates and
+//! requirements, which the server checks against the table as it is then; it writes the metadata file itself. What only
+//! reads is sent again if it fails for a reason that may pass. What changes something is sent once, and once more if the
+//! server did not know the token. Refused: URIs with credentials in them, tables without a metadata file.
 
+mod failure;
+mod request;
 mod session;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
+use iceberg::spec::{Schema, SortOrder, TableMetadata, UnboundPartitionSpec};
 use iceberg::table::Table;
 use iceberg::{
     Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, Runtime, TableCommit, TableCreation,
-    TableIdent,
+    TableIdent, TableRequirement, TableUpdate,
 };
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
 
-use self::session::{Sessions, SignedIn};
+use self::failure::Failure;
+use self::request::{Base, Query, json, parse};
+use self::session::{ATTEMPTS, FIRST_PAUSE, Sessions};
 use super::config::RestAuth;
+use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
 use super::unsupported;
-use crate::causes::causes;
 
-/// For what only reads.
-const ATTEMPTS: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// What is said of an error: some servers answer with pages.
-const LONGEST_TOLD_CHARS: usize = 1000;
+const CATALOG: &str = "a REST catalog";
 
 #[derive(Debug)]
 pub(super) struct RestCatalog {
@@ -38,31 +41,50 @@ pub(super) struct RestCatalog {
     file_io: FileIO,
 }
 
-/// Sends a request that only reads, again if it fails for a reason that may pass.
-macro_rules! read {
-    ($self:ident, $method:ident ( $($argument:expr),* )) => {{
-        let mut attempt = 1;
-        loop {
-            let session = $self.session().await?;
-            let answer = session.$method($($argument),*).await;
-            match answer {
-                Err(error) if attempt < ATTEMPTS && $self.may_pass(&error) => {
-                    $self.forget_after(&error).await;
-                    tokio::time::sleep(FIRST_PAUSE * attempt).await;
-                    attempt += 1;
-                }
-                answer => break $self.explained(answer).await,
-            }
-        }
-    }};
+/// The answer that holds a table. What it says of a storage is not read: ours is configured by the environment.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct TableAnswer {
+    metadata_location: Option<String>,
+    metadata: TableMetadata,
 }
 
-/// Sends a request that changes something, once.
-macro_rules! change {
-    ($self:ident, $method:ident ( $($argument:expr),* )) => {{
-        let answer = $self.session().await?.$method($($argument),*).await;
-        $self.explained(answer).await
-    }};
+#[derive(Deserialize)]
+struct NamespaceAnswer {
+    #[serde(default)]
+    properties: HashMap<String, String>,
+}
+
+/// A page of names.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Page {
+    #[serde(default)]
+    identifiers: Vec<TableIdent>,
+    #[serde(default)]
+    namespaces: Vec<NamespaceIdent>,
+    next_page_token: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct NewTable<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    schema: Schema,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition_spec: Option<UnboundPartitionSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    write_order: Option<SortOrder>,
+    properties: HashMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Commit<'a> {
+    identifier: &'a TableIdent,
+    requirements: &'a [TableRequirement],
+    updates: &'a [TableUpdate],
 }
 
 impl RestCatalog {
@@ -72,159 +94,194 @@ impl RestCatalog {
         auth: &RestAuth,
         storage: Arc<dyn StorageFactory>,
     ) -> Result<Self> {
-        let file_io = FileIOBuilder::new(storage.clone()).build();
-        Ok(Self { sessions: Sessions::new(uri, warehouse, auth, storage)?, file_io })
+        let file_io = FileIOBuilder::new(storage).build();
+        Ok(Self { sessions: Sessions::new(uri, warehouse, auth)?, file_io })
     }
 
-    /// The catalog, signed in.
-    async fn session(&self) -> Result<Arc<SignedIn>> {
+    fn uri(&self) -> &str {
+        self.sessions.uri()
+    }
+
+    /// Sends what only reads, again if it fails for a reason that may pass.
+    async fn read(
+        &self,
+        method: Method,
+        path: impl Fn(&Base) -> String,
+        query: &Query,
+    ) -> std::result::Result<Bytes, Failure> {
         let mut attempt = 1;
         loop {
-            match self.sessions.current().await {
-                Err(error) if attempt < ATTEMPTS && error.retryable() => {
-                    tokio::time::sleep(FIRST_PAUSE * attempt).await;
-                    attempt += 1;
-                }
-                session => return session,
+            let session = self.sessions.current().await?;
+            let base = &session.base;
+            let failure = match base.send(method.clone(), &path(base), query, None).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let may_pass = self.forgotten_after(&failure).await || failure.may_pass();
+            if !may_pass || attempt == ATTEMPTS {
+                return Err(failure);
+            }
+            tokio::time::sleep(FIRST_PAUSE * attempt).await;
+            attempt += 1;
+        }
+    }
+
+    /// Sends what changes something: once. A server that did not know the token has done nothing, and is told a new one.
+    async fn change(
+        &self,
+        method: Method,
+        path: impl Fn(&Base) -> String,
+        body: Option<Bytes>,
+    ) -> std::result::Result<Bytes, Failure> {
+        let mut is_first = true;
+        loop {
+            let session = self.sessions.current().await?;
+            let base = &session.base;
+            match base.send(method.clone(), &path(base), &Query::new(), body.clone()).await {
+                Err(failure) if self.forgotten_after(&failure).await && is_first => is_first = false,
+                answer => return answer,
             }
         }
     }
 
-    /// The next request starts with a new token if the server has refused this one.
-    async fn forget_after(&self, error: &Error) {
-        if was_refused(error) {
+    /// Whether the next request begins with a new token, since the server has refused this one.
+    async fn forgotten_after(&self, failure: &Failure) -> bool {
+        let is_forgotten = failure.is_about_identity() && self.sessions.can_renew();
+        if is_forgotten {
             self.sessions.forget().await;
+        }
+        is_forgotten
+    }
+
+    async fn exists(&self, path: impl Fn(&Base) -> String) -> Result<bool> {
+        match self.read(Method::HEAD, path, &Query::new()).await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.status() == Some(StatusCode::NOT_FOUND) => Ok(false),
+            Err(failure) => Err(failure.error(self.uri())),
         }
     }
 
-    /// Whether another attempt may succeed. A refusal may be of a token that has just expired.
-    fn may_pass(&self, error: &Error) -> bool {
-        error.kind() == ErrorKind::Unexpected
-            && !["400", "404"].iter().any(|status| has_status(error, status))
-            && !is_unreadable(error)
-            && (!was_refused(error) || self.sessions.can_renew())
+    /// All pages of a list of names in `namespace`.
+    async fn pages(
+        &self,
+        path: impl Fn(&Base) -> String,
+        query: &Query,
+        namespace: Option<&NamespaceIdent>,
+    ) -> Result<Vec<Page>> {
+        let mut pages: Vec<Page> = Vec::new();
+        let mut token = None;
+        loop {
+            let query: Query = query.iter().cloned().chain(token.map(|token| ("pageToken", token))).collect();
+            let answer =
+                self.read(Method::GET, &path, &query).await.and_then(|answer| parse::<Page>(&answer));
+            let page = answer.map_err(|failure| match namespace {
+                Some(namespace) => failure.of_namespace(self.uri(), namespace),
+                None => failure.error(self.uri()),
+            })?;
+            token = page.next_page_token.clone().filter(|token| !token.is_empty());
+            pages.push(page);
+            if token.is_none() {
+                return Ok(pages);
+            }
+        }
     }
 
-    /// The table on our own storage. The server may send settings of a storage; ours come from the environment.
-    fn at_home(&self, table: Table) -> Result<Table> {
-        let location = table.metadata_location().ok_or_else(|| {
-            let what = format!("the REST catalog names no metadata file of the table {}", table.identifier());
+    /// The table of an answer, on our own storage.
+    fn table(&self, ident: &TableIdent, answer: &[u8]) -> Result<Table> {
+        let answer: TableAnswer = parse(answer).map_err(|failure| failure.error(self.uri()))?;
+        let location = answer.metadata_location.ok_or_else(|| {
+            let what = format!("the REST catalog names no metadata file of the table {ident}");
             Error::new(ErrorKind::FeatureUnsupported, what)
         })?;
         Table::builder()
-            .identifier(table.identifier().clone())
+            .identifier(ident.clone())
             .metadata_location(location)
-            .metadata(table.metadata_ref())
+            .metadata(answer.metadata)
             .file_io(self.file_io.clone())
             .runtime(Runtime::try_current()?)
             .build()
     }
+}
 
-    /// What failed, with a remedy.
-    async fn explained<T>(&self, answer: Result<T>) -> Result<T> {
-        let error = match answer {
-            Ok(answer) => return Ok(answer),
-            Err(error) if error.kind() != ErrorKind::Unexpected => return Err(error),
-            Err(error) => error,
-        };
-        self.forget_after(&error).await;
-        let remedy = if has_status(&error, "401") {
-            "The credentials are wrong or have expired: see FRAZIL_CATALOG_TOKEN or FRAZIL_CATALOG_CREDENTIAL"
-        } else if has_status(&error, "403") {
-            "The credentials do not allow this: see the rights of their principal in the catalog"
-        } else if has_status(&error, "404") {
-            "See FRAZIL_CATALOG_URI (without /v1) and FRAZIL_WAREHOUSE"
-        } else {
-            "See FRAZIL_CATALOG_URI and the server's log; messages are delivered again"
-        };
-        let what = format!("the REST catalog {}: {}. {remedy}", self.sessions.uri(), told(&error));
-        Err(Error::new(ErrorKind::Unexpected, what))
+#[async_trait]
+impl TableCatalog for RestCatalog {
+    async fn load(&self, ident: &TableIdent) -> Result<Loaded> {
+        let answer = self.read(Method::GET, |base| base.table(ident), &Query::new()).await;
+        let table = self.table(ident, &answer.map_err(|failure| failure.of_table(self.uri(), ident))?)?;
+        Ok(Loaded { table, version: Version::Location })
     }
-}
 
-/// Whether the server refuses whoever asks.
-fn was_refused(error: &Error) -> bool {
-    // 419 is the specification's for a session that has timed out.
-    ["401", "403", "419"].iter().any(|status| has_status(error, status))
-}
+    /// The server compares the table with the requirements, not with `base`: if they hold, it may have moved on.
+    async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {
+        let identifier = base.table.identifier();
+        let commit = Commit { identifier, requirements: &next.requirements, updates: &next.updates };
+        let body = json(&commit).map_err(NotSwapped::Refused)?;
+        let sent = self.change(Method::POST, |base| base.table(identifier), Some(body)).await;
+        sent.map(drop).map_err(|failure| failure.not_swapped(self.uri(), identifier))
+    }
 
-/// Whether an answer came that the library does not understand. It keeps the answer with the error.
-fn is_unreadable(error: &Error) -> bool {
-    error.message().starts_with("Failed to parse response")
-}
-
-/// What is said of `error`, in one line. An answer that is not understood may hold credentials of the storage: only what is
-/// wrong with it is said.
-fn told(error: &Error) -> String {
-    let text = match (std::error::Error::source(error), answer_of(error)) {
-        (Some(source), _) if is_unreadable(error) => {
-            format!("its answer is not understood: {}", causes(source))
-        }
-        (_, Some(answer)) => answer,
-        _ => causes(error),
-    };
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(LONGEST_TOLD_CHARS).collect()
-}
-
-/// What the server answered, if it did. The library tells it in the error's text alone.
-fn answer_of(error: &Error) -> Option<String> {
-    let text = error.to_string();
-    let (status, rest) = text.split_once("status: ")?.1.split_once(',')?;
-    let body = rest.split_once("json: ").map_or("", |(_, body)| body);
-    let body = serde_json::Deserializer::from_str(body).into_iter::<serde_json::Value>().next();
-    let reason = body.and_then(std::result::Result::ok).map_or(String::new(), |body| session::reason(&body));
-    Some(format!("it answers {status}{reason}"))
-}
-
-/// The library tells the status of an unexpected answer in the error's text alone.
-fn has_status(error: &Error, status: &str) -> bool {
-    error.to_string().contains(&format!("status: {status} "))
+    fn keeps_metadata_files(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]
 impl Catalog for RestCatalog {
     async fn load_table(&self, ident: &TableIdent) -> Result<Table> {
-        self.at_home(read!(self, load_table(ident))?)
+        Ok(self.load(ident).await?.table)
     }
 
     async fn table_exists(&self, ident: &TableIdent) -> Result<bool> {
-        read!(self, table_exists(ident))
+        self.exists(|base| base.table(ident)).await
     }
 
     async fn update_table(&self, commit: TableCommit) -> Result<Table> {
-        self.at_home(change!(self, update_table(commit))?)
+        update(self, commit).await
     }
 
     async fn create_table(&self, namespace: &NamespaceIdent, creation: TableCreation) -> Result<Table> {
-        self.at_home(change!(self, create_table(namespace, creation))?)
+        let ident = TableIdent::new(namespace.clone(), creation.name);
+        let table = NewTable {
+            name: ident.name(),
+            location: creation.location,
+            schema: creation.schema,
+            partition_spec: creation.partition_spec,
+            write_order: creation.sort_order,
+            properties: creation.properties,
+        };
+        let path = |base: &Base| format!("{}/tables", base.namespace(namespace));
+        let created = self.change(Method::POST, path, Some(json(&table)?)).await;
+        self.table(&ident, &created.map_err(|failure| failure.not_created(self.uri(), &ident))?)
     }
 
     async fn register_table(&self, ident: &TableIdent, metadata_location: String) -> Result<Table> {
-        self.at_home(change!(self, register_table(ident, metadata_location))?)
+        let table = serde_json::json!({"name": ident.name(), "metadata-location": metadata_location});
+        let path = |base: &Base| format!("{}/register", base.namespace(ident.namespace()));
+        let created = self.change(Method::POST, path, Some(json(&table)?)).await;
+        self.table(ident, &created.map_err(|failure| failure.not_created(self.uri(), ident))?)
     }
 
+    /// Drops the entry. The table's files stay where they are.
     async fn drop_table(&self, ident: &TableIdent) -> Result<()> {
-        change!(self, drop_table(ident))
-    }
-
-    async fn purge_table(&self, _: &TableIdent) -> Result<()> {
-        Err(unsupported("delete the files of a table", "a REST catalog"))
-    }
-
-    async fn rename_table(&self, from: &TableIdent, to: &TableIdent) -> Result<()> {
-        change!(self, rename_table(from, to))
+        let dropped = self.change(Method::DELETE, |base| base.table(ident), None).await;
+        dropped.map(drop).map_err(|failure| failure.of_table(self.uri(), ident))
     }
 
     async fn list_tables(&self, namespace: &NamespaceIdent) -> Result<Vec<TableIdent>> {
-        read!(self, list_tables(namespace))
+        let path = |base: &Base| format!("{}/tables", base.namespace(namespace));
+        let pages = self.pages(path, &Query::new(), Some(namespace)).await?;
+        Ok(pages.into_iter().flat_map(|page| page.identifiers).collect())
     }
 
     async fn get_namespace(&self, namespace: &NamespaceIdent) -> Result<Namespace> {
-        read!(self, get_namespace(namespace))
+        let answer = self.read(Method::GET, |base| base.namespace(namespace), &Query::new()).await;
+        let answer = answer.and_then(|answer| parse::<NamespaceAnswer>(&answer));
+        let answer = answer.map_err(|failure| failure.of_namespace(self.uri(), namespace))?;
+        Ok(Namespace::with_properties(namespace.clone(), answer.properties))
     }
 
     async fn namespace_exists(&self, namespace: &NamespaceIdent) -> Result<bool> {
-        read!(self, namespace_exists(namespace))
+        self.exists(|base| base.namespace(namespace)).await
     }
 
     async fn create_namespace(
@@ -232,18 +289,37 @@ impl Catalog for RestCatalog {
         namespace: &NamespaceIdent,
         properties: HashMap<String, String>,
     ) -> Result<Namespace> {
-        change!(self, create_namespace(namespace, properties))
+        let body = serde_json::json!({"namespace": namespace, "properties": properties});
+        let path = |_: &Base| "namespaces".to_owned();
+        match self.change(Method::POST, path, Some(json(&body)?)).await {
+            Ok(_) => Ok(Namespace::with_properties(namespace.clone(), properties)),
+            Err(failure) if failure.status() == Some(StatusCode::CONFLICT) => {
+                let what = format!("the REST catalog has a namespace {namespace} already");
+                Err(Error::new(ErrorKind::NamespaceAlreadyExists, what))
+            }
+            Err(failure) => Err(failure.error(self.uri())),
+        }
     }
 
     async fn list_namespaces(&self, parent: Option<&NamespaceIdent>) -> Result<Vec<NamespaceIdent>> {
-        read!(self, list_namespaces(parent))
+        let query: Query = parent.map(|parent| ("parent", parent.to_url_string())).into_iter().collect();
+        let pages = self.pages(|_| "namespaces".to_owned(), &query, parent).await?;
+        Ok(pages.into_iter().flat_map(|page| page.namespaces).collect())
     }
 
     async fn update_namespace(&self, _: &NamespaceIdent, _: HashMap<String, String>) -> Result<()> {
-        Err(unsupported("change a namespace", "a REST catalog"))
+        Err(unsupported("change a namespace", CATALOG))
     }
 
     async fn drop_namespace(&self, _: &NamespaceIdent) -> Result<()> {
-        Err(unsupported("drop a namespace", "a REST catalog"))
+        Err(unsupported("drop a namespace", CATALOG))
+    }
+
+    async fn purge_table(&self, _: &TableIdent) -> Result<()> {
+        Err(unsupported("delete the files of a table", CATALOG))
+    }
+
+    async fn rename_table(&self, _: &TableIdent, _: &TableIdent) -> Result<()> {
+        Err(unsupported("rename a table", CATALOG))
     }
 }

@@ -1,8 +1,8 @@
-//! A way to sign in -> a client of the catalog that is signed in.
+//! A way to sign in -> where to send requests, signed in.
 //!
-//! In: the server's URI and [`RestAuth`]. Out: the crate's catalog, whose HTTP client sends the token. The token stands in
-//! a header that is marked as sensitive and nowhere else. A token that was given for a time is replaced before its end,
-//! one that was refused is forgotten.
+//! In: the server's URI and [`RestAuth`]. Out: a [`Session`], whose HTTP client sends the token, and which goes by what the
+//! server says of itself (`GET /v1/config`). The token stands in a header that is marked as sensitive and nowhere else. A
+//! token that was given for a time is replaced before its end, one that was refused is forgotten.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,18 +10,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iceberg::io::StorageFactory;
-use iceberg::{CatalogBuilder as _, Error, ErrorKind, Result};
-use iceberg_catalog_rest::{
-    REST_CATALOG_PROP_URI, REST_CATALOG_PROP_WAREHOUSE, RestCatalog, RestCatalogBuilder,
-};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, StatusCode, Url};
+use iceberg::{Error, ErrorKind, Result};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::super::CATALOG_NAME;
 use super::super::config::{RestAuth, Secret};
+use super::failure::Failure;
+use super::request::{Base, parse};
 use crate::causes::causes;
 
 /// A server that is reached at all is reached in this time.
@@ -35,21 +32,34 @@ const SCOPE: &str = "catalog";
 /// How long a token is used whose server does not say how long it is good for.
 const UNTOLD_LIFETIME: Duration = Duration::from_secs(600);
 
-/// The crate's catalog, whose requests carry the token.
-pub(super) type SignedIn = RestCatalog;
+/// For what may be sent again.
+pub(super) const ATTEMPTS: u32 = 3;
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Between the levels of a namespace, if the server says nothing else: the unit separator, encoded.
+const SEPARATOR: &str = "%1F";
+/// What the server's configuration calls headers that it wants.
+const HEADER: &str = "header.";
 
 pub(super) struct Sessions {
     uri: String,
     warehouse: Option<String>,
     auth: RestAuth,
-    storage: Arc<dyn StorageFactory>,
-    current: Mutex<Option<Session>>,
+    current: Mutex<Option<Arc<Session>>>,
 }
 
-struct Session {
-    catalog: Arc<SignedIn>,
+pub(super) struct Session {
+    pub(super) base: Base,
     /// None if it lasts.
     until: Option<Instant>,
+}
+
+/// What a server says of itself. Its overrides go before its defaults.
+#[derive(Deserialize)]
+struct ServerConfig {
+    #[serde(default)]
+    defaults: HashMap<String, Option<String>>,
+    #[serde(default)]
+    overrides: HashMap<String, Option<String>>,
 }
 
 /// The answer of a token endpoint (RFC 6749, 5.1).
@@ -61,7 +71,7 @@ struct Token {
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither the token nor the library's catalog, which shows the headers that it sends.
+        // Not the session, whose client holds the token.
         let Self { uri, warehouse, auth, .. } = self;
         formatter
             .debug_struct("Sessions")
@@ -73,12 +83,7 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    pub(super) fn new(
-        uri: &str,
-        warehouse: Option<&str>,
-        auth: &RestAuth,
-        storage: Arc<dyn StorageFactory>,
-    ) -> Result<Self> {
+    pub(super) fn new(uri: &str, warehouse: Option<&str>, auth: &RestAuth) -> Result<Self> {
         let is_secret = !matches!(auth, RestAuth::None);
         check(uri, "FRAZIL_CATALOG_URI", is_secret)?;
         if let RestAuth::OAuth { server_uri: Some(server_uri), .. } = auth {
@@ -88,7 +93,6 @@ impl Sessions {
             uri: uri.trim_end_matches('/').to_owned(),
             warehouse: warehouse.map(str::to_owned),
             auth: auth.clone(),
-            storage,
             current: Mutex::new(None),
         })
     }
@@ -97,18 +101,26 @@ impl Sessions {
         &self.uri
     }
 
-    /// The catalog, signed in.
-    pub(super) async fn current(&self) -> Result<Arc<SignedIn>> {
+    /// The session, which is begun if there is none.
+    pub(super) async fn current(&self) -> std::result::Result<Arc<Session>, Failure> {
         let mut current = self.current.lock().await;
         if let Some(session) = &*current
             && session.until.is_none_or(|until| Instant::now() < until)
         {
-            return Ok(session.catalog.clone());
+            return Ok(session.clone());
         }
-        let session = self.sign_in().await?;
-        let catalog = session.catalog.clone();
-        *current = Some(session);
-        Ok(catalog)
+        let mut attempt = 1;
+        let session = loop {
+            match self.sign_in().await {
+                Err(failure) if attempt < ATTEMPTS && failure.may_pass() => {
+                    tokio::time::sleep(FIRST_PAUSE * attempt).await;
+                    attempt += 1;
+                }
+                session => break Arc::new(session?),
+            }
+        };
+        *current = Some(session.clone());
+        Ok(session)
     }
 
     /// Whether a token that is refused can be replaced.
@@ -123,7 +135,7 @@ impl Sessions {
         }
     }
 
-    async fn sign_in(&self) -> Result<Session> {
+    async fn sign_in(&self) -> std::result::Result<Session, Failure> {
         let (token, until) = match &self.auth {
             RestAuth::None => (None, None),
             RestAuth::Token(token) => (Some(token.clone()), None),
@@ -131,21 +143,54 @@ impl Sessions {
                 let asked = Instant::now();
                 let scope = scope.as_deref().unwrap_or(SCOPE);
                 let own = format!("{}/v1/oauth/tokens", self.uri);
-                let token = exchange(server_uri.as_deref().unwrap_or(&own), credential, scope).await?;
+                let token = exchange(server_uri.as_deref().unwrap_or(&own), credential, scope).await;
+                let token = token.map_err(Failure::NoSession)?;
                 let lifetime = token.expires_in.map_or(UNTOLD_LIFETIME, Duration::from_secs);
                 // Before its end, so that a request that has been sent is not refused on the way.
                 let used = lifetime.saturating_sub((lifetime / 10).max(REQUEST_TIMEOUT));
                 (Some(Secret::new(token.access_token)), asked.checked_add(used))
             }
         };
-        let mut properties = HashMap::from([(REST_CATALOG_PROP_URI.to_owned(), self.uri.clone())]);
-        properties.extend(self.warehouse.clone().map(|name| (REST_CATALOG_PROP_WAREHOUSE.to_owned(), name)));
-        let catalog = RestCatalogBuilder::default()
-            .with_client(client(token.as_ref(), token.is_some() && !is_loopback(&self.uri))?)
-            .with_storage_factory(self.storage.clone())
-            .load(CATALOG_NAME, properties)
-            .await?;
-        Ok(Session { catalog: Arc::new(catalog), until })
+        let client = client(token.as_ref(), token.is_some() && !is_loopback(&self.uri));
+        let client = client.map_err(Failure::NoSession)?;
+        let uri = format!("{}/v1", self.uri);
+        let base = Base { client, uri, headers: HeaderMap::new(), separator: SEPARATOR.to_owned() };
+        let query = self.warehouse.clone().map(|name| ("warehouse", name)).into_iter().collect();
+        let asked = base.send(Method::GET, "config", &query, None).await;
+        // A place that has no configuration has no catalog: that is no missing table.
+        let config = asked.and_then(|answer| parse(&answer)).map_err(|failure| {
+            Failure::NoSession(failure.error(&self.uri).with_retryable(failure.may_pass()))
+        })?;
+        Ok(Session { base: self.told_by(config, base)?, until })
+    }
+
+    /// `base` as the server wants it.
+    fn told_by(&self, config: ServerConfig, base: Base) -> std::result::Result<Base, Failure> {
+        let ServerConfig { defaults, overrides } = config;
+        let text = |name: &str| overrides.get(name).or_else(|| defaults.get(name)).cloned().flatten();
+        let uri = match overrides.get("uri").cloned().flatten() {
+            Some(uri) => {
+                let is_secret = !matches!(self.auth, RestAuth::None);
+                check(&uri, "the URI that the REST catalog gives", is_secret).map_err(Failure::NoSession)?;
+                uri.trim_end_matches('/').to_owned()
+            }
+            None => self.uri.clone(),
+        };
+        let prefix = text("prefix").filter(|prefix| !prefix.is_empty());
+        let prefix = prefix.map_or(String::new(), |prefix| format!("/{}", prefix.trim_matches('/')));
+        let mut headers = HeaderMap::new();
+        for (name, value) in defaults.iter().chain(&overrides) {
+            let header = name.strip_prefix(HEADER).zip(value.as_deref());
+            let header = header.and_then(|(name, value)| {
+                Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+            });
+            // Who we are, we say ourselves.
+            if let Some((name, value)) = header.filter(|(name, _)| *name != AUTHORIZATION) {
+                headers.insert(name, value);
+            }
+        }
+        let separator = text("namespace-separator").unwrap_or(base.separator);
+        Ok(Base { uri: format!("{uri}/v1{prefix}"), headers, separator, client: base.client })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use iceberg::spec::{NestedField, PrimitiveType, Schema, TableMetadata, TableMetadataBuilder};
 use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
@@ -16,6 +17,7 @@ const SECRET: &str = "s3cret";
 const TOKEN: &str = "t0ken";
 const SIGN_IN: &str = "POST /v1/oauth/tokens";
 const LOAD: &str = "GET /v1/namespaces/db/tables/t";
+const COMMIT: &str = "POST /v1/namespaces/db/tables/t";
 
 /// A catalog of one table.
 struct Service {
@@ -25,6 +27,9 @@ struct Service {
     given: usize,
     /// The next answers, by method and path.
     faults: VecDeque<(&'static str, u16)>,
+    /// The type of the errors that it answers.
+    error_type: &'static str,
+    overrides: Value,
 }
 
 impl Service {
@@ -40,14 +45,14 @@ impl Service {
             let reply = match *status {
                 0 => Reply::HangUp,
                 200 => Reply::Json(200, json!({"metadata": {"format-version": 9}, "config": vended()})),
-                status => refusal(status, "as planned"),
+                status => refusal_of(status, self.error_type, "as planned"),
             };
             self.faults.pop_front();
             return reply;
         }
         match path {
             SIGN_IN => self.sign_in(request),
-            "GET /v1/config" => Reply::Json(200, json!({"defaults": {}, "overrides": {}})),
+            "GET /v1/config" => Reply::Json(200, json!({"defaults": {}, "overrides": self.overrides})),
             "HEAD /v1/namespaces/db/tables/t" => Reply::Json(204, Value::Null),
             "GET /v1/namespaces/db/tables/t" | "POST /v1/namespaces/db/tables/t" => Reply::Json(
                 200,
@@ -80,7 +85,11 @@ fn vended() -> Value {
 }
 
 fn refusal(status: u16, message: &str) -> Reply {
-    Reply::Json(status, json!({"error": {"message": message, "type": "Exception", "code": status}}))
+    refusal_of(status, "Exception", message)
+}
+
+fn refusal_of(status: u16, kind: &str, message: &str) -> Reply {
+    Reply::Json(status, json!({"error": {"message": message, "type": kind, "code": status}}))
 }
 
 fn metadata() -> TableMetadata {
@@ -107,6 +116,8 @@ impl Bench {
             lifetime_seconds: Some(3600),
             given: 0,
             faults: VecDeque::new(),
+            error_type: "Exception",
+            overrides: json!({}),
         };
         let service = Arc::new(Mutex::new(service));
         let answering = service.clone();
@@ -182,12 +193,16 @@ async fn a_token_that_is_refused_is_replaced() {
     catalog.load_table(&ident()).await.unwrap();
     assert_eq!(bench.count(SIGN_IN), 2);
 
-    // A change is not sent again here: whoever commits looks first. Its next request has a new token.
-    bench.fail([("POST /v1/namespaces/db/tables/t", 401)]);
+    // Who did not know the token has done nothing: a change may be sent again, once.
+    for status in [401, 403, 419] {
+        let before = (bench.count(SIGN_IN), bench.count(COMMIT));
+        bench.fail([(COMMIT, status)]);
+        set_property(&catalog).await.unwrap();
+        assert_eq!((bench.count(SIGN_IN), bench.count(COMMIT)), (before.0 + 1, before.1 + 2));
+    }
+    bench.fail([(COMMIT, 401), (COMMIT, 401)]);
     let error = set_property(&catalog).await.unwrap_err();
     assert!(error.message().contains("have expired"), "{error}");
-    set_property(&catalog).await.unwrap();
-    assert_eq!(bench.count(SIGN_IN), 3);
 }
 
 #[tokio::test]
@@ -264,11 +279,145 @@ async fn a_commit_is_sent_once_whatever_is_answered() {
     ] {
         let bench = Bench::new();
         let catalog = bench.catalog(&by_token(TOKEN));
-        bench.fail([("POST /v1/namespaces/db/tables/t", status)]);
+        bench.fail([(COMMIT, status)]);
         let error = set_property(&catalog).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{status}: {error}");
-        assert_eq!(bench.count("POST /v1/namespaces/db/tables/t"), 1);
+        assert_eq!(bench.count(COMMIT), 1);
     }
+}
+
+/// A change of the loaded table.
+fn next(base: &Loaded) -> Next {
+    let updates = HashMap::from([("a".to_owned(), "b".to_owned())]);
+    Next {
+        updates: vec![
+            TableUpdate::SetProperties { updates },
+            TableUpdate::RemoveSnapshots { snapshot_ids: vec![1, 2] },
+            TableUpdate::RemoveSnapshotRef { ref_name: "old".to_owned() },
+        ],
+        requirements: vec![
+            TableRequirement::UuidMatch { uuid: base.table.metadata().uuid() },
+            TableRequirement::RefSnapshotIdMatch { r#ref: "main".to_owned(), snapshot_id: None },
+        ],
+        metadata: base.table.metadata().clone(),
+    }
+}
+
+#[tokio::test]
+async fn every_fault_of_a_swap_is_told_by_its_kind() {
+    type Kind = fn(&NotSwapped) -> bool;
+    let conflict: Kind = |why| matches!(why, NotSwapped::Conflict(error) if error.retryable());
+    let refused: Kind = |why| matches!(why, NotSwapped::Refused(_));
+    let unknown: Kind = |why| matches!(why, NotSwapped::Unknown(_));
+    for (status, error_type, is_kind) in [
+        (409, "CommitFailedException", conflict),
+        (409, "", conflict),
+        // Some servers say it by the type alone.
+        (400, "CommitFailedException", conflict),
+        (400, "BadRequestException", refused),
+        (401, "NotAuthorizedException", refused),
+        (403, "ForbiddenException", refused),
+        (404, "NoSuchTableException", refused),
+        (406, "UnsupportedOperationException", refused),
+        (419, "AuthenticationTimeoutException", refused),
+        (422, "", refused),
+        (408, "", unknown),
+        (429, "", unknown),
+        (500, "InternalServerError", unknown),
+        (500, "CommitStateUnknownException", unknown),
+        (409, "CommitStateUnknownException", unknown),
+        (502, "", unknown),
+        (503, "SlowDownException", unknown),
+        (504, "", unknown),
+        (0, "", unknown),
+    ] {
+        let bench = Bench::new();
+        let catalog = bench.catalog(&by_token(TOKEN));
+        let base = catalog.load(&ident()).await.unwrap();
+        bench.service.lock().unwrap().error_type = error_type;
+        bench.fail([(COMMIT, status)]);
+        let why = catalog.swap(&base, &next(&base)).await.unwrap_err();
+        assert!(is_kind(&why), "{status} {error_type}: {why:?}");
+        let error = Error::from(why);
+        assert!(!error.message().contains('\n') && !error.message().contains(TOKEN), "{error}");
+        assert_eq!(bench.count(COMMIT), 1, "{status} {error_type}");
+    }
+    // Nobody to ask as, now or for ever.
+    for (status, is_kind) in [(503, unknown), (401, refused)] {
+        let bench = Bench::new();
+        let base = bench.catalog(&by_token(TOKEN)).load(&ident()).await.unwrap();
+        bench.fail([(SIGN_IN, status), (SIGN_IN, status), (SIGN_IN, status)]);
+        let why = bench.catalog(&by_oauth(SECRET)).swap(&base, &next(&base)).await.unwrap_err();
+        assert!(is_kind(&why), "{status}: {why:?}");
+        assert_eq!(bench.count(COMMIT), 0);
+    }
+}
+
+/// The shapes of the specification, "CommitTableRequest".
+#[tokio::test]
+async fn a_commit_is_one_request_of_updates_and_requirements() {
+    let bench = Bench::new();
+    let catalog = bench.catalog(&by_token(TOKEN));
+    let base = catalog.load(&ident()).await.unwrap();
+    assert!(catalog.keeps_metadata_files());
+    catalog.swap(&base, &next(&base)).await.unwrap();
+    assert_eq!((bench.count(LOAD), bench.count(COMMIT)), (1, 1));
+    let requests = bench.server.requests();
+    let sent = requests.last().unwrap();
+    assert_eq!(sent.header("content-type"), "application/json");
+    assert_eq!(
+        sent.json(),
+        json!({
+            "identifier": {"namespace": ["db"], "name": "t"},
+            "requirements": [
+                {"type": "assert-table-uuid", "uuid": base.table.metadata().uuid()},
+                {"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": null},
+            ],
+            "updates": [
+                {"action": "set-properties", "updates": {"a": "b"}},
+                {"action": "remove-snapshots", "snapshot-ids": [1, 2]},
+                {"action": "remove-snapshot-ref", "ref-name": "old"},
+            ],
+        })
+    );
+}
+
+#[tokio::test]
+async fn requests_go_where_the_server_says() {
+    let bench = Bench::new();
+    bench.service.lock().unwrap().overrides =
+        json!({"prefix": "catalogs/7", "header.x-tenant": "me", "header.authorization": "no", "other": null});
+    let catalog = bench.catalog(&by_token(TOKEN));
+    let ident = TableIdent::from_strs(["a b", "c/d", "e?f"]).unwrap();
+    assert!(!catalog.table_exists(&ident).await.unwrap());
+    let requests = bench.server.requests();
+    let sent = requests.last().unwrap();
+    assert_eq!(sent.line, "HEAD /v1/catalogs/7/namespaces/a%20b%1Fc%2Fd/tables/e%3Ff");
+    assert_eq!((sent.header("x-tenant"), sent.header("authorization")), ("me", "Bearer t0ken"));
+
+    let bench = Bench::new();
+    bench.service.lock().unwrap().overrides = json!({"namespace-separator": "%2E"});
+    let catalog = bench.catalog(&by_token(TOKEN));
+    assert!(!catalog.namespace_exists(ident.namespace()).await.unwrap());
+    assert_eq!(bench.server.requests().last().unwrap().line, "HEAD /v1/namespaces/a%20b%2Ec%2Fd");
+
+    // The token goes to no other machine in plain text.
+    bench.service.lock().unwrap().overrides = json!({"uri": "http://elsewhere.example.com"});
+    let error = bench.catalog(&by_token(TOKEN)).load_table(&ident).await.unwrap_err();
+    assert!(error.message().contains("in plain text"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_table_is_told_from_a_missing_catalog() {
+    let bench = Bench::new();
+    let catalog = bench.catalog(&by_token(TOKEN));
+    bench.fail([(LOAD, 404)]);
+    let error = catalog.load_table(&ident()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TableNotFound);
+    assert!(error.message().contains("has no table db.t: create it, or see FRAZIL_TABLE"), "{error}");
+    bench.fail([("GET /v1/config", 404)]);
+    let error = bench.catalog(&by_token(TOKEN)).table_exists(&ident()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected);
 }
 
 #[tokio::test]
