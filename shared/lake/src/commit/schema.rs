@@ -31,7 +31,7 @@ impl SchemaChange {
                     format!("the column {} of type {} cannot become {to}", field.name, field.field_type);
                 return Err(refused(what));
             }
-            Arc::make_mut(field).field_type = Box::new(Type::Primitive(to.clone()));
+            *Arc::make_mut(field).field_type = Type::Primitive(to.clone());
         }
         for column in &self.columns {
             if column.required {

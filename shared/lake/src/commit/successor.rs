@@ -86,9 +86,9 @@ impl<'a> Successors<'a> {
         };
         let manifests = self.manifests(metadata, &schema, &spec, carried, &mut counts).await?;
         let parent_id = parent.as_ref().map(|parent| parent.snapshot_id());
-        let (list, rows) = self.writing.write_list(metadata, parent_id, manifests).await?;
+        let list = self.writing.write_list(metadata, parent_id, manifests).await?;
         let summary = self.summary(metadata, counts, parent.as_deref());
-        let snapshot = self.snapshot(metadata, schema.schema_id(), parent_id, list, rows, summary, now_ms);
+        let snapshot = self.snapshot(metadata, schema.schema_id(), parent_id, list, summary, now_ms);
         let result = self.finish(builder, metadata, snapshot, now_ms)?;
         let requirements = self.requirements(metadata, head.map(|head| head.snapshot_id()))?;
         Ok(Successor::Next(Box::new(Next {
@@ -241,8 +241,7 @@ impl<'a> Successors<'a> {
         base: &TableMetadata,
         schema_id: i32,
         parent: Option<i64>,
-        list: String,
-        rows: Option<(u64, u64)>,
+        (list, rows): (String, Option<(u64, u64)>),
         summary: Summary,
         now_ms: i64,
     ) -> Snapshot {

@@ -54,7 +54,7 @@ pub(crate) async fn infer(
         let cut_short = stop.is_stopped();
         inference.schema().map(|schema| Inferred { schema, failed, cut_short })
     });
-    let looked = match tokio::time::timeout_at(until.into(), &mut work).await {
+    let looked = match tokio::time::timeout_at(until, &mut work).await {
         Ok(looked) => looked,
         Err(_) => {
             // What it has seen by now must do.
