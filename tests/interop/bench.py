@@ -41,6 +41,13 @@ def replay(warehouse, *arguments):
     return json.loads(run.stdout)
 
 
+def frazil(*arguments):
+    """Runs `frazil` with `--json`; its exit status and the object that it prints."""
+    command = [str(BINARIES / "frazil"), *map(str, arguments), "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=REPLAY_SECONDS, check=False)
+    return run.returncode, json.loads(run.stdout)
+
+
 def _replayed(name, table_name, *arguments):
     warehouse = fresh_folder(name) / "w"
     outcome = replay(warehouse, *arguments)

@@ -7,15 +7,19 @@ import duckdb
 from pyiceberg.catalog import load_catalog
 
 
-def load_table(warehouse, name):
-    """The table as PyIceberg finds it in the catalog `frazil` of a replay's folder."""
-    catalog = load_catalog(
+def catalog(warehouse):
+    """The catalog `frazil` of a replay's folder as PyIceberg finds it."""
+    return load_catalog(
         "frazil",
         type="sql",
         uri=f"sqlite:///{warehouse}/catalog.db",
         warehouse=f"file://{warehouse}/warehouse",
     )
-    return catalog.load_table(name)
+
+
+def load_table(warehouse, name):
+    """A table of that catalog."""
+    return catalog(warehouse).load_table(name)
 
 
 def connect():
@@ -29,14 +33,17 @@ def connect():
 
 
 class DuckTable:
-    """One Iceberg table in DuckDB, read at one metadata file."""
+    """One Iceberg table in DuckDB, read at one metadata file; a snapshot of it, if one is named."""
 
-    def __init__(self, metadata_location):
+    def __init__(self, metadata_location, snapshot_id=None):
         self.connection = connect()
-        path = metadata_location.removeprefix("file://")
-        codec = "gzip" if path.endswith(".gz.metadata.json") else "none"
-        scan = f"iceberg_scan({quoted(path)}, metadata_compression_codec = '{codec}')"
-        self.connection.execute(f"CREATE VIEW t AS SELECT * FROM {scan}")
+        arguments = [quoted(metadata_location.removeprefix("file://"))]
+        # It does not tell by the name, nor by the content.
+        if ".gz" in metadata_location.rsplit("/", 1)[1]:
+            arguments.append("metadata_compression_codec = 'gzip'")
+        if snapshot_id is not None:
+            arguments.append(f"snapshot_from_id = {snapshot_id}")
+        self.connection.execute(f"CREATE VIEW t AS SELECT * FROM iceberg_scan({', '.join(arguments)})")
 
     def rows(self, columns="*", where="true"):
         """Dictionaries, by way of Arrow, so that both engines hand out the same Python types."""

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// Where time and chance come from.
-pub(crate) trait Source: Debug + Send + Sync {
+pub trait Source: Debug + Send + Sync {
     /// Milliseconds since 1970 by the wall clock, which may be wrong and may go back.
     fn now_ms(&self) -> i64;
 
@@ -30,7 +30,6 @@ impl Default for Env {
 
 impl Env {
     /// What follows `source`.
-    #[cfg(test)]
     pub(crate) fn new(source: impl Source + 'static) -> Self {
         Self(Arc::new(source))
     }

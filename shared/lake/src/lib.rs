@@ -33,12 +33,13 @@ pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
 pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
 pub use definition::TableDefinition;
 pub use digest::Digest;
+pub use env::Source;
 pub use failpoint::failpoint;
 pub use infer::Inference;
 pub use job::{
     AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
 };
 pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};
-pub use storage::{S3Config, S3Encryption, UNFINISHED, WholeFile};
+pub use storage::{S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
 pub use token::{SUMMARY_KEY, Token, committed};
 pub use write::WriteLimits;

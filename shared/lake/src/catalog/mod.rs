@@ -30,7 +30,7 @@ use std::sync::Arc;
 use iceberg::Error;
 #[cfg(any(feature = "glue", feature = "s3tables"))]
 use iceberg::NamespaceIdent;
-use iceberg::io::{FileIO, FileIOBuilder};
+use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
 use iceberg::table::Table;
 use iceberg::{Catalog, ErrorKind, Result, TableIdent};
 
@@ -39,7 +39,7 @@ pub use self::config::{CatalogConfig, RestAuth, Secret};
 pub(crate) use self::swap::Loaded;
 pub(crate) use self::swap::{Next, NotSwapped, TableCatalog};
 use crate::definition::TableDefinition;
-use crate::env::Env;
+use crate::env::{Env, Source};
 use crate::name_bounds::NameBounds;
 use crate::storage::{S3Config, storage_factory};
 
@@ -61,7 +61,14 @@ impl Lake {
     /// # Errors
     /// It cannot be opened, or this program was built without it.
     pub async fn open(config: &CatalogConfig, s3: &S3Config) -> Result<Self> {
-        let storage = storage_factory(s3);
+        Self::open_on(config, storage_factory(s3)).await
+    }
+
+    /// Opens a catalog whose tables, and all objects, lie in what `storage` makes: one that counts, or one that fails.
+    ///
+    /// # Errors
+    /// It cannot be opened, or this program was built without it.
+    pub async fn open_on(config: &CatalogConfig, storage: Arc<dyn StorageFactory>) -> Result<Self> {
         let file_io = FileIOBuilder::new(storage.clone()).build();
         let catalog: Arc<dyn TableCatalog> = match config {
             #[cfg(feature = "sqlite")]
@@ -86,6 +93,12 @@ impl Lake {
             absent => return Err(absent.not_compiled_in()),
         };
         Ok(Self { catalog, file_io, name_bounds: Arc::default(), env: Env::default() })
+    }
+
+    /// The same lake by another clock, and other chance: for simulations and benchmarks.
+    #[must_use]
+    pub fn with_source(self, source: impl Source + 'static) -> Self {
+        Self { env: Env::new(source), ..self }
     }
 
     /// Opens the SQLite catalog in the file `database`, created if it is missing. Tables lie under `warehouse_uri`.

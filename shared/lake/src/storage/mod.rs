@@ -31,7 +31,7 @@ const DELETED_AT_ONCE: usize = 1000;
 
 /// What makes the storage of a [`crate::Lake`]. All that comes of one factory shares its S3 client.
 #[cfg_attr(not(feature = "s3"), allow(unused_variables, reason = "this build has no S3 storage"))]
-pub(crate) fn storage_factory(s3: &S3Config) -> Arc<dyn StorageFactory> {
+pub fn storage_factory(s3: &S3Config) -> Arc<dyn StorageFactory> {
     Arc::new(ByScheme {
         local: local::LocalStorage::default(),
         #[cfg(feature = "s3")]
