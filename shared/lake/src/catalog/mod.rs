@@ -38,6 +38,7 @@ pub use self::config::{CatalogConfig, RestAuth, Secret};
 pub use self::swap::{Loaded, Next, NotSwapped, TableCatalog};
 use crate::definition::TableDefinition;
 use crate::env::Env;
+use crate::ledger::Ledgers;
 use crate::name_bounds::NameBounds;
 use crate::storage::{S3Config, storage_factory};
 
@@ -50,6 +51,7 @@ pub struct Lake {
     pub(crate) catalog: Arc<dyn TableCatalog>,
     pub(crate) file_io: FileIO,
     pub(crate) name_bounds: Arc<NameBounds>,
+    pub(crate) ledgers: Arc<Ledgers>,
     pub(crate) env: Env,
 }
 
@@ -83,7 +85,13 @@ impl Lake {
             #[cfg(not(all(feature = "sqlite", feature = "glue", feature = "rest", feature = "s3tables")))]
             absent => return Err(absent.not_compiled_in()),
         };
-        Ok(Self { catalog, file_io, name_bounds: Arc::default(), env: Env::default() })
+        Ok(Self {
+            catalog,
+            file_io,
+            name_bounds: Arc::default(),
+            ledgers: Arc::default(),
+            env: Env::default(),
+        })
     }
 
     /// Opens the SQLite catalog in the file `database`, created if it is missing. Tables lie under `warehouse_uri`.

@@ -12,6 +12,8 @@ use crate::token::{self, Token};
 pub(crate) struct Added<'a> {
     /// The snapshot's id.
     pub(crate) snapshot: i64,
+    pub(crate) time_ms: i64,
+    /// None if it is not made of objects.
     pub(crate) tokens: &'a [Token],
     /// The commit's own id.
     pub(crate) id: Uuid,
@@ -21,7 +23,7 @@ pub(crate) struct Added<'a> {
 pub(super) fn folded(
     metadata: &TableMetadata,
     remembered: &Remembered,
-    added: &Added<'_>,
+    added: Option<Added<'_>>,
     now_ms: i64,
 ) -> Ledger {
     let line = &remembered.line;
@@ -35,21 +37,25 @@ pub(super) fn folded(
         entries.extend(token::tokens_of(snapshot).map(|token| Entry { token, commit }));
         commits.push(Commit::of(snapshot));
     }
-    let commit = commits.len() as u32;
-    entries.extend(added.tokens.iter().map(|token| Entry { token: *token, commit }));
-    commits.push(Commit {
-        snapshot: added.snapshot,
-        sequence_number: metadata.next_sequence_number(),
-        time_ms: now_ms.max(metadata.last_updated_ms()),
-        id: Some(added.id),
-        is_ours: true,
-    });
+    if let Some(added) = added {
+        let commit = commits.len() as u32;
+        entries.extend(added.tokens.iter().map(|token| Entry { token: *token, commit }));
+        let is_ours = !added.tokens.is_empty();
+        commits.push(Commit {
+            snapshot: added.snapshot,
+            sequence_number: metadata.next_sequence_number(),
+            time_ms: added.time_ms,
+            id: is_ours.then_some(added.id),
+            is_ours,
+        });
+    }
 
     let mut floor = line.floor(old);
     // The earlier of both clocks: one that is ahead must not cost memory.
     let until = now_ms.min(metadata.last_updated_ms()).saturating_sub(retention_ms(metadata));
     // A line ends where its first young commit is; the last one stays in any case.
-    let gone = commits.iter().take_while(|commit| commit.time_ms < until).count().min(commits.len() - 1);
+    let gone = commits.iter().take_while(|commit| commit.time_ms < until).count();
+    let gone = gone.min(commits.len().saturating_sub(1));
     if let Some(last) = commits[..gone].last() {
         floor = Some(Floor {
             sequence_number: match last.sequence_number {

@@ -24,7 +24,7 @@ pub(crate) use self::fold::Added;
 use self::format::{ENTRY_BYTES, Entry};
 pub(crate) use self::name_time::name_time;
 pub(crate) use self::remembered::{Doubt, Remembered};
-pub(crate) use self::store::{Ledgers, root};
+pub(crate) use self::store::{Ledgers, Memory, root};
 use crate::token::Token;
 
 /// The table property that names the table's ledger: one URI.

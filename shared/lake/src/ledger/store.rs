@@ -13,6 +13,7 @@ use super::line::Line;
 use super::remembered::State;
 use super::{Added, Ledger, PROPERTY, Remembered, due, fold};
 use crate::env::Env;
+use crate::token::Token;
 
 /// How the names of ledger files end.
 pub(crate) const ENDING: &str = ".ledger";
@@ -113,45 +114,6 @@ impl Ledgers {
         Ok(Ok(ledger))
     }
 
-    /// The ledger that the successor of `table` is to name, or None if it goes on with the one it has. It is written to
-    /// its end, below `root`. `retiring` are the snapshots that the commit expires.
-    ///
-    /// # Errors
-    /// The storage's. Then nothing may expire.
-    pub(crate) async fn update(
-        &self,
-        table: &Table,
-        root: &str,
-        added: &Added<'_>,
-        retiring: &[i64],
-        env: &Env,
-    ) -> Result<Option<String>> {
-        let metadata = table.metadata();
-        let remembered = self.of(table).await;
-        if let State::Unreadable = remembered.ledger {
-            return Err(Error::new(ErrorKind::Unexpected, "the table's ledger of tokens cannot be read now"));
-        }
-        if !due::is_due(metadata, &remembered, retiring, env.now_ms()) {
-            return Ok(None);
-        }
-        if let Some(place) = place_of(metadata, root) {
-            self.warn(
-                root,
-                &format!(
-                    "no ledger of tokens is written, since it would lie below {place}, where engines delete files that \
-                     they do not know. Put FRAZIL_ERRORS elsewhere"
-                ),
-            );
-            return Ok(None);
-        }
-        let ledger = Arc::new(fold::folded(metadata, &remembered, added, env.now_ms()));
-        let uri = format!("{root}/{}{ENDING}", env.uuid());
-        table.file_io().new_output(&uri)?.write(ledger.encode()).await?;
-        tracing::debug!(file = uri, tokens = ledger.len(), commits = ledger.commits.len(), "ledger written");
-        self.keep(&uri, &ledger);
-        Ok(Some(uri))
-    }
-
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,6 +133,54 @@ impl Ledgers {
         if self.kept().warned.insert(uri.to_owned()) {
             tracing::warn!(file = uri, "the table's ledger of tokens, {uri}: {what}");
         }
+    }
+}
+
+/// What a commit needs to keep the tokens of snapshots that expire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory<'a> {
+    pub(crate) ledgers: &'a Ledgers,
+    /// Where new ledgers go: [`root`].
+    pub(crate) root: &'a str,
+    /// The objects that the commit adds.
+    pub(crate) tokens: &'a [Token],
+}
+
+impl Memory<'_> {
+    /// The ledger that the successor of `table` is to name, or None if it goes on with the one it has. It is written to
+    /// its end. `added` is the commit, if it becomes the table's current snapshot, and `retiring` what it expires.
+    ///
+    /// # Errors
+    /// The storage's. Then nothing may expire.
+    pub(crate) async fn update(
+        &self,
+        table: &Table,
+        added: Option<Added<'_>>,
+        retiring: &[i64],
+        env: &Env,
+    ) -> Result<Option<String>> {
+        let (ledgers, metadata) = (self.ledgers, table.metadata());
+        let remembered = ledgers.of(table).await;
+        if let State::Unreadable = remembered.ledger {
+            return Err(Error::new(ErrorKind::Unexpected, "the table's ledger of tokens cannot be read now"));
+        }
+        if !due::is_due(metadata, &remembered, retiring, env.now_ms()) {
+            return Ok(None);
+        }
+        if let Some(place) = place_of(metadata, self.root) {
+            let what = format!(
+                "none is written, since it would lie below {place}, where engines delete files that they do not know. Put \
+                 FRAZIL_ERRORS elsewhere"
+            );
+            ledgers.warn(self.root, &what);
+            return Ok(None);
+        }
+        let ledger = Arc::new(fold::folded(metadata, &remembered, added, env.now_ms()));
+        let uri = format!("{}/{}{ENDING}", self.root, env.uuid());
+        table.file_io().new_output(&uri)?.write(ledger.encode()).await?;
+        tracing::debug!(file = uri, tokens = ledger.len(), commits = ledger.commits.len(), "ledger written");
+        ledgers.keep(&uri, &ledger);
+        Ok(Some(uri))
     }
 }
 

@@ -145,8 +145,10 @@ impl Bench {
 
     async fn update(&self, id: i64, retiring: &[i64], now_ms: i64) -> iceberg::Result<Option<String>> {
         let tokens = [token(id)];
-        let added = Added { snapshot: id, tokens: &tokens, id: Uuid::from_u128(id as u128) };
-        self.ledgers.update(&self.table(), &self.root(), &added, retiring, &Env::new(At(now_ms))).await
+        let (time_ms, commit) = (now_ms.max(self.time(self.last)), Uuid::from_u128(id as u128));
+        let added = Added { snapshot: id, time_ms, tokens: &tokens, id: commit };
+        let memory = Memory { ledgers: &self.ledgers, root: &self.root(), tokens: &tokens };
+        memory.update(&self.table(), Some(added), retiring, &Env::new(At(now_ms))).await
     }
 
     /// A commit of ours, that expires `retiring`.
@@ -467,9 +469,8 @@ async fn no_ledger_lies_where_engines_delete_what_they_do_not_know() {
     }
     let bench = Bench::short();
     let errors = bench.path("table/errors");
-    let added = Added { snapshot: 1, tokens: &[], id: Uuid::from_u128(1) };
-    let env = Env::new(At(START));
-    let written = bench.ledgers.update(&bench.table(), &root(&errors, "ns.t"), &added, &[], &env).await;
+    let memory = Memory { ledgers: &bench.ledgers, root: &root(&errors, "ns.t"), tokens: &[] };
+    let written = memory.update(&bench.table(), None, &[], &Env::new(At(START))).await;
     assert_eq!(written.unwrap(), None);
 }
 
