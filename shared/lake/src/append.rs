@@ -28,10 +28,11 @@ use crate::job::{
     AppendError, AppendOptions, CommitMetrics, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
 };
 use crate::known::{self, KnownRows};
+use crate::ledger::{self, Doubt, Memory, name_time};
 use crate::objects::{FoundObject, Pass, PassTime, find, place};
 use crate::quarantine::{self, Added, Quarantine};
 use crate::read::{self, Step};
-use crate::token::{self, History, Seen, Token, Version};
+use crate::token::{History, Seen, Token, Version};
 use crate::write::TableWriter;
 
 /// Objects whose size is asked for at the same time.
@@ -93,6 +94,13 @@ struct Written {
     counts: Vec<Count>,
 }
 
+/// What the table remembers of the objects.
+struct Told {
+    history: History,
+    /// Where rows of objects may be of which it remembers nothing.
+    doubt: Option<Doubt>,
+}
+
 /// What the table has of the objects that are to be read.
 #[derive(Debug, Default)]
 struct Known {
@@ -139,7 +147,10 @@ impl<'a> Invocation<'a> {
             }
         }
         let table = self.lake.table(&self.options.table).await.map_err(AppendError::Catalog)?;
-        let mut history = table.as_ref().map(|table| self.settle(table));
+        let mut told = match &table {
+            Some(table) => Some(self.settle(table).await),
+            None => None,
+        };
         self.find_pending().await;
         if self.pending().next().is_none() {
             return Ok(self.outcome(table.as_ref()));
@@ -153,8 +164,11 @@ impl<'a> Invocation<'a> {
         };
         warn_if_unnamed(&current);
         loop {
-            let history = history.take().unwrap_or_else(|| self.settle(&current));
-            let known = self.look(&current, history).await?;
+            let told = match told.take() {
+                Some(told) => told,
+                None => self.settle(&current).await,
+            };
+            let known = self.look(&current, told).await?;
             let Some(written) = self.write(&current, &known).await? else {
                 return Ok(self.outcome(Some(&current)));
             };
@@ -163,7 +177,9 @@ impl<'a> Invocation<'a> {
             let marks = Objects { tokens: &tokens, rejected };
             let (layout, id) = (Layout::of(&current), written.writer.attempt());
             let looked_at = current.metadata().current_snapshot_id();
-            let change = Change { looked_at, ..Change::append(&written.files, &marks, layout, id) };
+            let root = ledger::root(&self.options.errors_uri, &self.options.table.to_string());
+            let memory = Some(Memory { ledgers: &self.lake.ledgers, root: &root, tokens: &tokens });
+            let change = Change { looked_at, memory, ..Change::append(&written.files, &marks, layout, id) };
             failpoint("before commit")?;
             let catalog = self.lake.catalog.as_ref();
             let (deadline, started) = (self.options.deadline, Instant::now());
@@ -221,27 +237,35 @@ impl<'a> Invocation<'a> {
     }
 
     /// Decides the objects whose tokens are in the table. Gives back what it tells of the others.
-    fn settle(&mut self, table: &Table) -> History {
-        let history = token::history(table.metadata(), &self.pending_tokens(), None);
+    async fn settle(&mut self, table: &Table) -> Told {
+        let remembered = self.lake.ledgers.of(table).await;
+        let history = remembered.history(&self.pending_tokens());
         for at in self.pending().collect::<Vec<_>>() {
             if let Some(Seen::This(_)) = history.seen.get(&self.objects[at].token) {
                 self.statuses.insert(at, Status::AlreadyCommitted);
             }
         }
-        history
+        Told { history, doubt: remembered.doubt() }
     }
 
-    /// Asks the table for the rows of objects that may be there in part: of another version of an object; of any object,
-    /// once snapshots have expired.
-    async fn look(&mut self, table: &Table, history: History) -> Result<Known> {
-        let rows = self.ask(table, &history).await?;
-        Ok(Known { rows, versions: history.versions })
+    /// Asks the table for the rows of objects that may be there in part: of another version of an object; of an object
+    /// that may be older than what is remembered.
+    async fn look(&mut self, table: &Table, told: Told) -> Result<Known> {
+        let rows = self.ask(table, &told).await?;
+        Ok(Known { rows, versions: told.history.versions })
     }
 
-    async fn ask(&mut self, table: &Table, history: &History) -> Result<KnownRows> {
+    async fn ask(&mut self, table: &Table, told: &Told) -> Result<KnownRows> {
+        let (history, now_ms) = (&told.history, self.lake.env.now_ms());
         let doubtful: Vec<usize> = self
             .pending()
-            .filter(|at| !history.complete || history.seen.contains_key(&self.objects[*at].token))
+            .filter(|at| {
+                let object = &self.objects[*at];
+                let is_new = |doubt: Doubt| {
+                    name_time(&object.key).is_some_and(|time_ms| doubt.is_excluded(time_ms, now_ms))
+                };
+                history.seen.contains_key(&object.token) || told.doubt.is_some_and(|doubt| !is_new(doubt))
+            })
             .collect();
         if doubtful.is_empty() {
             return Ok(KnownRows::default());
@@ -261,8 +285,16 @@ impl<'a> Invocation<'a> {
             }
             return Ok(KnownRows::default());
         }
-        let uris = doubtful.iter().map(|at| self.objects[*at].uri.as_str()).collect();
-        let uris = self.lake.name_bounds.admit(table, uris).await?;
+        let asked = doubtful.iter().map(|at| {
+            let object = &self.objects[*at];
+            // Of another version, the rows are in any file.
+            let until = match history.seen.contains_key(&object.token) {
+                true => None,
+                false => told.doubt.map(|doubt| doubt.until),
+            };
+            (object.uri.as_str(), until.unwrap_or(i64::MAX))
+        });
+        let uris = self.lake.name_bounds.admit(table, asked.collect()).await?;
         let (known, too_many) = KnownRows::ask(table, uris, self.options.limits.known_rows).await?;
         for at in doubtful {
             if too_many.contains(&self.objects[at].uri) {

@@ -19,6 +19,7 @@ mod failpoint;
 mod infer;
 mod job;
 mod known;
+mod ledger;
 mod name_bounds;
 mod objects;
 pub mod quarantine;

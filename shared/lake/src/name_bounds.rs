@@ -1,8 +1,8 @@
 //! Which data files may hold rows of an object, by the bounds of their column `file_name`.
 //!
-//! In: a table and URIs of objects. Out: those that no data file's bounds exclude. Once snapshots have expired, every
-//! invocation asks; so what was read of a manifest is kept from one to the next. Manifests never change, and those that
-//! the table no longer has are forgotten.
+//! In: a table, and URIs of objects with how new the files are that may have rows of them. Out: those URIs that no data
+//! file's bounds exclude. What was read of a manifest is kept from one invocation to the next, up to a ceiling for each
+//! table. Manifests never change, and those that the table no longer has are forgotten.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,53 +10,95 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use iceberg::Result;
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFile, ManifestContentType, ManifestFile, PrimitiveLiteral};
+use iceberg::spec::{ManifestContentType, ManifestEntry, ManifestFile, PrimitiveLiteral};
 use iceberg::table::Table;
+use uuid::Uuid;
 
 use crate::decode::FILE_NAME;
 
 /// Manifests that are read at the same time.
 const PARALLEL_REQUESTS: usize = 16;
+/// Most bytes that are kept of a table's manifests. The others are read again whenever they are asked.
+const MAX_TABLE_BYTES: usize = 8 << 20;
+/// Tables of which something is kept.
+const MAX_TABLES: usize = 4;
 
-/// What is known of a table's manifests.
+/// What is known of tables' manifests.
 #[derive(Debug, Default)]
 pub(crate) struct NameBounds {
-    /// The bounds of each data file, by the manifest's path.
-    manifests: Mutex<HashMap<String, Arc<[Bounds]>>>,
+    tables: Mutex<HashMap<Uuid, Manifests>>,
 }
 
-/// The least and the greatest name, or what bounds them.
+/// The bounds of each data file, by the manifest's path.
+type Manifests = HashMap<String, Arc<[Bounds]>>;
+
+/// Of a data file: the least and the greatest name, or what bounds them.
 #[derive(Debug, PartialEq, Eq)]
 struct Bounds {
+    /// 0 if there is none.
+    sequence_number: i64,
     lower: Option<String>,
     upper: Option<String>,
 }
 
 impl NameBounds {
-    /// Those of `uris` of which the current snapshot of `table` may have rows.
+    /// Those of the URIs `asked` of which the current snapshot of `table` may have rows, in files whose sequence number is
+    /// not above the one that is given with the URI.
     ///
     /// # Errors
     /// The storage's.
-    pub(crate) async fn admit<'a>(&self, table: &Table, mut uris: Vec<&'a str>) -> Result<Vec<&'a str>> {
-        let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(Vec::new()) };
-        let schema = snapshot.schema(table.metadata())?;
-        let Some(name_id) = schema.field_id_by_name(FILE_NAME) else { return Ok(uris) };
+    pub(crate) async fn admit<'a>(&self, table: &Table, asked: Vec<(&'a str, i64)>) -> Result<Vec<&'a str>> {
+        let metadata = table.metadata();
+        let Some(snapshot) = metadata.current_snapshot() else { return Ok(Vec::new()) };
+        let schema = snapshot.schema(metadata)?;
+        let Some(name_id) = schema.field_id_by_name(FILE_NAME) else {
+            return Ok(asked.into_iter().map(|(uri, _)| uri).collect());
+        };
+        let Some(until) = asked.iter().map(|(_, until)| *until).max() else { return Ok(Vec::new()) };
         let list = table.manifest_list_reader(snapshot).load().await?;
-        let manifests =
-            list.entries().iter().filter(|manifest| manifest.content == ManifestContentType::Data);
-        let known = std::mem::take(&mut *self.manifests.lock().unwrap_or_else(PoisonError::into_inner));
-        let reads: Vec<_> = manifests
-            .map(|manifest| {
-                let known = known.get(&manifest.manifest_path).cloned();
-                bounds_of(manifest.clone(), known, table.file_io().clone(), name_id)
-            })
-            .collect();
-        let manifests: HashMap<String, Arc<[Bounds]>> =
-            stream::iter(reads).buffer_unordered(PARALLEL_REQUESTS).try_collect().await?;
-        uris.retain(|uri| manifests.values().flat_map(|files| files.iter()).any(|file| file.admits(uri)));
-        *self.manifests.lock().unwrap_or_else(PoisonError::into_inner) = manifests;
-        Ok(uris)
+        let mut known = self.take(metadata.uuid());
+        let mut reads = Vec::new();
+        let mut kept = Manifests::new();
+        for manifest in list.entries().iter().filter(|manifest| manifest.content == ManifestContentType::Data)
+        {
+            let known = known.remove_entry(&manifest.manifest_path);
+            if manifest.min_sequence_number <= until {
+                let known = known.map(|(_, bounds)| bounds);
+                reads.push(bounds_of(manifest.clone(), known, table.file_io().clone(), name_id));
+            } else {
+                kept.extend(known);
+            }
+        }
+        let mut is_admitted = vec![false; asked.len()];
+        let mut kept_bytes: usize = kept.values().map(|files| bytes_of(files)).sum();
+        let mut reads = stream::iter(reads).buffer_unordered(PARALLEL_REQUESTS);
+        while let Some((path, files)) = reads.try_next().await? {
+            for ((uri, until), is_admitted) in asked.iter().zip(&mut is_admitted) {
+                *is_admitted |= files.iter().any(|file| file.sequence_number <= *until && file.admits(uri));
+            }
+            kept_bytes += bytes_of(&files);
+            if kept_bytes <= MAX_TABLE_BYTES {
+                kept.insert(path, files);
+            }
+        }
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if tables.len() >= MAX_TABLES {
+            tables.clear();
+        }
+        tables.insert(metadata.uuid(), kept);
+        let admitted = asked.into_iter().zip(is_admitted).filter(|(_, is_admitted)| *is_admitted);
+        Ok(admitted.map(|((uri, _), _)| uri).collect())
     }
+
+    fn take(&self, table: Uuid) -> Manifests {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(&table).unwrap_or_default()
+    }
+}
+
+/// What the bounds of a manifest's files take.
+fn bytes_of(files: &[Bounds]) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    files.iter().map(|file| size_of::<Bounds>() + text(&file.lower) + text(&file.upper)).sum()
 }
 
 /// The bounds of the data files of `manifest`, by its path: those that are `known`, or else what it says.
@@ -71,15 +113,16 @@ async fn bounds_of(
         None => {
             let content = manifest.load_manifest(&file_io).await?;
             let live = content.entries().iter().filter(|entry| entry.is_alive());
-            live.filter_map(|entry| Bounds::of(entry.data_file(), name_id)).collect()
+            live.filter_map(|entry| Bounds::of(entry, name_id)).collect()
         }
     };
     Ok((manifest.manifest_path, bounds))
 }
 
 impl Bounds {
-    /// None if no row of `file` has a name.
-    fn of(file: &DataFile, name_id: i32) -> Option<Self> {
+    /// None if no row of the file of `entry` has a name.
+    fn of(entry: &ManifestEntry, name_id: i32) -> Option<Self> {
+        let file = entry.data_file();
         let (values, nulls) = (file.value_counts().get(&name_id), file.null_value_counts().get(&name_id));
         if values.is_some() && values == nulls {
             return None;
@@ -88,7 +131,11 @@ impl Bounds {
             PrimitiveLiteral::String(text) => Some(text.clone()),
             _ => None,
         };
-        Some(Self { lower: text(file.lower_bounds()), upper: text(file.upper_bounds()) })
+        Some(Self {
+            sequence_number: entry.sequence_number().unwrap_or(0),
+            lower: text(file.lower_bounds()),
+            upper: text(file.upper_bounds()),
+        })
     }
 
     fn admits(&self, uri: &str) -> bool {
@@ -104,6 +151,7 @@ mod tests {
     #[test]
     fn bounds_admit_what_they_do_not_exclude() {
         let bounds = |lower: Option<&str>, upper: Option<&str>| Bounds {
+            sequence_number: 0,
             lower: lower.map(str::to_owned),
             upper: upper.map(str::to_owned),
         };

@@ -47,6 +47,16 @@ impl Token {
         URL_SAFE_NO_PAD.encode(self.version)
     }
 
+    /// The digest of the version alone.
+    pub(crate) fn version(&self) -> [u8; 8] {
+        self.version
+    }
+
+    /// The token of these digests.
+    pub(crate) fn of_digests(key: [u8; 16], version: [u8; 8]) -> Self {
+        Self { key, version }
+    }
+
     /// The token of the version of an object of which `version` is the digest, as file names have it.
     pub(crate) fn of_version(bucket: &str, key: &str, version: &str) -> Option<Self> {
         let version = URL_SAFE_NO_PAD.decode(version).ok()?.try_into().ok()?;
@@ -70,7 +80,7 @@ impl fmt::Display for Token {
 
 /// The sequence number of a table's first snapshot (Iceberg specification, "Sequence Numbers"). Tables of format version
 /// 1 have none.
-const FIRST_SEQUENCE_NUMBER: i64 = 1;
+pub(crate) const FIRST_SEQUENCE_NUMBER: i64 = 1;
 
 /// What a table knows of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +110,33 @@ pub(crate) struct History {
     pub(crate) complete: bool,
 }
 
+impl History {
+    pub(crate) fn new(complete: bool) -> Self {
+        Self { seen: HashMap::new(), versions: HashMap::new(), complete }
+    }
+
+    /// The snapshot `snapshot` has `found`, the object of `wanted` in this or another version.
+    pub(crate) fn add(&mut self, wanted: Token, found: Version, snapshot: i64) {
+        if found.token == wanted {
+            self.seen.insert(wanted, Seen::This(snapshot));
+        } else {
+            self.seen.entry(wanted).or_insert(Seen::Other);
+            self.versions.entry(wanted).or_default().push(found);
+        }
+    }
+}
+
+/// The tokens that a snapshot lists.
+pub(crate) fn tokens_of(snapshot: &Snapshot) -> impl Iterator<Item = Token> {
+    let listed = snapshot.summary().additional_properties.get(SUMMARY_KEY).map_or("", String::as_str);
+    listed.split_ascii_whitespace().filter_map(Token::parse)
+}
+
+/// Whether a snapshot lists its objects.
+pub(crate) fn is_ours(snapshot: &Snapshot) -> bool {
+    snapshot.summary().additional_properties.contains_key(SUMMARY_KEY)
+}
+
 /// Looks for `tokens` in the summaries of the current snapshot and its ancestors: of all of them, or of those that
 /// came after the snapshot `since`, which must then be an ancestor.
 pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<i64>) -> History {
@@ -108,30 +145,22 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
     for token in tokens {
         wanted.entry(token.key).or_default().push(*token);
     }
-    let mut seen = HashMap::new();
-    let mut versions: HashMap<Token, Vec<Version>> = HashMap::new();
-    let mut complete = metadata.current_snapshot_id() == since;
+    let mut history = History::new(metadata.current_snapshot_id() == since);
     for snapshot in ancestry(metadata) {
         if Some(snapshot.snapshot_id()) == since {
-            complete = true;
+            history.complete = true;
             break;
         }
-        let listed = snapshot.summary().additional_properties.get(SUMMARY_KEY).map_or("", String::as_str);
-        for token in listed.split_ascii_whitespace().filter_map(Token::parse) {
+        let commit = accounting(snapshot);
+        for token in tokens_of(snapshot) {
             for wanted in wanted.get(&token.key).into_iter().flatten() {
-                if token == *wanted {
-                    seen.insert(*wanted, Seen::This(snapshot.snapshot_id()));
-                } else {
-                    seen.entry(*wanted).or_insert(Seen::Other);
-                    let commit = accounting(snapshot);
-                    versions.entry(*wanted).or_default().push(Version { token, commit });
-                }
+                history.add(*wanted, Version { token, commit }, snapshot.snapshot_id());
             }
         }
         // Some engines expire a snapshot and leave its child without a parent, as if it were the table's first.
-        complete = since.is_none() && snapshot.sequence_number() == FIRST_SEQUENCE_NUMBER;
+        history.complete = since.is_none() && snapshot.sequence_number() == FIRST_SEQUENCE_NUMBER;
     }
-    History { seen, versions, complete }
+    history
 }
 
 /// Every token in the ancestry of the current snapshot, with its snapshot's id, newest first, and whether that ancestry
@@ -140,9 +169,7 @@ pub fn committed(metadata: &TableMetadata) -> (Vec<(Token, i64)>, bool) {
     let mut tokens = Vec::new();
     let mut oldest = FIRST_SEQUENCE_NUMBER;
     for snapshot in ancestry(metadata) {
-        let listed = snapshot.summary().additional_properties.get(SUMMARY_KEY).map_or("", String::as_str);
-        let of_snapshot = listed.split_ascii_whitespace().filter_map(Token::parse);
-        tokens.extend(of_snapshot.map(|token| (token, snapshot.snapshot_id())));
+        tokens.extend(tokens_of(snapshot).map(|token| (token, snapshot.snapshot_id())));
         oldest = snapshot.sequence_number();
     }
     (tokens, oldest == FIRST_SEQUENCE_NUMBER)

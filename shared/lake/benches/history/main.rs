@@ -17,8 +17,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use iceberg::TableIdent;
 use lake::{
-    AppendOptions, CatalogConfig, Lake, Limits, S3Config, Source, SourceObject, Status, TableDefinition, Token,
-    append,
+    AppendOptions, CatalogConfig, Lake, Limits, S3Config, Source, SourceObject, Status, TableDefinition,
+    Token, append,
 };
 use serde_json::json;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};

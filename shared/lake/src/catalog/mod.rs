@@ -40,6 +40,7 @@ pub(crate) use self::swap::Loaded;
 pub(crate) use self::swap::{Next, NotSwapped, TableCatalog};
 use crate::definition::TableDefinition;
 use crate::env::{Env, Source};
+use crate::ledger::Ledgers;
 use crate::name_bounds::NameBounds;
 use crate::storage::{S3Config, storage_factory};
 
@@ -52,6 +53,7 @@ pub struct Lake {
     pub(crate) catalog: Arc<dyn TableCatalog>,
     pub(crate) file_io: FileIO,
     pub(crate) name_bounds: Arc<NameBounds>,
+    pub(crate) ledgers: Arc<Ledgers>,
     pub(crate) env: Env,
 }
 
@@ -92,7 +94,13 @@ impl Lake {
             #[cfg(not(all(feature = "sqlite", feature = "glue", feature = "rest", feature = "s3tables")))]
             absent => return Err(absent.not_compiled_in()),
         };
-        Ok(Self { catalog, file_io, name_bounds: Arc::default(), env: Env::default() })
+        Ok(Self {
+            catalog,
+            file_io,
+            name_bounds: Arc::default(),
+            ledgers: Arc::default(),
+            env: Env::default(),
+        })
     }
 
     /// The same lake by another clock, and other chance: for simulations and benchmarks.

@@ -44,6 +44,7 @@ use crate::catalog::{NotSwapped, TableCatalog};
 use crate::env::Env;
 use crate::failpoint::failpoint;
 use crate::job::CommitMetrics;
+use crate::ledger::Memory;
 use crate::token;
 
 /// What became of a change.
@@ -76,6 +77,8 @@ pub(crate) struct Change<'a> {
     pub(crate) expire: bool,
     /// Files of the table in whose place the new ones come.
     pub(crate) replace: Option<Replace>,
+    /// Keeps the tokens of snapshots that expire. Without it they are forgotten.
+    pub(crate) memory: Option<Memory<'a>>,
     /// The branch that the snapshot is added to. One that is not there begins at the table's current snapshot.
     pub(crate) branch: &'a str,
     /// Tells this commit from any other.
@@ -94,6 +97,7 @@ impl<'a> Change<'a> {
             properties: HashMap::new(),
             expire: true,
             replace: None,
+            memory: None,
             branch: MAIN_BRANCH,
             id,
         }

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{
-    FormatVersion, ManifestContentType, ManifestFile, Operation, PartitionSpecRef, SchemaRef, Snapshot,
-    Summary, TableMetadata, TableMetadataBuildResult, TableMetadataBuilder,
+    FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, PartitionSpecRef, SchemaRef,
+    Snapshot, Summary, TableMetadata, TableMetadataBuildResult, TableMetadataBuilder,
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableRequirement};
@@ -20,6 +20,7 @@ use super::summary::Counts;
 use super::{Change, Replace};
 use crate::catalog::Next;
 use crate::env::Env;
+use crate::ledger::{self, Added};
 use crate::token::COMMIT_KEY;
 
 /// The successors of the bases of one commit's attempts.
@@ -68,8 +69,11 @@ impl<'a> Successors<'a> {
             schema = change.apply(metadata)?;
             builder = builder.add_current_schema(schema.as_ref().clone())?;
         }
-        if !self.change.properties.is_empty() {
-            builder = builder.set_properties(self.change.properties.clone())?;
+        let (expired, ledger) = self.forgotten(base, now_ms).await?;
+        let mut properties = self.change.properties.clone();
+        properties.extend(ledger.map(|uri| (ledger::PROPERTY.to_owned(), uri)));
+        if !properties.is_empty() {
+            builder = builder.set_properties(properties)?;
         }
         let mut counts = Counts::of(metadata, schema.clone());
         let spec = new_spec(metadata, self.change)?;
@@ -89,13 +93,36 @@ impl<'a> Successors<'a> {
         let list = self.writing.write_list(metadata, parent_id, manifests).await?;
         let summary = self.summary(metadata, counts, parent.as_deref());
         let snapshot = self.snapshot(metadata, schema.schema_id(), parent_id, list, summary, now_ms);
-        let result = self.finish(builder, metadata, snapshot, now_ms)?;
+        let result = self.finish(builder, metadata, snapshot, &expired)?;
         let requirements = self.requirements(metadata, head.map(|head| head.snapshot_id()))?;
         Ok(Successor::Next(Box::new(Next {
             updates: result.changes,
             requirements,
             metadata: result.metadata,
         })))
+    }
+
+    /// What expires, and the ledger of tokens that is written for that or because it is time, if one is.
+    async fn forgotten(&self, base: &Table, now_ms: i64) -> Result<(Expired, Option<String>)> {
+        let expired = match self.change.expire {
+            true => expired(base.metadata(), self.change.branch, now_ms)?,
+            false => Expired::default(),
+        };
+        let Some(memory) = &self.change.memory else { return Ok((expired, None)) };
+        let added = (self.change.branch == MAIN_BRANCH).then_some(Added {
+            snapshot: self.writing.snapshot_id,
+            time_ms: now_ms.max(base.metadata().last_updated_ms()),
+            tokens: memory.tokens,
+            id: self.change.id,
+        });
+        match memory.update(base, added, &expired.snapshots, self.env).await {
+            Ok(ledger) => Ok((expired, ledger)),
+            // The rows must not wait for a ledger; what it should have held must.
+            Err(error) => {
+                tracing::warn!(%error, "no ledger of tokens can be written, so that no snapshot expires; the commit goes on");
+                Ok((Expired::default(), None))
+            }
+        }
     }
 
     /// The manifests of the snapshot: new files first, the others as they were or made one of.
@@ -269,14 +296,10 @@ impl<'a> Successors<'a> {
         builder: TableMetadataBuilder,
         base: &TableMetadata,
         snapshot: Snapshot,
-        now_ms: i64,
+        expired: &Expired,
     ) -> Result<TableMetadataBuildResult> {
         let builder = builder.set_branch_snapshot(snapshot, self.change.branch)?;
-        let expired = match self.change.expire {
-            true => expired(base, self.change.branch, now_ms)?,
-            false => Expired::default(),
-        };
-        if expired == Expired::default() {
+        if *expired == Expired::default() {
             return builder.build();
         }
         let mut shorter = builder.clone();

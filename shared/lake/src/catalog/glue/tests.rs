@@ -165,7 +165,13 @@ impl Bench {
 
     fn lake(&self) -> Lake {
         let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
-        Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default(), env: Env::default() }
+        Lake {
+            catalog: Arc::new(self.catalog()),
+            file_io,
+            name_bounds: Arc::default(),
+            ledgers: Arc::default(),
+            env: Env::default(),
+        }
     }
 
     /// A process whose catalog attaches optimizers, and waits `time` for Glue to take them.

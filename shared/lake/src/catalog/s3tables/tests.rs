@@ -128,8 +128,13 @@ impl Bench {
             .build();
         let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
         let catalog = S3TablesCatalog::new(Client::from_conf(config), ARN, file_io.clone());
-        let lake =
-            Lake { catalog: Arc::new(catalog), file_io, name_bounds: Arc::default(), env: Env::default() };
+        let lake = Lake {
+            catalog: Arc::new(catalog),
+            file_io,
+            name_bounds: Arc::default(),
+            ledgers: Arc::default(),
+            env: Env::default(),
+        };
         Self { _folder: folder, service, server, lake }
     }
 

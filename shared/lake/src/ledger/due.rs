@@ -1,0 +1,51 @@
+//! When a commit writes a new ledger.
+//!
+//! The tokens of a snapshot must be in the ledger before anyone expires it, and a ledger is not written with every commit.
+//! So all that there is goes in once the oldest that is not in it is half as old as snapshots become, or once a commit is
+//! to expire it. Snapshots that live for less than [`SHORT_MS`] may be gone before the next commit: then every commit
+//! writes one, with its own tokens in it.
+
+use iceberg::spec::{TableMetadata, TableProperties};
+
+use super::Remembered;
+use super::line::End;
+use super::remembered::State;
+use crate::token;
+
+/// Snapshots that live so long, in milliseconds, have their tokens in the ledger from the start.
+const SHORT_MS: i64 = 3_600_000;
+/// Tokens that are not in the ledger are at most about this many: they make every metadata file larger.
+const MAX_TOKENS: usize = 8192;
+
+/// Whether the commit upon `metadata` that removes the snapshots `retiring` writes a ledger.
+pub(super) fn is_due(
+    metadata: &TableMetadata,
+    remembered: &Remembered,
+    retiring: &[i64],
+    now_ms: i64,
+) -> bool {
+    let line = &remembered.line;
+    let is_broken = match &remembered.ledger {
+        State::None | State::Unreadable => false,
+        State::Lost => true,
+        // After a rollback, or where the line had to be sought.
+        State::Read(ledger) => line.is_recovered || line.end != End::Ledger(ledger.commits.len()),
+    };
+    if is_broken || line.snapshots.iter().any(|snapshot| retiring.contains(&snapshot.snapshot_id())) {
+        return true;
+    }
+    let number = |key: &str| metadata.properties().get(key).and_then(|text| text.trim().parse::<i64>().ok());
+    let max_age_ms = number(TableProperties::PROPERTY_MAX_SNAPSHOT_AGE_MS)
+        .unwrap_or(TableProperties::PROPERTY_MAX_SNAPSHOT_AGE_MS_DEFAULT);
+    if max_age_ms < SHORT_MS {
+        return true;
+    }
+    let tokens: usize = line.snapshots.iter().map(|snapshot| token::tokens_of(snapshot).count()).sum();
+    // The newest ones stay whatever their age.
+    let kept = number(TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP)
+        .and_then(|number| usize::try_from(number).ok())
+        .unwrap_or(TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP_DEFAULT);
+    let half = now_ms.min(metadata.last_updated_ms()).saturating_sub(max_age_ms / 2);
+    let mut may_expire = line.snapshots.iter().skip(kept / 2);
+    tokens > MAX_TOKENS || may_expire.any(|snapshot| snapshot.timestamp_ms() < half)
+}

@@ -1,0 +1,189 @@
+//! The ancestors of a table's current snapshot, as far as snapshots, older metadata files and a ledger tell.
+//!
+//! In: a table's metadata, and its ledger. Out: a [`Line`]. The line goes from the current snapshot to its parents until
+//! it meets the ledger: there the ledger's own line goes on, up to that commit and no further. So what was rolled back
+//! does not count.
+//!
+//! Other engines may expire snapshots before they are in the ledger. Then the table's older metadata files, which its log
+//! names, still have them, and tell whether they lead to the ledger or past it: a rollback to before the ledger's last
+//! commit, commits of other engines only, and an expiry look the same in the current metadata as a delete by another
+//! engine and an expiry. If these files are gone too, it is taken for a delete, which is far more common: the ledger
+//! counts. To forget a token is to bring deleted rows back, which nobody notices.
+
+use std::collections::HashMap;
+
+use iceberg::Result;
+use iceberg::io::FileIO;
+use iceberg::spec::{SnapshotRef, TableMetadata};
+
+use super::{Commit, Floor, Ledger};
+use crate::token::{self, FIRST_SEQUENCE_NUMBER};
+
+/// Older metadata files that are read at most, newest first.
+const MAX_METADATA_FILES: usize = 100;
+
+/// The current snapshot and its ancestors, newest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Line {
+    /// Those that the ledger does not have.
+    pub(super) snapshots: Vec<SnapshotRef>,
+    pub(super) end: End,
+    /// Whether some of them stand in older metadata files only.
+    pub(super) is_recovered: bool,
+}
+
+/// What comes before the last snapshot of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nothing.
+    #[default]
+    First,
+    /// So many commits of the ledger.
+    Ledger(usize),
+    /// So many commits of the ledger, as far as can be told, and others.
+    Probably(usize),
+    /// Unknown.
+    Open,
+}
+
+impl Line {
+    /// What `metadata` tells with `ledger`.
+    pub(super) fn of(metadata: &TableMetadata, ledger: Option<&Ledger>) -> Self {
+        let mut line = Self::default();
+        let Some(current) = metadata.current_snapshot() else { return line };
+        line.end = End::Open;
+        let mut next = Some(current);
+        // None is longer than this, unless it is damaged and leads back into itself.
+        for _ in 0..metadata.snapshots().len() {
+            let Some(snapshot) = next else { break };
+            if line.meets(ledger, snapshot.snapshot_id()) {
+                return line;
+            }
+            line.push(snapshot);
+            next = snapshot.parent_snapshot_id().and_then(|parent| metadata.snapshot_by_id(parent));
+        }
+        if let Some(parent) = line.snapshots.last().and_then(|last| last.parent_snapshot_id()) {
+            line.meets(ledger, parent);
+        }
+        line
+    }
+
+    /// Follows a line with an open end through older metadata files to `ledger`.
+    ///
+    /// # Errors
+    /// The storage's, unless a file is gone.
+    pub(super) async fn follow(
+        &mut self,
+        metadata: &TableMetadata,
+        ledger: &Ledger,
+        file_io: &FileIO,
+    ) -> Result<()> {
+        let known = self.snapshots.len();
+        let mut older: HashMap<i64, SnapshotRef> = HashMap::new();
+        for entry in metadata.metadata_log().iter().rev().take(MAX_METADATA_FILES) {
+            if !self.may_meet(ledger) {
+                break;
+            }
+            let file = match TableMetadata::read_from(file_io, &entry.metadata_file).await {
+                Ok(file) if file.uuid() == metadata.uuid() => file,
+                Ok(_) => break,
+                // What is older is gone too.
+                Err(_) if !file_io.exists(&entry.metadata_file).await? => break,
+                Err(error) => return Err(error),
+            };
+            // An older file still has a parent that an expiry has struck out of its child later.
+            older.extend(file.snapshots().map(|snapshot| (snapshot.snapshot_id(), snapshot.clone())));
+            while self.may_meet(ledger)
+                && let Some(last) = self.snapshots.last()
+            {
+                let id = last.snapshot_id();
+                let Some(parent) = older.get(&id).unwrap_or(last).parent_snapshot_id() else {
+                    if file.snapshot_by_id(id).is_none() {
+                        // It came without one: the table was made anew.
+                        self.end = End::First;
+                    }
+                    break;
+                };
+                if self.meets(Some(ledger), parent) {
+                    break;
+                }
+                let Some(snapshot) = older.get(&parent) else { break };
+                self.push(snapshot);
+            }
+        }
+        self.is_recovered = self.snapshots.len() > known;
+        if self.may_meet(ledger) {
+            let last = self.snapshots.last().map_or(0, |last| last.sequence_number());
+            let is_before = |commit: &&Commit| last == 0 || commit.sequence_number < last;
+            self.end = End::Probably(ledger.commits.iter().filter(is_before).count());
+        }
+        Ok(())
+    }
+
+    /// Puts what was found earlier behind the last snapshot, which is the same, in the place of the open end.
+    pub(super) fn join(&mut self, found: Self) {
+        let last = self.snapshots.last().map(|last| last.snapshot_id());
+        let rest = found.snapshots.into_iter().skip_while(|one| Some(one.snapshot_id()) != last).skip(1);
+        self.snapshots.extend(rest);
+        (self.end, self.is_recovered) = (found.end, found.is_recovered);
+    }
+
+    /// Whether an ancestor of the last snapshot may be in the ledger. Every commit takes a sequence number above all that
+    /// there were, so that no ancestor has a higher one than its child.
+    pub(super) fn may_meet(&self, ledger: &Ledger) -> bool {
+        if self.end != End::Open {
+            return false;
+        }
+        let (Some(first), Some(last)) = (ledger.commits.first(), self.snapshots.last()) else { return false };
+        last.sequence_number() == 0 || first.sequence_number < last.sequence_number()
+    }
+
+    fn meets(&mut self, ledger: Option<&Ledger>, id: i64) -> bool {
+        let position = ledger.and_then(|ledger| ledger.position(id));
+        self.end = position.map_or(self.end, End::Ledger);
+        position.is_some()
+    }
+
+    fn push(&mut self, snapshot: &SnapshotRef) {
+        // Some engines expire a snapshot and leave its child without a parent, as if it were the table's first.
+        if snapshot.sequence_number() == FIRST_SEQUENCE_NUMBER {
+            self.end = End::First;
+        }
+        self.snapshots.push(snapshot.clone());
+    }
+
+    /// How many commits of the ledger count.
+    pub(super) fn counted(&self) -> usize {
+        match self.end {
+            End::Ledger(count) | End::Probably(count) => count,
+            End::First | End::Open => 0,
+        }
+    }
+
+    /// Up to where tokens are missing.
+    pub(super) fn floor(&self, ledger: Option<&Ledger>) -> Option<Floor> {
+        match self.end {
+            End::First => None,
+            End::Ledger(_) => ledger.and_then(|ledger| ledger.floor),
+            End::Probably(_) | End::Open => self.snapshots.last().map(|last| Floor {
+                sequence_number: match last.sequence_number() {
+                    0 => i64::MAX,
+                    number => number - 1,
+                },
+                time_ms: last.timestamp_ms(),
+            }),
+        }
+    }
+}
+
+impl Commit {
+    pub(super) fn of(snapshot: &SnapshotRef) -> Self {
+        Self {
+            snapshot: snapshot.snapshot_id(),
+            sequence_number: snapshot.sequence_number(),
+            time_ms: snapshot.timestamp_ms(),
+            id: token::accounting(snapshot),
+            is_ours: token::is_ours(snapshot),
+        }
+    }
+}

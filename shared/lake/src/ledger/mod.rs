@@ -1,0 +1,104 @@
+//! Tokens that outlive their snapshots.
+//!
+//! In: a table, and on a commit what it adds and expires. Out: what the table remembers of an object, and the place of a
+//! new ledger, or that the present one will do. A ledger is one immutable file that the table property [`PROPERTY`] names;
+//! it holds the tokens of older commits and the line of commits that they are from. Why and how: decision 17.
+//!
+//! A token counts only if its commit is an ancestor of the current snapshot ([`line`]). A ledger that cannot be read is
+//! never an empty one: where it ends, and where there is none, the table itself is asked.
+
+mod due;
+mod fold;
+mod format;
+mod line;
+mod name_time;
+mod remembered;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+pub(crate) use self::fold::Added;
+use self::format::{ENTRY_BYTES, Entry};
+pub(crate) use self::name_time::name_time;
+pub(crate) use self::remembered::{Doubt, Remembered};
+pub(crate) use self::store::{Ledgers, Memory, root};
+use crate::token::Token;
+
+/// The table property that names the table's ledger: one URI.
+pub const PROPERTY: &str = "frazil.ledger";
+/// The table property that says how long the ledger keeps a token after its commit, in milliseconds.
+pub(crate) const RETENTION: &str = "frazil.ledger.retention-ms";
+/// A day more than SQS keeps a message.
+const DEFAULT_RETENTION_MS: i64 = 15 * 24 * 3_600_000;
+
+/// What a ledger file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    /// The table that it is of.
+    table: Uuid,
+    /// Up to where tokens are missing; None if they reach back to the table's first snapshot.
+    floor: Option<Floor>,
+    /// A line of commits: each is the parent of the next.
+    commits: Vec<Commit>,
+    /// Sorted by token: [`Entry`].
+    entries: Bytes,
+}
+
+/// Where a memory begins: tokens of commits up to here may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Floor {
+    /// The last such commit's sequence number; in a table of format version 1, which has none, `i64::MAX`.
+    pub(crate) sequence_number: i64,
+    /// All such commits were made before this time.
+    pub(crate) time_ms: i64,
+}
+
+/// A snapshot of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) snapshot: i64,
+    pub(crate) sequence_number: i64,
+    pub(crate) time_ms: i64,
+    /// By what the quarantine files of its objects are named.
+    pub(crate) id: Option<Uuid>,
+    /// Whether it lists the objects that its rows are from. The rows of any other may be of any object.
+    pub(crate) is_ours: bool,
+}
+
+impl Ledger {
+    fn len(&self) -> usize {
+        self.entries.len() / ENTRY_BYTES
+    }
+
+    fn entry(&self, at: usize) -> Entry {
+        let bytes = self.entries.get(at * ENTRY_BYTES..(at + 1) * ENTRY_BYTES);
+        Entry::decode(bytes.and_then(|bytes| bytes.try_into().ok()).unwrap_or(&[0; ENTRY_BYTES]))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry> {
+        (0..self.len()).map(|at| self.entry(at))
+    }
+
+    /// The tokens of all versions of the object with the digest `key`, and their commits.
+    pub(crate) fn versions(&self, key: [u8; 16]) -> impl Iterator<Item = (Token, usize)> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.entry(middle).token.key() < key {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        let found =
+            (low..self.len()).map(|at| self.entry(at)).take_while(move |entry| entry.token.key() == key);
+        found.map(|entry| (entry.token, entry.commit as usize))
+    }
+
+    /// How many commits of the line come up to the snapshot `id`, itself included.
+    fn position(&self, id: i64) -> Option<usize> {
+        self.commits.iter().rposition(|commit| commit.snapshot == id).map(|at| at + 1)
+    }
+}

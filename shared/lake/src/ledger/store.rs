@@ -1,0 +1,225 @@
+//! Where ledgers lie, and how they are read and written.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use iceberg::io::FileIO;
+use iceberg::spec::TableMetadata;
+use iceberg::table::Table;
+use iceberg::{Error, ErrorKind, Result};
+use uuid::Uuid;
+
+use super::line::Line;
+use super::remembered::State;
+use super::{Added, Ledger, PROPERTY, Remembered, due, fold};
+use crate::env::Env;
+use crate::token::Token;
+
+/// How the names of ledger files end.
+pub(crate) const ENDING: &str = ".ledger";
+/// Most bytes of ledgers that are kept from one use to the next.
+const MAX_KEPT_BYTES: usize = 64 << 20;
+
+/// The ledgers that a process has read or written last. They never change.
+#[derive(Debug, Default)]
+pub(crate) struct Ledgers {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// By table: where its ledger is, and what it holds.
+    ledgers: HashMap<Uuid, (String, Arc<Ledger>)>,
+    /// What older metadata files told of a line: by the ledger's place and the line's last snapshot.
+    lines: HashMap<(String, i64), Line>,
+    /// URIs that something was said of.
+    warned: HashSet<String>,
+}
+
+impl Ledgers {
+    /// What `table` remembers. A ledger that cannot be read is a warning, and the table must be asked.
+    pub(crate) async fn of(&self, table: &Table) -> Remembered {
+        let metadata = table.metadata();
+        let Some(uri) = metadata.properties().get(PROPERTY) else {
+            return Remembered { line: Line::of(metadata, None), ledger: State::None };
+        };
+        match self.read(table, uri).await {
+            Ok(Ok(remembered)) => remembered,
+            Ok(Err(what)) => {
+                self.warn(uri, &what);
+                Remembered { line: Line::of(metadata, None), ledger: State::Lost }
+            }
+            Err(error) => {
+                self.warn(uri, &error.to_string());
+                Remembered { line: Line::of(metadata, None), ledger: State::Unreadable }
+            }
+        }
+    }
+
+    /// The inner error is what is wrong with the ledger for good.
+    async fn read(&self, table: &Table, uri: &str) -> Result<std::result::Result<Remembered, String>> {
+        let (metadata, file_io) = (table.metadata(), table.file_io());
+        let ledger = match self.ledger(metadata.uuid(), uri, file_io).await? {
+            Ok(ledger) => ledger,
+            Err(what) => return Ok(Err(what)),
+        };
+        let mut line = Line::of(metadata, Some(&ledger));
+        if line.may_meet(&ledger) {
+            let key = (uri.to_owned(), line.snapshots.last().map_or(0, |last| last.snapshot_id()));
+            let kept = self.kept().lines.get(&key).cloned();
+            match kept {
+                Some(rest) => line.join(rest),
+                None => {
+                    line.follow(metadata, &ledger, file_io).await?;
+                    let mut kept = self.kept();
+                    if kept.lines.len() > 16 {
+                        kept.lines.clear();
+                    }
+                    kept.lines.insert(key, line.clone());
+                }
+            }
+        }
+        let remembered = Remembered { line, ledger: State::Read(ledger) };
+        if remembered.is_guessed() {
+            self.warn(
+                uri,
+                "it cannot be told whether its last commits are still in the table: snapshots have expired before they \
+                 were in it, and the older metadata files are gone. It counts in full. If the table was rolled back to \
+                 before them, remove the table property, and deliver their objects again",
+            );
+        }
+        Ok(Ok(remembered))
+    }
+
+    async fn ledger(
+        &self,
+        table: Uuid,
+        uri: &str,
+        file_io: &FileIO,
+    ) -> Result<std::result::Result<Arc<Ledger>, String>> {
+        if let Some((_, ledger)) = self.kept().ledgers.get(&table).filter(|(kept, _)| kept == uri) {
+            return Ok(Ok(ledger.clone()));
+        }
+        let bytes = match file_io.new_input(uri)?.read().await {
+            Ok(bytes) => bytes,
+            Err(_) if !file_io.exists(uri).await? => return Ok(Err("it is not there".to_owned())),
+            Err(error) => return Err(error),
+        };
+        let ledger = match Ledger::decode(&bytes) {
+            Ok(ledger) if ledger.table == table => Arc::new(ledger),
+            Ok(ledger) => return Ok(Err(format!("it is of another table, {}", ledger.table))),
+            Err(what) => return Ok(Err(what.to_owned())),
+        };
+        self.keep(uri, &ledger);
+        Ok(Ok(ledger))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, uri: &str, ledger: &Arc<Ledger>) {
+        let mut kept = self.kept();
+        let others = kept.ledgers.iter().filter(|(table, _)| **table != ledger.table);
+        let bytes: usize = others.map(|(_, (_, ledger))| ledger.entries.len()).sum();
+        if bytes + ledger.entries.len() > MAX_KEPT_BYTES {
+            kept.ledgers.clear();
+        }
+        kept.ledgers.insert(ledger.table, (uri.to_owned(), ledger.clone()));
+    }
+
+    /// Says it once.
+    fn warn(&self, uri: &str, what: &str) {
+        if self.kept().warned.insert(uri.to_owned()) {
+            tracing::warn!(file = uri, "the table's ledger of tokens, {uri}: {what}");
+        }
+    }
+}
+
+/// What a commit needs to keep the tokens of snapshots that expire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory<'a> {
+    pub(crate) ledgers: &'a Ledgers,
+    /// Where new ledgers go: [`root`].
+    pub(crate) root: &'a str,
+    /// The objects that the commit adds.
+    pub(crate) tokens: &'a [Token],
+}
+
+impl Memory<'_> {
+    /// The ledger that the successor of `table` is to name, or None if it goes on with the one it has. It is written to
+    /// its end. `added` is the commit, if it becomes the table's current snapshot, and `retiring` what it expires.
+    ///
+    /// # Errors
+    /// The storage's. Then nothing may expire.
+    pub(crate) async fn update(
+        &self,
+        table: &Table,
+        added: Option<Added<'_>>,
+        retiring: &[i64],
+        env: &Env,
+    ) -> Result<Option<String>> {
+        let (ledgers, metadata) = (self.ledgers, table.metadata());
+        let remembered = ledgers.of(table).await;
+        if let State::Unreadable = remembered.ledger {
+            return Err(Error::new(ErrorKind::Unexpected, "the table's ledger of tokens cannot be read now"));
+        }
+        if !due::is_due(metadata, &remembered, retiring, env.now_ms()) {
+            return Ok(None);
+        }
+        if let Some(place) = place_of(metadata, self.root) {
+            let what = format!(
+                "none is written, since it would lie below {place}, where engines delete files that they do not know. Put \
+                 FRAZIL_ERRORS elsewhere"
+            );
+            ledgers.warn(self.root, &what);
+            return Ok(None);
+        }
+        let ledger = Arc::new(fold::folded(metadata, &remembered, added, env.now_ms()));
+        let uri = format!("{}/{}{ENDING}", self.root, env.uuid());
+        table.file_io().new_output(&uri)?.write(ledger.encode()).await?;
+        tracing::debug!(file = uri, tokens = ledger.len(), commits = ledger.commits.len(), "ledger written");
+        ledgers.keep(&uri, &ledger);
+        Ok(Some(uri))
+    }
+}
+
+/// Where the ledgers of the table `table` lie: beside the quarantine, in a prefix of their own.
+pub(crate) fn root(errors_uri: &str, table: &str) -> String {
+    let errors_uri = errors_uri.trim_end_matches('/');
+    let parent = match errors_uri.rsplit_once('/') {
+        Some((parent, _)) if !parent.ends_with('/') => parent,
+        // A bucket, or a relative path.
+        _ if errors_uri.contains('/') => errors_uri,
+        _ => ".",
+    };
+    format!("{parent}/ledgers/{table}")
+}
+
+/// The place of the table that `root` lies below, if there is one.
+fn place_of<'a>(metadata: &'a TableMetadata, root: &str) -> Option<&'a str> {
+    let path = |uri: &str| uri.split_once("://").map_or(uri, |(_, path)| path).trim_matches('/').to_owned();
+    let root = format!("{}/", path(root));
+    let property = |name: &str| metadata.properties().get(name).map(String::as_str);
+    let places = [Some(metadata.location()), property("write.data.path"), property("write.metadata.path")];
+    places.into_iter().flatten().find(|place| root.starts_with(&format!("{}/", path(place))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ledgers_lie_beside_the_quarantine() {
+        for (errors, expected) in [
+            ("s3://lake/errors", "s3://lake/ledgers/ns.t"),
+            ("s3://lake/a/errors/", "s3://lake/a/ledgers/ns.t"),
+            ("s3://errors", "s3://errors/ledgers/ns.t"),
+            ("file:///data/errors", "file:///data/ledgers/ns.t"),
+            ("/data/errors", "/data/ledgers/ns.t"),
+            ("errors", "./ledgers/ns.t"),
+        ] {
+            assert_eq!(root(errors, "ns.t"), expected);
+        }
+    }
+}

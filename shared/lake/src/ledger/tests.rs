@@ -1,0 +1,505 @@
+use std::sync::Arc;
+
+use iceberg::io::{FileIO, FileIOBuilder, LocalFsStorageFactory};
+use iceberg::spec::TableMetadata;
+use iceberg::table::Table;
+use iceberg::{Runtime, TableIdent};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::env::{Env, Source};
+use crate::token::{self, Seen};
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+const START: i64 = 1_800_000_000_000;
+
+#[derive(Debug)]
+struct At(i64);
+
+impl Source for At {
+    fn now_ms(&self) -> i64 {
+        self.0
+    }
+
+    fn random(&self) -> u64 {
+        fastrand::u64(..)
+    }
+}
+
+/// A table as catalogs and engines would have it: snapshots with ids equal to their sequence numbers, one an hour.
+struct Bench {
+    folder: TempDir,
+    file_io: FileIO,
+    ledgers: Ledgers,
+    /// Id, parent, whether it is ours.
+    snapshots: Vec<(i64, Option<i64>, bool)>,
+    current: Option<i64>,
+    last: i64,
+    properties: Value,
+    /// Metadata files, oldest first.
+    log: Vec<String>,
+}
+
+fn token(snapshot: i64) -> Token {
+    Token::new("raw", &format!("{snapshot}.gz"), "v")
+}
+
+fn other_version(snapshot: i64) -> Token {
+    Token::new("raw", &format!("{snapshot}.gz"), "w")
+}
+
+impl Bench {
+    fn new(properties: Value) -> Self {
+        let folder = TempDir::new().unwrap();
+        let file_io = FileIOBuilder::new(Arc::new(LocalFsStorageFactory)).build();
+        Self {
+            folder,
+            file_io,
+            ledgers: Ledgers::default(),
+            snapshots: Vec::new(),
+            current: None,
+            last: 0,
+            properties,
+            log: Vec::new(),
+        }
+    }
+
+    /// Snapshots that live for a millisecond.
+    fn short() -> Self {
+        Self::new(
+            json!({"history.expire.max-snapshot-age-ms": "1", "history.expire.min-snapshots-to-keep": "2"}),
+        )
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn root(&self) -> String {
+        root(&self.path("errors"), "ns.t")
+    }
+
+    fn time(&self, snapshot: i64) -> i64 {
+        START + snapshot * HOUR
+    }
+
+    fn metadata(&self) -> TableMetadata {
+        let list: Vec<Value> = self
+            .snapshots
+            .iter()
+            .map(|(id, parent, is_ours)| {
+                let mut summary = json!({"operation": if *is_ours { "append" } else { "overwrite" }});
+                if *is_ours {
+                    summary[token::SUMMARY_KEY] = token(*id).to_string().into();
+                    summary[token::COMMIT_KEY] = Uuid::from_u128(*id as u128).to_string().into();
+                    summary[token::REJECTED_KEY] = "0".into();
+                }
+                let mut snapshot = json!({"snapshot-id": id, "sequence-number": id, "timestamp-ms": self.time(*id),
+                    "manifest-list": "list.avro", "summary": summary, "schema-id": 0});
+                if let Some(parent) = parent {
+                    snapshot["parent-snapshot-id"] = (*parent).into();
+                }
+                snapshot
+            })
+            .collect();
+        let log: Vec<Value> = self
+            .log
+            .iter()
+            .map(|file| json!({"metadata-file": file, "timestamp-ms": self.time(self.last)}))
+            .collect();
+        let refs = match self.current {
+            Some(current) => json!({"main": {"snapshot-id": current, "type": "branch"}}),
+            None => json!({}),
+        };
+        serde_json::from_value(json!({
+            "format-version": 2, "table-uuid": "9c12d441-03fe-4693-9a96-a0705ddf69c1", "location": self.path("table"),
+            "last-sequence-number": self.last, "last-updated-ms": self.time(self.last), "last-column-id": 0,
+            "current-schema-id": 0, "schemas": [{"type": "struct", "schema-id": 0, "fields": []}],
+            "default-spec-id": 0, "partition-specs": [{"spec-id": 0, "fields": []}], "last-partition-id": 999,
+            "default-sort-order-id": 0, "sort-orders": [{"order-id": 0, "fields": []}],
+            "current-snapshot-id": self.current.unwrap_or(-1), "refs": refs, "properties": self.properties,
+            "snapshots": list, "snapshot-log": [], "metadata-log": log
+        }))
+        .unwrap()
+    }
+
+    fn table(&self) -> Table {
+        Table::builder()
+            .identifier(TableIdent::from_strs(["ns", "t"]).unwrap())
+            .metadata_location("now.metadata.json")
+            .metadata(self.metadata())
+            .file_io(self.file_io.clone())
+            .runtime(Runtime::try_current().unwrap())
+            .build()
+            .unwrap()
+    }
+
+    /// The present metadata becomes an older one.
+    fn logged(&mut self) {
+        let path = self.path(&format!("{:05}.metadata.json", self.log.len()));
+        std::fs::write(&path, serde_json::to_vec(&self.metadata()).unwrap()).unwrap();
+        self.log.push(path);
+    }
+
+    async fn update(&self, id: i64, retiring: &[i64], now_ms: i64) -> iceberg::Result<Option<String>> {
+        let tokens = [token(id)];
+        let (time_ms, commit) = (now_ms.max(self.time(self.last)), Uuid::from_u128(id as u128));
+        let added = Added { snapshot: id, time_ms, tokens: &tokens, id: commit };
+        let memory = Memory { ledgers: &self.ledgers, root: &self.root(), tokens: &tokens };
+        memory.update(&self.table(), Some(added), retiring, &Env::new(At(now_ms))).await
+    }
+
+    /// A commit of ours, that expires `retiring`.
+    async fn append(&mut self, retiring: &[i64]) -> i64 {
+        let id = self.last + 1;
+        let uri = self.update(id, retiring, self.time(id)).await.unwrap();
+        self.logged();
+        if let Some(uri) = uri {
+            self.properties[PROPERTY] = uri.into();
+        }
+        self.add(true);
+        self.snapshots.retain(|(id, ..)| !retiring.contains(id));
+        id
+    }
+
+    /// A commit of another engine.
+    fn overwrite(&mut self) -> i64 {
+        self.logged();
+        self.add(false)
+    }
+
+    fn add(&mut self, is_ours: bool) -> i64 {
+        self.last += 1;
+        self.snapshots.push((self.last, self.current, is_ours));
+        self.current = Some(self.last);
+        self.last
+    }
+
+    /// Another engine expires all but `kept`.
+    fn expire_all_but(&mut self, kept: &[i64]) {
+        self.logged();
+        self.snapshots.retain(|(id, ..)| kept.contains(id));
+    }
+
+    fn roll_back(&mut self, to: i64) {
+        self.logged();
+        self.current = Some(to);
+    }
+
+    async fn remembered(&self) -> Remembered {
+        // As a function does that has just started.
+        Ledgers::default().of(&self.table()).await
+    }
+
+    /// The snapshots whose objects count as appended, and whether nothing else was.
+    async fn known(&self) -> (Vec<i64>, bool) {
+        let tokens: Vec<Token> = (1..=self.last).map(token).collect();
+        let history = self.remembered().await.history(&tokens);
+        let known = (1..=self.last).filter(|id| history.seen.get(&token(*id)) == Some(&Seen::This(*id)));
+        (known.collect(), history.complete)
+    }
+
+    fn ledger_path(&self) -> &str {
+        self.properties[PROPERTY].as_str().unwrap()
+    }
+
+    async fn ledger(&self) -> Arc<Ledger> {
+        match self.remembered().await.ledger {
+            remembered::State::Read(ledger) => ledger,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_outlive_their_snapshots() {
+    let mut bench = Bench::short();
+    for id in 1..=10 {
+        let retiring = if id > 2 { vec![id - 2] } else { vec![] };
+        bench.append(&retiring).await;
+    }
+    assert_eq!(bench.snapshots.len(), 2);
+    assert_eq!(bench.known().await, ((1..=10).collect(), true));
+    // Copy-on-write by another engine, which leaves nothing of ours.
+    let deleted = bench.overwrite();
+    bench.expire_all_but(&[deleted]);
+    assert_eq!(bench.known().await, ((1..=10).collect(), true));
+    // Other versions are told too, with the commit that their quarantine is named by.
+    let history = bench.remembered().await.history(&[other_version(4), token(99)]);
+    assert_eq!(history.seen.get(&other_version(4)), Some(&Seen::Other));
+    assert_eq!(history.versions[&other_version(4)][0].commit, Some(Uuid::from_u128(4)));
+    assert_eq!(history.versions[&other_version(4)][0].token, token(4));
+    assert!(!history.seen.contains_key(&token(99)));
+}
+
+/// Nobody may expire a snapshot before its tokens are safe; but a ledger is not written with every commit.
+#[tokio::test]
+async fn ledgers_are_written_before_they_are_needed_and_no_earlier() {
+    let properties = |min: &str| {
+        json!({"history.expire.max-snapshot-age-ms": (24 * HOUR).to_string(),
+               "history.expire.min-snapshots-to-keep": min})
+    };
+    let mut bench = Bench::new(properties("1"));
+    let mut written = Vec::new();
+    for id in 1..=40 {
+        let before = bench.properties.get(PROPERTY).cloned();
+        bench.append(&[]).await;
+        if bench.properties.get(PROPERTY) != before.as_ref() {
+            written.push(id);
+        }
+    }
+    // The oldest that is not in it is more than twelve hours old.
+    assert_eq!(written, [15, 30]);
+    // What stays whatever its age is in no hurry.
+    let mut bench = Bench::new(properties("100"));
+    for _ in 1..=40 {
+        bench.append(&[]).await;
+    }
+    assert_eq!(bench.properties.get(PROPERTY), None);
+    // But nothing expires before.
+    bench.append(&[1]).await;
+    assert_eq!(bench.ledger().await.commits.len(), 41);
+    assert_eq!(bench.known().await, ((1..=41).collect(), true));
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_may_come_again() {
+    let mut bench = Bench::short();
+    for id in 1..=6 {
+        bench.append(&if id == 6 { vec![1, 2] } else { vec![] }).await;
+    }
+    bench.roll_back(4);
+    assert_eq!(bench.known().await, ((1..=4).collect(), true));
+    // The next commit cuts the ledger, and the snapshots above may expire.
+    assert_eq!(bench.append(&[5, 6]).await, 7);
+    let ids: Vec<i64> = bench.ledger().await.commits.iter().map(|commit| commit.snapshot).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 7]);
+    bench.expire_all_but(&[7]);
+    assert_eq!(bench.known().await, (vec![1, 2, 3, 4, 7], true));
+}
+
+#[tokio::test]
+async fn a_rollback_to_a_tag_goes_back_past_expiry() {
+    let mut bench = Bench::short();
+    for _ in 1..=6 {
+        bench.append(&[]).await;
+    }
+    // A tag keeps 3.
+    bench.expire_all_but(&[3, 6]);
+    assert_eq!(bench.known().await, ((1..=6).collect(), true));
+    bench.roll_back(3);
+    assert_eq!(bench.known().await, (vec![1, 2, 3], true));
+    let compacted = bench.overwrite();
+    bench.expire_all_but(&[compacted]);
+    assert_eq!(bench.known().await, (vec![1, 2, 3], true), "its parent was 3");
+}
+
+/// The metadata look the same after both, but for the files in its log.
+#[tokio::test]
+async fn a_rollback_is_told_from_a_delete_after_both_have_expired() {
+    for (back_to, expected) in [(Some(3), vec![1, 2, 3]), (None, (1..=6).collect())] {
+        let mut bench = Bench::short();
+        for _ in 1..=6 {
+            bench.append(&[]).await;
+        }
+        if let Some(id) = back_to {
+            bench.roll_back(id);
+        }
+        bench.overwrite();
+        let last = bench.overwrite();
+        bench.expire_all_but(&[last]);
+        assert_eq!(bench.known().await, (expected.clone(), true), "back to {back_to:?}");
+        // Some engines strike out the parent too.
+        bench.logged();
+        bench.snapshots[0].1 = None;
+        assert_eq!(bench.known().await, (expected.clone(), true), "back to {back_to:?}");
+        // The next commit puts it right for good.
+        let mut anchored = expected.clone();
+        anchored.push(bench.append(&[]).await);
+        bench.log.clear();
+        assert_eq!(bench.known().await, (anchored, true), "back to {back_to:?}");
+    }
+}
+
+/// Without those files: a delete is far more common, and a deleted row must not come back.
+#[tokio::test]
+async fn what_cannot_be_told_counts() {
+    let mut bench = Bench::short();
+    for _ in 1..=6 {
+        bench.append(&[]).await;
+    }
+    bench.overwrite();
+    let last = bench.overwrite();
+    bench.expire_all_but(&[last]);
+    bench.log.clear();
+    let remembered = bench.remembered().await;
+    assert!(remembered.is_guessed());
+    // Objects that nothing is known of may have been in what expired.
+    assert_eq!(bench.known().await, ((1..=6).collect(), false));
+    bench.append(&[]).await;
+    assert_eq!(bench.ledger().await.floor.unwrap().sequence_number, last - 1);
+}
+
+/// The table was made anew: what was in it before may come again.
+#[tokio::test]
+async fn a_table_that_was_replaced_remembers_nothing() {
+    let mut bench = Bench::short();
+    for _ in 1..=3 {
+        bench.append(&[]).await;
+    }
+    bench.logged();
+    bench.current = None;
+    let anew = bench.add(false);
+    assert_eq!(bench.known().await, (vec![], true));
+    bench.expire_all_but(&[anew]);
+    assert_eq!(bench.known().await, (vec![], true));
+}
+
+/// An operator expires all that there is, before it is in the ledger.
+#[tokio::test]
+async fn snapshots_that_expire_too_early_are_found_in_older_metadata() {
+    let mut bench = Bench::new(json!({}));
+    for id in 1..=6 {
+        bench.append(&if id == 3 { vec![1] } else { vec![] }).await;
+    }
+    let last = bench.overwrite();
+    bench.expire_all_but(&[last]);
+    assert_eq!(bench.known().await, ((1..=6).collect(), true));
+    bench.append(&[]).await;
+    bench.log.clear();
+    assert_eq!(bench.known().await, (vec![1, 2, 3, 4, 5, 6, 8], true));
+    // A warm process, too.
+    let tokens = [token(5)];
+    for _ in 0..2 {
+        let history = bench.ledgers.of(&bench.table()).await.history(&tokens);
+        assert_eq!(history.seen.get(&token(5)), Some(&Seen::This(5)));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_ledger_is_not_an_empty_one() {
+    for damage in [
+        |path: &str| std::fs::remove_file(path).unwrap(),
+        |path: &str| std::fs::write(path, b"").unwrap(),
+        |path: &str| {
+            let mut bytes = std::fs::read(path).unwrap();
+            bytes[60] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+        },
+    ] {
+        let mut bench = Bench::short();
+        for _ in 1..=4 {
+            bench.append(&[]).await;
+        }
+        bench.expire_all_but(&[3, 4]);
+        let lost = bench.ledger_path().to_owned();
+        damage(&lost);
+        bench.ledgers = Ledgers::default();
+        assert_eq!(bench.known().await, (vec![3, 4], false));
+        let doubt = bench.remembered().await.doubt().unwrap();
+        assert_eq!(doubt.until, 2, "rows of others are in older files");
+        bench.append(&[]).await;
+        assert_ne!(bench.ledger_path(), lost);
+        bench.expire_all_but(&[5]);
+        assert_eq!(bench.known().await, (vec![3, 4, 5], false));
+    }
+}
+
+/// What cannot be read now may be whole: nothing is put in its place, and nothing may expire.
+#[tokio::test]
+async fn a_ledger_that_cannot_be_read_stays() {
+    let mut bench = Bench::short();
+    bench.append(&[]).await;
+    // A folder is there, and cannot be read.
+    bench.properties[PROPERTY] = bench.path("").into();
+    bench.ledgers = Ledgers::default();
+    bench.update(2, &[1], bench.time(2)).await.unwrap_err();
+    assert_eq!(bench.known().await, (vec![1], true), "snapshots tell by themselves");
+}
+
+#[tokio::test]
+async fn tokens_leave_by_age_alone() {
+    let mut bench = Bench::short();
+    bench.properties[RETENTION] = (10 * HOUR).to_string().into();
+    for _ in 1..=14 {
+        bench.append(&[]).await;
+    }
+    let compacted = bench.overwrite();
+    let last = bench.append(&[]).await;
+    bench.expire_all_but(&[last]);
+    // The base of the last commit was of hour 15.
+    assert_eq!(bench.known().await, ((5..=14).chain([16]).collect(), false));
+    let doubt = bench.remembered().await.doubt().unwrap();
+    assert_eq!(doubt.until, compacted, "the other engine may have put old rows into its files");
+    // An object younger than what is missing is new, unless its name lies.
+    let (floor, now) = (bench.time(5), bench.time(last) + 20 * DAY);
+    assert!(!doubt.is_excluded(floor + DAY, now));
+    assert!(doubt.is_excluded(floor + DAY + 1, now));
+    assert!(!doubt.is_excluded(now + DAY, now));
+    // The last commit stays, so that the line goes on.
+    bench.properties[RETENTION] = "0".into();
+    bench.append(&[]).await;
+    bench.append(&[]).await;
+    assert_eq!(bench.ledger().await.commits.len(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_costs_no_token() {
+    let mut bench = Bench::short();
+    bench.properties[RETENTION] = (10 * HOUR).to_string().into();
+    for _ in 1..=5 {
+        bench.append(&[]).await;
+    }
+    let uri = bench.update(6, &[], bench.time(6) + 100 * DAY).await.unwrap().unwrap();
+    bench.properties[PROPERTY] = uri.into();
+    bench.add(true);
+    assert_eq!(bench.known().await, ((1..=6).collect(), true));
+}
+
+#[tokio::test]
+async fn no_ledger_lies_where_engines_delete_what_they_do_not_know() {
+    for property in ["write.data.path", "write.metadata.path"] {
+        let mut bench = Bench::short();
+        bench.properties[property] = bench.folder.path().to_str().unwrap().into();
+        assert_eq!(bench.update(1, &[], START).await.unwrap(), None, "{property}");
+        bench.properties[property] = bench.path("led").into();
+        assert!(bench.update(1, &[], START).await.unwrap().is_some(), "{property}");
+    }
+    let bench = Bench::short();
+    let errors = bench.path("table/errors");
+    let memory = Memory { ledgers: &bench.ledgers, root: &root(&errors, "ns.t"), tokens: &[] };
+    let written = memory.update(&bench.table(), None, &[], &Env::new(At(START))).await;
+    assert_eq!(written.unwrap(), None);
+}
+
+#[test]
+fn any_byte_that_changes_is_noticed() {
+    let ledger = Ledger {
+        table: Uuid::from_u128(7),
+        floor: Some(Floor { sequence_number: 3, time_ms: 4 }),
+        commits: vec![
+            Commit {
+                snapshot: i64::MAX,
+                sequence_number: 5,
+                time_ms: 6,
+                id: Some(Uuid::max()),
+                is_ours: true,
+            },
+            Commit { snapshot: 1, sequence_number: 6, time_ms: -1, id: None, is_ours: false },
+        ],
+        entries: format::entries(
+            (0..9).map(|at| format::Entry { token: token(at), commit: at as u32 % 2 }).collect(),
+        ),
+    };
+    let bytes = ledger.encode();
+    assert_eq!(Ledger::decode(&bytes), Ok(ledger.clone()));
+    assert_eq!(Ledger::decode(&Ledger { floor: None, ..ledger }.encode()).unwrap().floor, None);
+    for at in 0..bytes.len() {
+        let mut changed = bytes.to_vec();
+        changed[at] ^= 0x10;
+        Ledger::decode(&changed.into()).unwrap_err();
+        Ledger::decode(&bytes.slice(..at)).unwrap_err();
+    }
+}
