@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::catalog::Lake;
 use crate::commit::{self, Append, Committed, Layout};
-use crate::decode::{FILE_NAME, RowDecoder};
+use crate::decode::{FILE_NAME, RowDecoder, SystemColumn};
 use crate::definition::TableDefinition;
 use crate::failpoint::failpoint;
 use crate::infer;
@@ -396,7 +396,10 @@ impl<'a> Invocation<'a> {
             if objects.is_empty() {
                 return Ok(None);
             }
-            let decoder = RowDecoder::for_table(table.metadata(), &self.options.processing_time)?;
+            let decoder = RowDecoder::for_table(
+                table.metadata(),
+                &SystemColumn::of_object("", &self.options.processing_time),
+            )?;
             let read_objects: Vec<usize> = objects.iter().map(|object| object.at).collect();
             let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
             let mut quarantine = self.quarantine(Some(writer.attempt()));
@@ -461,7 +464,11 @@ impl<'a> Invocation<'a> {
         let mut counts: Vec<Count> = Vec::new();
         let mut undecided = objects.len();
         let mut failed = Vec::new();
-        let mut steps = read::rows(Pass { objects, limits: self.options.limits, time }, decoder);
+        let mut steps = read::rows(
+            Pass { objects, limits: self.options.limits, time },
+            decoder,
+            self.options.processing_time.clone(),
+        );
         while let Some(step) = steps.next().await {
             match step {
                 Step::Failed { at, error, spoiled } if spoiled || !failed.is_empty() => {

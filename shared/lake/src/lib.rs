@@ -29,7 +29,7 @@ mod write;
 
 pub use append::append;
 pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
-pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
+pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder, SystemColumn, SystemValue};
 pub use definition::TableDefinition;
 pub use digest::Digest;
 pub use failpoint::failpoint;

@@ -48,13 +48,21 @@ impl Steps {
 }
 
 /// Reads the objects of `pass` into `decoder`'s batches.
-pub(crate) fn rows(pass: Pass, mut decoder: RowDecoder) -> Steps {
+pub(crate) fn rows(pass: Pass, mut decoder: RowDecoder, processing_time: String) -> Steps {
     let (sender, steps) = mpsc::channel(STEPS_AHEAD);
     let (waiting, stop) = task::waiting();
     let limits = pass.limits;
     decoder.set_row_bytes(limits.row_bytes);
     task::spawn_blocking(move || {
-        let mut rows = Rows { decoder, limits, sender, source: None, rows: 0, rejected: Rejected::new() };
+        let mut rows = Rows {
+            decoder,
+            processing_time,
+            limits,
+            sender,
+            source: None,
+            rows: 0,
+            rejected: Rejected::new(),
+        };
         // A closed channel means that nobody wants the rest.
         let _ = pass.run(&mut rows, &stop).and_then(|()| rows.flush());
     });
@@ -64,6 +72,7 @@ pub(crate) fn rows(pass: Pass, mut decoder: RowDecoder) -> Steps {
 /// Decodes records.
 struct Rows {
     decoder: RowDecoder,
+    processing_time: String,
     limits: Limits,
     sender: mpsc::Sender<Step>,
     /// The source whose records come, and what was found in it so far.
@@ -76,8 +85,7 @@ impl Sink for Rows {
     fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
         if self.source != Some(origin.source()) {
             self.source = Some(origin.source());
-            let Origin::Object { object, .. } = origin;
-            self.decoder.set_file_name(&object.object.uri);
+            self.decoder.set_system(&origin.system(&self.processing_time));
         }
         let decoded = record.and_then(|text| {
             let refused = |refusal| Refused { refusal, bytes: Some(text), keep_object: false };
@@ -166,7 +174,11 @@ mod tests {
                     }
                     _ => {
                         let time = PassTime { begin_until: end, cut_off: end };
-                        let steps = rows(Pass { objects: vec![object], limits: limits(), time }, decoder());
+                        let steps = rows(
+                            Pass { objects: vec![object], limits: limits(), time },
+                            decoder(),
+                            String::new(),
+                        );
                         tokio::time::sleep(wait).await;
                         drop(steps);
                     }
