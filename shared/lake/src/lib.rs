@@ -21,7 +21,6 @@ mod known;
 mod name_bounds;
 mod objects;
 pub mod quarantine;
-mod read;
 mod storage;
 mod task;
 mod token;
