@@ -37,6 +37,6 @@ pub use job::{
     AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
 };
 pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};
-pub use storage::{S3Config, S3Encryption, UNFINISHED, WholeFile};
+pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile};
 pub use token::{SUMMARY_KEY, Token, committed};
 pub use write::WriteLimits;
