@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
-use lake::{FILE_NAME, PROCESSING_TIME, RowDecoder, TableDefinition};
+use lake::{FILE_NAME, PROCESSING_TIME, RowDecoder, SystemColumn, TableDefinition};
 use libfuzzer_sys::fuzz_target;
 use records::scan;
 use serde_json::value::RawValue;
@@ -30,9 +30,8 @@ thread_local! {
 }
 
 fn decoder() -> RowDecoder {
-    let mut decoder = RowDecoder::new(&TABLE.schema, PROCESSED.0).expect("every type can be written");
-    decoder.set_file_name(URI);
-    decoder
+    let system = SystemColumn::of_object(URI, PROCESSED.0);
+    RowDecoder::with_system(&TABLE.schema, &system).expect("every type can be written")
 }
 
 /// Takes `records` once more, all of them, and compares.

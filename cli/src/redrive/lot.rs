@@ -23,7 +23,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use iceberg::spec::TableMetadata;
 use lake::quarantine::{Ledger, Standing};
-use lake::{Digest, REDRIVEN_PREFIX, RowDecoder, WholeFile};
+use lake::{Digest, REDRIVEN_PREFIX, RowDecoder, SystemColumn, WholeFile};
 
 use super::now_millis;
 use super::quarantine::{Ceiling, QuarantineFile, Record};
@@ -111,7 +111,8 @@ impl Lot {
         let stem = place.strip_suffix(".gz").unwrap_or(place);
         let stem = stem.strip_suffix(".jsonl").unwrap_or(stem).to_owned();
         let mut joint = Writing::new(folders, &stem)?;
-        let mut decoder = RowDecoder::for_table(rules.metadata, "1970-01-01T00:00:00Z")?;
+        let mut decoder =
+            RowDecoder::for_table(rules.metadata, &SystemColumn::of_object("", "1970-01-01T00:00:00Z"))?;
         let (mut left, mut refused) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
         let mut parts = Vec::new();
         let mut fits = false;

@@ -24,26 +24,44 @@ use records::enrich::RECORD_ID;
 
 use crate::decode::{FILE_NAME, PROCESSING_TIME};
 use crate::digest::Digest;
+use crate::objects::Origin;
+use crate::token::{Token, Version};
 
 /// Objects that are asked for at once.
 const URIS_PER_SCAN: usize = 100;
 
+/// What a table has of some objects.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) rows: KnownRows,
+    /// Other versions of an object, by its token.
+    pub(crate) versions: HashMap<Token, Vec<Version>>,
+}
+
+impl Known {
+    /// Other versions of what `origin` is in.
+    pub(crate) fn versions(&self, origin: &Origin) -> &[Version] {
+        let Origin::Object { object, .. } = origin;
+        self.versions.get(&object.object.token).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// The rows that a table has of some objects.
 #[derive(Debug, Default)]
 pub(crate) struct KnownRows {
-    by_uri: HashMap<String, Known>,
+    by_uri: HashMap<String, KnownObject>,
 }
 
 /// The rows that a table has of one object.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownObject {
     /// Digests of their ids.
     ids: HashSet<u128>,
     /// Of those that have none: how often there is which content, by digest.
     contents: HashMap<u128, u64>,
 }
 
-impl Known {
+impl KnownObject {
     fn len(&self) -> usize {
         self.ids.len() + self.contents.len()
     }
@@ -132,7 +150,7 @@ impl KnownRows {
             if !has_contents && self.by_uri.values().any(|known| !known.contents.is_empty()) {
                 return Ok(false);
             }
-            while self.by_uri.values().map(Known::len).sum::<usize>() > max_rows {
+            while self.by_uri.values().map(KnownObject::len).sum::<usize>() > max_rows {
                 let largest = self.by_uri.iter().max_by_key(|(_, known)| known.len());
                 let Some(uri) = largest.map(|(uri, _)| uri.clone()) else { break };
                 self.by_uri.remove(&uri);
@@ -147,7 +165,7 @@ impl KnownRows {
         for (row, uri) in file_names(batch)?.into_iter().enumerate() {
             let Some(uri) = uri else { continue };
             if !self.by_uri.contains_key(uri) {
-                self.by_uri.insert(uri.to_owned(), Known::default());
+                self.by_uri.insert(uri.to_owned(), KnownObject::default());
             }
             let Some(known) = self.by_uri.get_mut(uri) else { continue };
             match keys.of_row(row)? {

@@ -23,7 +23,6 @@ mod ledger;
 mod name_bounds;
 mod objects;
 pub mod quarantine;
-mod read;
 mod storage;
 mod task;
 mod token;
@@ -31,7 +30,7 @@ mod write;
 
 pub use append::append;
 pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
-pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder};
+pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder, SystemColumn, SystemValue};
 pub use definition::TableDefinition;
 pub use digest::Digest;
 pub use env::Source;
@@ -41,6 +40,6 @@ pub use job::{
     AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
 };
 pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};
-pub use storage::{S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
+pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
 pub use token::{SUMMARY_KEY, Token, committed};
 pub use write::WriteLimits;

@@ -15,6 +15,10 @@ pub(crate) struct Loaded {
     /// Its metadata and where they lie.
     pub(crate) table: Table,
     /// What a swap is conditional on.
+    #[cfg_attr(
+        not(any(feature = "glue", feature = "s3tables")),
+        allow(dead_code, reason = "what else there is compares locations")
+    )]
     pub(crate) version: Version,
 }
 
@@ -35,8 +39,10 @@ pub(crate) enum Version {
 #[derive(Clone, Debug)]
 pub(crate) struct Next {
     /// The changes to the loaded metadata, in order.
+    #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "only a REST catalog is sent them"))]
     pub(crate) updates: Vec<TableUpdate>,
     /// What must hold of the table for them to be right.
+    #[cfg_attr(not(feature = "rest"), allow(dead_code, reason = "only a REST catalog is sent them"))]
     pub(crate) requirements: Vec<TableRequirement>,
     /// The loaded metadata with the updates applied.
     pub(crate) metadata: TableMetadata,

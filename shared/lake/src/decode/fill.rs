@@ -10,10 +10,11 @@ use records::enrich::{self, FIELDS, PRODUCER_PREFIX};
 use records::rejection::Reason;
 use records::scan;
 
-use super::Fault;
 use super::column::{Column, Members, Values};
+use super::fault::Fault;
 use super::name::{self, is_column_name};
 use super::scalar::{self, Scalar};
+use super::system;
 use super::unit::Unit;
 
 /// Keys of a map among which a second one is found by looking at each.
@@ -168,7 +169,7 @@ impl Members {
         let own = folded.strip_prefix(PRODUCER_PREFIX).filter(|own| self.is_own(own));
         let hint = match own {
             Some(own) => format!(" to keep the producer's own {own}"),
-            None if self.by_folded.contains_key(&folded) && !name::HIDDEN.contains(&&*folded) => {
+            None if self.by_folded.contains_key(&folded) && !system::RESERVED.contains(&&*folded) => {
                 ", but several whose names differ from it by case only".to_owned()
             }
             None => String::new(),
@@ -336,7 +337,7 @@ impl Column {
     }
 
     /// Adds a null, or refuses in a required column.
-    fn push_null(&mut self) -> Result<(), Fault> {
+    pub(super) fn push_null(&mut self) -> Result<(), Fault> {
         if self.required {
             let what =
                 format!("the column is required (expected {}, found null or nothing)", self.expected());

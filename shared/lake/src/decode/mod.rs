@@ -7,43 +7,41 @@
 
 mod blank;
 mod column;
+mod fault;
 mod fill;
 pub(crate) mod name;
 mod number;
 mod scalar;
+mod system;
 mod time;
 mod unit;
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{Schema, TableMetadata};
-use jiter::{Jiter, JiterError};
+use jiter::Jiter;
 use records::rejection::{Reason, Refusal};
 
 use self::blank::Zeros;
 use self::column::{Column, Members};
+use self::fault::Fault;
 use self::fill::Source;
 pub(crate) use self::number::{double, scaled};
-use self::scalar::Scalar;
+use self::system::System;
+pub use self::system::{FILE_NAME, PROCESSING_TIME, SystemColumn, SystemValue};
 pub(crate) use self::time::instant;
 pub(crate) use self::unit::Units;
-
-/// When the function processed the row: an instant, the same for all rows of an invocation.
-pub const PROCESSING_TIME: &str = "processing_time";
-/// The URI of the object that the row came in.
-pub const FILE_NAME: &str = "file_name";
 
 /// Collects rows into batches.
 #[derive(Debug)]
 pub struct RowDecoder {
     schema: ArrowSchemaRef,
     members: Members,
-    /// The pipeline's own columns that the table has, and their values for the rows to come.
-    system: Vec<(usize, &'static str, String)>,
+    /// The pipeline's own columns.
+    system: System,
     /// Most bytes that a row may take in memory.
     row_bytes: usize,
     /// Bytes that a row takes whatever it holds, once every column has a value.
@@ -58,26 +56,28 @@ pub struct RowDecoder {
 }
 
 impl RowDecoder {
-    /// A decoder to `schema`. `processing_time` is an RFC 3339 date-time.
+    /// A decoder to `schema`, for rows that were processed at `processing_time`, an RFC 3339 date-time, and of which no
+    /// object is known.
+    ///
+    /// # Errors
+    /// As of [`RowDecoder::with_system`].
+    pub fn new(schema: &Schema, processing_time: &str) -> iceberg::Result<Self> {
+        Self::with_system(schema, &SystemColumn::of_object("", processing_time))
+    }
+
+    /// A decoder to `schema`, for rows with the values `system`.
     ///
     /// # Errors
     /// A column type that cannot be written, or a pipeline column of a type that cannot hold its value.
-    pub fn new(schema: &Schema, processing_time: &str) -> iceberg::Result<Self> {
+    pub fn with_system(schema: &Schema, system: &[SystemColumn<'_>]) -> iceberg::Result<Self> {
         let arrow: ArrowSchemaRef = Arc::new(schema_to_arrow_schema(schema)?);
         let fields = schema.as_struct().fields();
-        let members = Members::new(fields, arrow.fields(), &name::HIDDEN)?;
-        let system = [(PROCESSING_TIME, processing_time), (FILE_NAME, "")]
-            .into_iter()
-            .filter_map(|(name, value)| {
-                let at = fields.iter().position(|field| field.name == name)?;
-                Some((at, name, value.to_owned()))
-            })
-            .collect();
+        let members = Members::new(fields, arrow.fields(), &system::RESERVED)?;
         let slot_bytes = members.slot_bytes();
         let mut decoder = Self {
             schema: arrow,
             members,
-            system,
+            system: System::new(fields),
             row_bytes: usize::MAX,
             slot_bytes,
             rows: 0,
@@ -86,7 +86,8 @@ impl RowDecoder {
             zeros: Zeros::default(),
             tape: Vec::new(),
         };
-        decoder.push_system().map_err(|fault| {
+        decoder.system.set(system);
+        decoder.system.push(&mut decoder.members, 0).map_err(|fault| {
             let what = fault.into_refusal().message;
             let what = format!("the table cannot take the pipeline's own columns: {what}");
             iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, what)
@@ -95,17 +96,17 @@ impl RowDecoder {
         Ok(decoder)
     }
 
-    /// A decoder to the current schema of the table of `metadata`, by its properties.
+    /// A decoder to the current schema of the table of `metadata`, by its properties, for rows with the values `system`.
     ///
     /// # Errors
     /// The same, or a property `frazil.timestamp-unit...` that names no unit.
-    pub fn for_table(metadata: &TableMetadata, processing_time: &str) -> iceberg::Result<Self> {
+    pub fn for_table(metadata: &TableMetadata, system: &[SystemColumn<'_>]) -> iceberg::Result<Self> {
         let units = Units::of(metadata.properties())?;
         if let Err(error) = units.check(metadata.current_schema()) {
             // The column may have been dropped or renamed since: no reason to stop.
             tracing::warn!("{}", error.message());
         }
-        let mut decoder = Self::new(metadata.current_schema(), processing_time)?;
+        let mut decoder = Self::with_system(metadata.current_schema(), system)?;
         decoder.members.set_units(&units);
         Ok(decoder)
     }
@@ -116,13 +117,9 @@ impl RowDecoder {
         self.row_bytes = bytes;
     }
 
-    /// The rows to come are from the object at `uri`.
-    pub fn set_file_name(&mut self, uri: &str) {
-        for (_, name, value) in &mut self.system {
-            if *name == FILE_NAME {
-                uri.clone_into(value);
-            }
-        }
+    /// The rows to come have the values `system`; a pipeline column that is not among them has none.
+    pub fn set_system(&mut self, system: &[SystemColumn<'_>]) {
+        self.system.set(system);
     }
 
     /// Adds `record`, one JSON value by grammar, as a row.
@@ -136,7 +133,7 @@ impl RowDecoder {
                 Fault::new(Reason::NotUtf8, what)
             })
             .and_then(|text| self.push_object(text))
-            .and_then(|()| self.push_system());
+            .and_then(|()| self.system.push(&mut self.members, self.rows));
         match outcome {
             Ok(()) => {
                 self.rows += 1;
@@ -172,15 +169,6 @@ impl RowDecoder {
         outcome
     }
 
-    fn push_system(&mut self) -> Result<(), Fault> {
-        for (at, name, value) in &self.system {
-            if let Some(column) = self.members.column(*at) {
-                column.push_scalar(Scalar::Text(value)).map_err(|fault| fault.within(name))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Rows since the last batch.
     pub fn rows(&self) -> usize {
         self.rows
@@ -213,65 +201,6 @@ impl RowDecoder {
             })?;
         (self.rows, self.content_bytes, self.begun_bytes) = (0, 0, 0);
         Ok(batch)
-    }
-}
-
-/// Bytes of a name that a path shows: a key of megabytes is the row's content, and kept with it.
-const PATH_NAME_BYTES: usize = 255;
-
-/// Why a row is refused, while the path of the field is still being put together from the inside out.
-#[derive(Debug)]
-struct Fault {
-    reason: Reason,
-    what: String,
-    /// Which byte of what the parser was given.
-    at: Option<usize>,
-    path: Vec<String>,
-}
-
-impl Fault {
-    fn new(reason: Reason, what: impl Into<String>) -> Self {
-        Self { reason, what: what.into(), at: None, path: Vec::new() }
-    }
-
-    fn invalid_json(what: impl fmt::Display, at: usize) -> Self {
-        Self { at: Some(at), ..Self::new(Reason::InvalidJson, what.to_string()) }
-    }
-
-    /// The fault where the parser was given what begins at `offset` of the record.
-    fn behind(self, offset: usize) -> Self {
-        Self { at: self.at.map(|at| offset + at), ..self }
-    }
-
-    fn mismatch(expected: &str, found: &str) -> Self {
-        Self::new(Reason::TypeMismatch, format!("expected {expected}, found {found}"))
-    }
-
-    fn within(mut self, name: &str) -> Self {
-        let end = name.floor_char_boundary(PATH_NAME_BYTES);
-        self.path.push(format!("{}{}", &name[..end], if end < name.len() { "..." } else { "" }));
-        self
-    }
-
-    fn into_refusal(self) -> Refusal {
-        let mut path = String::new();
-        for name in self.path.iter().rev() {
-            if !path.is_empty() && !name.starts_with('[') {
-                path.push('.');
-            }
-            path.push_str(name);
-        }
-        let place = self.at.map_or(String::new(), |at| format!(" at byte {at} of the record"));
-        match self.path.is_empty() {
-            true => Refusal::new(self.reason, self.what + &place),
-            false => Refusal::new(self.reason, format!("field {path:?}: {}{place}", self.what)),
-        }
-    }
-}
-
-impl From<JiterError> for Fault {
-    fn from(error: JiterError) -> Self {
-        Self::invalid_json(error.error_type, error.index)
     }
 }
 

@@ -12,10 +12,7 @@ use iceberg::{Error, ErrorKind, Result};
 use records::enrich::{FIELDS, PRODUCER_PREFIX};
 
 use super::column::Column;
-use super::{FILE_NAME, PROCESSING_TIME};
-
-/// Columns that append fills.
-pub(super) const HIDDEN: [&str; 2] = [PROCESSING_TIME, FILE_NAME];
+use super::system::RESERVED;
 
 /// The spelling by which names are compared.
 pub(crate) fn fold(name: &str) -> String {
@@ -43,7 +40,7 @@ fn producers(own: &str) -> String {
 
 /// The name of the column for a field of a record: the same, unless append fills the column of that name itself.
 pub(crate) fn column_of(field: &str) -> String {
-    let hidden = HIDDEN.into_iter().find(|name| *name == fold(field));
+    let hidden = RESERVED.into_iter().find(|name| *name == fold(field));
     hidden.map_or_else(|| field.to_owned(), producers)
 }
 
@@ -58,7 +55,7 @@ pub(crate) fn is_column_name(name: &str) -> bool {
 /// Two do.
 pub(crate) fn check(schema: &Schema) -> Result<()> {
     let fields = schema.as_struct().fields();
-    for own in FIELDS.into_iter().chain(HIDDEN) {
+    for own in FIELDS.into_iter().chain(RESERVED) {
         if let Some(field) = fields.iter().find(|field| field.name != own && fold(&field.name) == own) {
             return Err(twins(&field.name, own, "the pipeline fills the latter; spell the column so"));
         }

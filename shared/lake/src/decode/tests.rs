@@ -565,7 +565,7 @@ fn by_properties(fields: Vec<NestedField>, properties: &[(&str, &str)]) -> icebe
         .properties(properties)
         .build();
     let metadata = iceberg::spec::TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
-    RowDecoder::for_table(&metadata, PROCESSED)
+    RowDecoder::for_table(&metadata, &SystemColumn::of_object("", PROCESSED))
 }
 
 #[test]
@@ -1065,7 +1065,7 @@ fn the_pipelines_own_columns() {
         required(3, PROCESSING_TIME, Kind::Timestamptz),
         optional(4, "s", inner),
     ]);
-    decoder.set_file_name("file:///raw/1");
+    decoder.set_system(&SystemColumn::of_object("file:///raw/1", PROCESSED));
     decoder.push(br#"{"a": 1, "file_name": null}"#).unwrap();
     for name in [FILE_NAME, PROCESSING_TIME] {
         let (reason, message) = refusal(&mut decoder, &format!(r#"{{"a": 2, "{name}": "mine"}}"#));
@@ -1080,7 +1080,7 @@ fn the_pipelines_own_columns() {
     }
     // Within a struct the name is free.
     decoder.push(br#"{"a": 3, "s": {"file_name": 7}}"#).unwrap();
-    decoder.set_file_name("file:///raw/2");
+    decoder.set_system(&SystemColumn::of_object("file:///raw/2", PROCESSED));
     decoder.push(br#"{"a": 4}"#).unwrap();
     let first = decoder.finish().unwrap();
     decoder.push(br#"{"a": 5}"#).unwrap();
@@ -1094,6 +1094,28 @@ fn the_pipelines_own_columns() {
     let times = first.column(2).as_primitive::<TimestampMicrosecondType>();
     assert!(times.values().iter().all(|time| *time == 1_767_323_045_000_006), "{times:?}");
     assert_eq!(show(first.column(3), 1), "{file_name: 7}");
+}
+
+#[test]
+fn a_source_gives_the_columns_that_it_knows_each_by_its_type() {
+    let fields = [
+        optional(1, FILE_NAME, Kind::Long),
+        optional(2, "a", Kind::Int),
+        optional(3, PROCESSING_TIME, Kind::Timestamptz),
+    ];
+    let schema = Schema::builder().with_fields(fields.map(Into::into)).build().unwrap();
+    let mut decoder = RowDecoder::with_system(&schema, &[]).unwrap();
+    let number = |number| SystemColumn { name: FILE_NAME, value: SystemValue::Number(number) };
+    decoder.push(br#"{"a": 1}"#).unwrap();
+    decoder.set_system(&[number(7), SystemColumn::of_object("", PROCESSED)[0]]);
+    decoder.push(br#"{"a": 2}"#).unwrap();
+    decoder.set_system(&[number(8)]);
+    decoder.push(br#"{"a": 3}"#).unwrap();
+    let batch = decoder.finish().unwrap();
+    let names = batch.column(0).as_primitive::<Int64Type>();
+    assert_eq!(names.iter().collect::<Vec<_>>(), [None, Some(7), Some(8)]);
+    let times = batch.column(2).as_primitive::<TimestampMicrosecondType>();
+    assert_eq!(times.iter().map(|time| time.is_some()).collect::<Vec<_>>(), [false, true, false]);
 }
 
 #[test]
@@ -1127,7 +1149,7 @@ fn the_producers_values_for_own_columns_have_columns_of_their_own() {
         optional(2, "producer_file_name", Kind::String),
         optional(3, "producer_record_id", Kind::String),
     ]);
-    decoder.set_file_name("file:///raw/1");
+    decoder.set_system(&SystemColumn::of_object("file:///raw/1", PROCESSED));
     decoder.push(br#"{"file_name": "a.pdf", "producer_record_id": "crm-1"}"#).unwrap();
     decoder.push(br#"{"File_Name": "b.pdf"}"#).unwrap();
     let batch = decoder.finish().unwrap();
@@ -1475,8 +1497,8 @@ proptest! {
     ) {
         let mut all = decoder(nested_fields());
         let mut good_only = decoder(nested_fields());
-        all.set_file_name("file:///a");
-        good_only.set_file_name("file:///a");
+        all.set_system(&SystemColumn::of_object("file:///a", PROCESSED));
+        good_only.set_system(&SystemColumn::of_object("file:///a", PROCESSED));
         let ends: Vec<usize> = batches.iter().map(|end| end.index(records.len())).collect();
         let mut found = Vec::new();
         for (at, (record, good)) in records.iter().enumerate() {

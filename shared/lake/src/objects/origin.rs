@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::find::FoundObject;
+use crate::decode::SystemColumn;
 
 /// A source and a position in it. A source of another kind, such as a partition of a queue, is another variant; whoever
 /// needs to know the kind matches without a catch-all arm.
@@ -23,6 +24,13 @@ impl Origin {
     pub(crate) fn source(&self) -> usize {
         match self {
             Self::Object { object, .. } => object.at,
+        }
+    }
+
+    /// The columns that rows from here have, where they are processed at `processing_time`.
+    pub(crate) fn system<'a>(&'a self, processing_time: &'a str) -> [SystemColumn<'a>; 2] {
+        match self {
+            Self::Object { object, .. } => SystemColumn::of_object(&object.object.uri, processing_time),
         }
     }
 

@@ -4,18 +4,21 @@
 //! that is killed while it writes a file for the second time, as a redelivery does with the quarantine, would leave
 //! half of what was whole before. Here every file is a [`WholeFile`]. All else is left to the crate's storage.
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, LocalFsStorage, OutputFile, Storage};
 use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use super::list::ListedFile;
 use super::whole_file::WholeFile;
+use crate::task;
 
 /// The local file system.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -104,6 +107,52 @@ impl FileWrite for Writer {
     }
 }
 
+/// The files below `folder`, whose URIs begin with it; it ends in a slash.
+pub(super) fn list(folder: &str) -> BoxStream<'static, Result<ListedFile>> {
+    let folders = stream::try_unfold(vec![folder.to_owned()], async |mut folders| {
+        let Some(folder) = folders.pop() else { return Result::Ok(None) };
+        let listed = task::spawn_blocking(move || list_folder(&folder)).await;
+        let (files, below) = listed.map_err(|error| failed(io::Error::other(error)))??;
+        folders.extend(below);
+        Ok(Some((stream::iter(files.into_iter().map(Ok)), folders)))
+    });
+    folders.try_flatten().boxed()
+}
+
+/// The files in `folder`, and the folders in it. What is gone meanwhile is in neither.
+fn list_folder(folder: &str) -> Result<(Vec<ListedFile>, Vec<String>)> {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    let entries = match fs::read_dir(local_path(folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((files, folders)),
+        Err(error) => return Err(cannot_list(folder, error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| cannot_list(folder, error))?;
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(cannot_list(folder, error)),
+        };
+        let name = entry.file_name().into_string().map_err(|name| {
+            let what = format!("cannot list {folder}: the name {} is not UTF-8; rename it", name.display());
+            Error::new(ErrorKind::DataInvalid, what)
+        })?;
+        let uri = format!("{folder}{name}");
+        if metadata.is_dir() {
+            folders.push(uri + "/");
+        } else if metadata.is_file() || (metadata.is_symlink() && entry.path().is_file()) {
+            let modified = metadata.modified().map_err(|error| cannot_list(folder, error))?;
+            files.push(ListedFile { uri, size_bytes: metadata.len(), modified });
+        }
+    }
+    Ok((files, folders))
+}
+
+fn cannot_list(folder: &str, error: io::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("cannot list {folder}: {error}")).with_source(error)
+}
+
 /// The path that a `file:` URI names, or the path itself.
 fn local_path(uri: &str) -> PathBuf {
     let path = uri.strip_prefix("file://").or_else(|| uri.strip_prefix("file:")).unwrap_or(uri);
@@ -116,8 +165,6 @@ fn failed(error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! too ([`version_uri`]). Refused: any other scheme.
 
 mod config;
+mod list;
 mod local;
 #[cfg(feature = "s3")]
 mod s3;
@@ -24,19 +25,15 @@ use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 pub use self::config::{S3Config, S3Encryption};
+pub use self::list::{ListedFile, Lister};
 pub use self::whole_file::{UNFINISHED, WholeFile};
 
 /// Paths that are deleted with one request.
 const DELETED_AT_ONCE: usize = 1000;
 
 /// What makes the storage of a [`crate::Lake`]. All that comes of one factory shares its S3 client.
-#[cfg_attr(not(feature = "s3"), allow(unused_variables, reason = "this build has no S3 storage"))]
 pub fn storage_factory(s3: &S3Config) -> Arc<dyn StorageFactory> {
-    Arc::new(ByScheme {
-        local: local::LocalStorage::default(),
-        #[cfg(feature = "s3")]
-        s3: s3::S3Storage::new(s3.clone()),
-    })
+    Arc::new(ByScheme::new(s3))
 }
 
 /// Most bytes of an open file at `uri` that stay in memory until the file is closed, or until so many have come.
@@ -72,6 +69,26 @@ struct ByScheme {
 }
 
 impl ByScheme {
+    #[cfg_attr(not(feature = "s3"), allow(unused_variables, reason = "this build has no S3 storage"))]
+    fn new(s3: &S3Config) -> Self {
+        Self {
+            local: local::LocalStorage::default(),
+            #[cfg(feature = "s3")]
+            s3: s3::S3Storage::new(s3.clone()),
+        }
+    }
+
+    /// The files below `folder`, which ends in a slash.
+    fn list(&self, folder: &str) -> Result<BoxStream<'static, Result<ListedFile>>> {
+        // Refuses what has no storage.
+        self.of(folder)?;
+        match scheme(folder) {
+            #[cfg(feature = "s3")]
+            Some(scheme) if is_s3(scheme) => self.s3.list(folder),
+            _ => Ok(local::list(folder)),
+        }
+    }
+
     fn of(&self, uri: &str) -> Result<&dyn Storage> {
         match scheme(uri) {
             Some(scheme) if scheme.eq_ignore_ascii_case("file") => Ok(&self.local),

@@ -12,6 +12,7 @@
 //! one part of each, may be as much again; beyond it, the file is closed that it holds most of. Row groups that have ended
 //! and files that are closed take memory until the commit, and are counted too.
 
+mod attempt;
 mod data_file;
 mod held;
 mod location;
@@ -33,6 +34,7 @@ use iceberg::{Error, ErrorKind, Result};
 use parquet::errors::ParquetError;
 use uuid::Uuid;
 
+pub(crate) use self::attempt::{Attempt, Attempted, LeftOut, Tally, Undo, Written};
 use self::location::Locations;
 use self::overflow::Overflow;
 use self::parquet_file::ParquetFile;

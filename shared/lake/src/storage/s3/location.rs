@@ -25,6 +25,21 @@ impl Location {
         }
     }
 
+    /// A folder, whose URI ends in a slash: the bucket itself, or what begins with the key.
+    pub(super) fn folder(uri: &str) -> Result<Self> {
+        let place = uri.split_once("://").and_then(|(_, place)| place.split_once('/'));
+        match place {
+            Some((bucket, key)) if !bucket.is_empty() => {
+                let (uri, bucket, key) = (uri.to_owned(), bucket.to_owned(), key.to_owned());
+                Ok(Self { uri, bucket, key, version_id: None })
+            }
+            _ => Err(Error::new(
+                ErrorKind::DataInvalid,
+                format!("{uri} names no folder: expected s3://BUCKET/KEY/"),
+            )),
+        }
+    }
+
     /// An object, or one version of it ([`version_uri`](super::super::version_uri)).
     pub(super) fn to_read(uri: &str) -> Result<Self> {
         let (scheme, place) = uri.split_once("://").ok_or_else(|| no_object(uri))?;

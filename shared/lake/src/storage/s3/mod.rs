@@ -7,6 +7,7 @@
 mod connection;
 mod delete;
 mod error;
+mod list;
 #[cfg(test)]
 mod live;
 mod location;
@@ -35,6 +36,7 @@ use self::write::ObjectWrite;
 
 pub(crate) use self::write::PART_BYTES;
 use super::config::S3Config;
+use super::list::ListedFile;
 
 /// S3.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +53,11 @@ pub(super) struct S3Storage {
 impl S3Storage {
     pub(super) fn new(config: S3Config) -> Self {
         Self { config, connection: Arc::default(), version: None }
+    }
+
+    /// The objects below `folder`, which ends in a slash.
+    pub(super) fn list(&self, folder: &str) -> Result<BoxStream<'static, Result<ListedFile>>> {
+        Ok(list::below(self.clone(), Location::folder(folder)?))
     }
 
     async fn connect(&self) -> Result<Arc<Connection>> {

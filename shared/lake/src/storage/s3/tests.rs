@@ -10,8 +10,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
-use futures::StreamExt as _;
 use futures::stream;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::connection::{Encryption, Settings};
 use super::*;
@@ -675,4 +675,45 @@ async fn versions_that_are_announced_together_are_all_read() {
     assert_eq!(outcome.data_files, 2);
     let Status::Failed(error) = &outcome.objects[2].status else { panic!("v3 does not exist") };
     assert!(error.message().contains("does not exist"), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_is_listed_page_by_page() {
+    let object = |key: &str, size: u64| {
+        format!(
+            "<Contents><Key>{key}</Key><Size>{size}</Size><LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents>"
+        )
+    };
+    let first = [object("a/t/1", 1), object("a/t/b c+%20", 2)].concat();
+    let more = "<IsTruncated>true</IsTruncated><NextContinuationToken>n=1</NextContinuationToken>";
+    let pages = [
+        format!("<ListBucketResult>{more}{first}</ListBucketResult>"),
+        format!(
+            "<ListBucketResult><IsTruncated>false</IsTruncated>{}</ListBucketResult>",
+            object("a/t/z/3", 3)
+        ),
+    ];
+    let server = Server::start(move |request| {
+        let page = usize::from(request.line.contains("continuation-token"));
+        Reply::new(200, pages[page].clone())
+    });
+    let storage = server.storage().await;
+    let listed: Vec<ListedFile> = storage.list("s3a://lake/a/t/").unwrap().try_collect().await.unwrap();
+    let modified = std::time::UNIX_EPOCH + Duration::from_secs(1_767_323_045);
+    let file = |uri: &str, size_bytes| ListedFile { uri: uri.to_owned(), size_bytes, modified };
+    let expected =
+        [file("s3a://lake/a/t/1", 1), file("s3a://lake/a/t/b c+%20", 2), file("s3a://lake/a/t/z/3", 3)];
+    assert_eq!(listed, expected);
+    let lines = server.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains("list-type=2") && line.contains("prefix=a%2Ft%2F")));
+    assert!(lines[1].contains("continuation-token=n%3D1"), "{lines:?}");
+
+    let refused = Server::always(Reply::error(403, "AccessDenied", "no")).storage().await;
+    let error = refused.list("s3://lake/").unwrap().try_next().await.unwrap_err();
+    assert!(
+        error.message().contains("cannot list s3://lake/: access is denied; grant s3:ListBucket"),
+        "{error}"
+    );
+    assert!(refused.list("s3:///a/").is_err());
 }

@@ -1,0 +1,222 @@
+//! Several raw objects -> one commit to one table; further versions of an object -> one more each.
+//!
+//! In: objects by URI and token. Out: an [`Outcome`]. Objects that the table has already are skipped; of those that it
+//! may have in part, the rows that it lacks are kept. The others are read one after the other into the same data files,
+//! their rejected rows into the quarantine, and all is committed at once. Wrong content never fails an object; a failing
+//! storage does: it alone is left to be delivered again. One that fails when some of its rows are written costs another
+//! pass over the others; a byte of each is read beforehand, and all that fails in a pass is left out of the next one.
+
+mod create;
+mod horizon;
+mod sources;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use iceberg::spec::DataFile;
+use iceberg::table::Table;
+use iceberg::{Error, Result};
+use tokio::time::Instant;
+
+use self::sources::Sources;
+use crate::catalog::Lake;
+use crate::commit::{self, Change, CommitError, Committed, Layout, Objects};
+use crate::failpoint::failpoint;
+use crate::job::{AppendError, AppendOptions, CommitMetrics, Outcome, SourceObject};
+use crate::known::Known;
+use crate::ledger::{self, Memory};
+use crate::objects::{FoundObject, Pass, PassTime};
+use crate::write::{Attempt, Attempted, Undo, Written};
+
+/// Of the time until the deadline, the share that is kept for closing files and for the commit. Where that is less than
+/// [`COMMIT_TIME`], so much is kept, but half of the time at most. No object is begun in it; one that was begun before
+/// may go on in its first half.
+const COMMIT_SHARE: u32 = 4;
+const COMMIT_TIME: Duration = Duration::from_secs(1);
+
+/// Appends `objects` to a table, in one commit. Whatever the catalog and the storage do, an outcome is there at the
+/// deadline.
+///
+/// # Errors
+/// The catalog or the table's storage failed: no object was committed, as far as can be known, and all of them must
+/// be delivered again.
+pub async fn append(
+    lake: &Lake,
+    options: &AppendOptions,
+    objects: Vec<SourceObject>,
+) -> std::result::Result<Outcome, AppendError> {
+    let mut invocation = Invocation::new(lake, options, objects);
+    match tokio::time::timeout_at(options.deadline, invocation.run()).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            tracing::warn!(
+                "the deadline came before the outcome was known; all objects must be delivered again"
+            );
+            Ok(invocation.outcome(None))
+        }
+    }
+}
+
+/// The state of one invocation.
+struct Invocation<'a> {
+    lake: &'a Lake,
+    options: &'a AppendOptions,
+    sources: Sources,
+    commit: CommitMetrics,
+    /// The last snapshot, and the files of all of them.
+    snapshot_id: Option<i64>,
+    data_files: usize,
+    data_file_bytes: u64,
+}
+
+impl<'a> Invocation<'a> {
+    fn new(lake: &'a Lake, options: &'a AppendOptions, objects: Vec<SourceObject>) -> Self {
+        Self {
+            lake,
+            options,
+            sources: Sources::new(objects),
+            commit: CommitMetrics::default(),
+            snapshot_id: None,
+            data_files: 0,
+            data_file_bytes: 0,
+        }
+    }
+
+    async fn run(&mut self) -> std::result::Result<Outcome, AppendError> {
+        let (lake, options) = (self.lake, self.options);
+        self.sources.ignore_own(&options.errors_uri);
+        let table = lake.table(&options.table).await.map_err(AppendError::Catalog)?;
+        let mut told = match &table {
+            Some(table) => Some(horizon::settle(&mut self.sources, lake, table).await),
+            None => None,
+        };
+        self.sources.find(&lake.file_io).await;
+        if self.sources.is_done() {
+            return Ok(self.outcome(table.as_ref()));
+        }
+        let mut current = match table {
+            Some(table) => table,
+            None => match create::table(&mut self.sources, lake, options).await? {
+                Some(table) => table,
+                None => return Ok(self.reject_all().await?),
+            },
+        };
+        horizon::warn_if_unnamed(&current);
+        while !self.sources.is_done() {
+            let told = match told.take() {
+                Some(told) => told,
+                None => horizon::settle(&mut self.sources, lake, &current).await,
+            };
+            let known = horizon::look(&mut self.sources, lake, options, &current, told).await?;
+            let Some((written, undo)) = self.write(&current, &known).await? else { break };
+            failpoint("before commit")?;
+            match self.commit(&current, &written).await {
+                Ok(Committed::Snapshot(table, snapshot)) => {
+                    self.snapshot_id = Some(snapshot);
+                    self.data_files += written.files.len();
+                    let bytes = written.files.iter().map(DataFile::file_size_in_bytes);
+                    self.data_file_bytes += bytes.sum::<u64>();
+                    self.sources.committed(written.tallies);
+                    // What is left are further versions of objects that are in the table now.
+                    current = *table;
+                }
+                Ok(Committed::Outdated { tried }) => {
+                    if !tried {
+                        undo.run().await;
+                    }
+                    let loaded = lake.catalog.load_table(&options.table).await;
+                    current = loaded.map_err(AppendError::Catalog)?;
+                }
+                // Others had all the time that there was: no fault of the function, and no reason to fail it.
+                Err(CommitError::Outrun(error)) => {
+                    for tally in &written.tallies {
+                        let error = Error::new(error.kind(), format!("other writers were faster: {error}"));
+                        self.sources.fail(tally.source, error);
+                    }
+                    break;
+                }
+                Err(CommitError::Failed(error)) => return Err(AppendError::Catalog(error)),
+            }
+        }
+        Ok(self.outcome(Some(&current)))
+    }
+
+    /// Without a table and without a record to infer one from: what the objects hold instead goes to the quarantine.
+    /// No token is needed, since nothing could come twice.
+    async fn reject_all(&mut self) -> Result<Outcome> {
+        let time = PassTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
+        let objects = self.sources.to_read();
+        if let Attempted::Written(written, _) = self.attempt(None, &Known::default(), objects, time).await? {
+            self.sources.committed(written.tallies);
+        }
+        Ok(self.outcome(None))
+    }
+
+    /// Writes the files of all pending objects. None if no object is left.
+    async fn write(&mut self, table: &Table, known: &Known) -> Result<Option<(Written, Undo)>> {
+        loop {
+            let left = self.options.deadline.saturating_duration_since(Instant::now());
+            let kept = (left / COMMIT_SHARE).max(COMMIT_TIME.min(left / 2));
+            let (begin_until, cut_off) = (self.options.deadline - kept, self.options.deadline - kept / 2);
+            let objects = self.sources.to_read();
+            if objects.is_empty() {
+                return Ok(None);
+            }
+            let read: Vec<usize> = objects.iter().map(|object| object.at).collect();
+            match self.attempt(Some(table), known, objects, PassTime { begin_until, cut_off }).await? {
+                Attempted::Written(written, undo) => return Ok(Some((written, undo))),
+                // Another version of an object that failed may be left.
+                Attempted::Nothing | Attempted::Spoiled => {}
+                Attempted::TooManyFiles(error) => self.sources.hand_back_half(&read, &error),
+            }
+        }
+    }
+
+    /// One pass over `objects`.
+    async fn attempt(
+        &mut self,
+        table: Option<&Table>,
+        known: &Known,
+        objects: Vec<Arc<FoundObject>>,
+        time: PassTime,
+    ) -> Result<Attempted> {
+        let pass = Pass { objects, limits: self.options.limits, time };
+        let attempt = Attempt::new(&self.lake.file_io, self.lake.env.uuid(), table, self.options, known)?;
+        let feed = move |rows: &mut _, stop: &_| pass.run(rows, stop);
+        attempt.run(feed, |at, why| self.sources.leave_out(at, why)).await
+    }
+
+    /// Commits what was `written` to the table, which was looked at as `looked_at`.
+    async fn commit(
+        &mut self,
+        looked_at: &Table,
+        written: &Written,
+    ) -> std::result::Result<Committed, CommitError> {
+        let (lake, options) = (self.lake, self.options);
+        let tokens = self.sources.tokens(&written.tallies);
+        let marks = Objects { tokens: &tokens, rejected: written.rejected() };
+        let root = ledger::root(&options.errors_uri, &options.table.to_string());
+        let change = Change {
+            looked_at: looked_at.metadata().current_snapshot_id(),
+            memory: Some(Memory { ledgers: &lake.ledgers, root: &root, tokens: &tokens }),
+            ..Change::append(&written.files, &marks, Layout::of(looked_at), written.id)
+        };
+        let (catalog, started) = (lake.catalog.as_ref(), Instant::now());
+        let metrics = &mut self.commit;
+        let committed =
+            commit::commit(catalog, &lake.env, &options.table, &change, options.deadline, metrics).await;
+        self.commit.duration += started.elapsed();
+        committed
+    }
+
+    fn outcome(&mut self, table: Option<&Table>) -> Outcome {
+        Outcome {
+            objects: self.sources.outcomes(),
+            snapshot_id: self.snapshot_id,
+            metadata_location: table.and_then(Table::metadata_location).map(str::to_owned),
+            data_files: self.data_files,
+            data_file_bytes: self.data_file_bytes,
+            commit: self.commit,
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! Records -> what a commit can add: data files, and the quarantine of what was rejected.
+//!
+//! In: records with their origins, from a thread of their own, and what the table has of them already. Out: what came of
+//! it, an [`Attempted`]. The records are decoded on the thread that gives them and written on the task, through a short
+//! channel: fetching, decoding and writing go on at the same time, and none of them runs ahead of the others by more than
+//! the channel holds. The thread ends soon after the attempt is dropped. A source whose storage fails before anything of
+//! it was written does without the rest; if it fails later, nothing of the attempt can be used, and what else fails is
+//! found out before the next one.
+
+use std::collections::HashMap;
+
+use arrow_array::RecordBatch;
+use iceberg::io::FileIO;
+use iceberg::spec::{DataFile, Schema};
+use iceberg::table::Table;
+use iceberg::{Error, ErrorKind, Result};
+use records::rejection::Reason;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::TableWriter;
+use crate::decode::{RowDecoder, SystemColumn};
+use crate::job::{AppendOptions, Limits, Rejected};
+use crate::known::{Known, Lacking};
+use crate::objects::{Closed, End, Origin, Record, Refused, Sink};
+use crate::quarantine::{Added, Quarantine, Rejection};
+use crate::task::{self, Stop};
+
+/// Steps that the decoder may be ahead of the writer. A batch is a step.
+const STEPS_AHEAD: usize = 2;
+/// Rows of a batch at most, however short they are.
+const BATCH_ROWS: usize = 64 * 1024;
+
+/// One try to write records that are to be committed together.
+pub(crate) struct Attempt<'a> {
+    id: Uuid,
+    rows: Rows,
+    steps: mpsc::Receiver<Step>,
+    /// None where there is no table yet: then nothing becomes a row.
+    writer: Option<TableWriter>,
+    quarantine: Quarantine,
+    known: &'a Known,
+}
+
+/// What came of an attempt.
+pub(crate) enum Attempted {
+    /// Files for a commit, and what removes them.
+    Written(Written, Undo),
+    /// No source was read to its end: there is nothing to commit.
+    Nothing,
+    /// Some sources failed when part of them was written. The files are removed; the others are still to be written.
+    Spoiled,
+    /// The rows need more files than one commit may add. The files are removed; fewer rows may not need so many.
+    TooManyFiles(Error),
+}
+
+/// Why a source is no part of what was written.
+pub(crate) enum LeftOut {
+    /// Its storage failed.
+    Failed(Error),
+    /// There was no time for it.
+    NotReached,
+}
+
+/// What an attempt has written.
+pub(crate) struct Written {
+    /// Tells the attempt from any other; the names of its files have it.
+    pub(crate) id: Uuid,
+    pub(crate) files: Vec<DataFile>,
+    /// The sources that were read to their ends.
+    pub(crate) tallies: Vec<Tally>,
+}
+
+/// Removes what an attempt has written.
+pub(crate) struct Undo {
+    writer: Option<TableWriter>,
+    quarantine: Quarantine,
+}
+
+/// What was found in a source that was read to its end.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) source: usize,
+    /// Rows that the table lacks.
+    pub(crate) rows: u64,
+    /// Rows that it has.
+    pub(crate) known: u64,
+    pub(crate) rejected: Rejected,
+}
+
+impl Written {
+    /// How many records are in the quarantine.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.tallies.iter().flat_map(|tally| tally.rejected.values()).sum()
+    }
+}
+
+impl Undo {
+    /// Removes the files. Only if no commit was tried with them.
+    pub(crate) async fn run(self) {
+        // Without a table no commit accounts for the quarantine: what is in it stays.
+        if let Some(writer) = self.writer {
+            writer.abandon().await;
+            self.quarantine.abandon().await;
+        }
+    }
+}
+
+/// What goes from the decoder to the writer, one after the other.
+enum Step {
+    /// Rows of one or several sources; an error is a defect.
+    Rows(Result<RecordBatch>),
+    /// A record is refused.
+    Rejected(Rejection),
+    /// Source `at` has ended. Its last rows may still come.
+    Ended { at: usize, end: End, found: Found },
+    /// All sources have ended.
+    Complete,
+}
+
+/// What was found in a source so far.
+#[derive(Default)]
+struct Found {
+    /// Of one of its records.
+    origin: Option<Origin>,
+    rows: u64,
+    rejected: Rejected,
+}
+
+/// How far the records could be written.
+enum Pass {
+    Whole(Vec<Tally>),
+    Spoiled(Vec<(usize, Error)>),
+}
+
+impl<'a> Attempt<'a> {
+    /// An attempt to write to `table` what it does not have by `known`. Where there is no table, every record must be one
+    /// that is refused.
+    ///
+    /// # Errors
+    /// The table's columns, properties or partitions are of a kind that cannot be written.
+    pub(crate) fn new(
+        file_io: &FileIO,
+        id: Uuid,
+        table: Option<&Table>,
+        options: &AppendOptions,
+        known: &'a Known,
+    ) -> Result<Self> {
+        let (limits, time) = (options.limits, options.processing_time.clone());
+        let system = SystemColumn::of_object("", &time);
+        let (mut decoder, writer) = match table {
+            Some(table) => {
+                let decoder = RowDecoder::for_table(table.metadata(), &system)?;
+                (decoder, Some(TableWriter::new(table, limits.write, id)?))
+            }
+            None => (RowDecoder::with_system(&Schema::builder().build()?, &system)?, None),
+        };
+        decoder.set_row_bytes(limits.row_bytes);
+        let (name, commit) = (options.table.to_string(), table.map(|_| id));
+        let quarantine =
+            Quarantine::new(file_io.clone(), &options.errors_uri, name, commit, limits.known_rows);
+        let (sender, steps) = mpsc::channel(STEPS_AHEAD);
+        let rows = Rows { decoder, processing_time: time, limits, sender, found: Found::default() };
+        Ok(Self { id, rows, steps, writer, quarantine, known })
+    }
+
+    /// Writes the records that `feed` gives, on a thread that may block, until it is told to stop. Sources that are no part
+    /// of what was written go to `leave_out` as soon as that is known.
+    ///
+    /// # Errors
+    /// The storage's, where the files are. They are removed.
+    pub(crate) async fn run(
+        self,
+        feed: impl FnOnce(&mut Rows, &Stop) -> std::result::Result<(), Closed> + Send + 'static,
+        mut leave_out: impl FnMut(usize, LeftOut),
+    ) -> Result<Attempted> {
+        let Self { id, mut rows, mut steps, mut writer, mut quarantine, known } = self;
+        // Whoever drops this future ends the thread.
+        let (_waiting, stop) = task::waiting();
+        task::spawn_blocking(move || {
+            // A closed channel means that nobody wants the rest.
+            let _ = feed(&mut rows, &stop).and_then(|()| rows.complete());
+        });
+        let passed = write(&mut steps, writer.as_mut(), &mut quarantine, known, &mut leave_out).await;
+        let closed = match passed {
+            Ok(Pass::Whole(tallies)) if tallies.is_empty() => return Ok(Attempted::Nothing),
+            Ok(Pass::Whole(tallies)) => match &mut writer {
+                Some(writer) => writer.close().await.map(|files| (files, tallies)),
+                None => Ok((Vec::new(), tallies)),
+            },
+            Ok(Pass::Spoiled(failed)) => {
+                tracing::info!(objects = failed.len(), "objects failed; writing again without them");
+                failed.into_iter().for_each(|(at, error)| leave_out(at, LeftOut::Failed(error)));
+                Undo { writer, quarantine }.run().await;
+                return Ok(Attempted::Spoiled);
+            }
+            Err(error) => Err(error),
+        };
+        match closed {
+            Ok((files, tallies)) => {
+                Ok(Attempted::Written(Written { id, files, tallies }, Undo { writer, quarantine }))
+            }
+            Err(error) => {
+                let too_many = writer.as_ref().is_some_and(TableWriter::has_too_many_files);
+                if !too_many {
+                    // To abandon may take longer than there is time.
+                    tracing::error!(%error, "the files cannot be written");
+                }
+                Undo { writer, quarantine }.run().await;
+                if too_many { Ok(Attempted::TooManyFiles(error)) } else { Err(error) }
+            }
+        }
+    }
+}
+
+/// Writes what `steps` give: rows that the table lacks go to the writer, rejections to the quarantine.
+async fn write(
+    steps: &mut mpsc::Receiver<Step>,
+    mut writer: Option<&mut TableWriter>,
+    quarantine: &mut Quarantine,
+    known: &Known,
+    leave_out: &mut impl FnMut(usize, LeftOut),
+) -> Result<Pass> {
+    let mut lacking = known.rows.filter();
+    let mut rejected_before: HashMap<(usize, Reason), u64> = HashMap::new();
+    let mut read = Vec::new();
+    let mut failed = Vec::new();
+    loop {
+        let Some(step) = steps.recv().await else {
+            // The files may hold rows of a source that was not read to its end.
+            return Err(Error::new(ErrorKind::Unexpected, "reading ended early: a defect"));
+        };
+        match step {
+            Step::Complete => break,
+            Step::Ended { at, end: End::Spoiled(error), .. } => failed.push((at, error)),
+            Step::Ended { at, end: End::Failed(error), .. } if !failed.is_empty() => failed.push((at, error)),
+            // The pass is in vain, and goes on only to find out what else fails.
+            _ if !failed.is_empty() => {}
+            Step::Ended { at, end: End::Failed(error), .. } => leave_out(at, LeftOut::Failed(error)),
+            Step::Ended { at, end: End::NotReached, .. } => leave_out(at, LeftOut::NotReached),
+            Step::Ended { at, end: End::Read, mut found } => {
+                quarantine.close().await?;
+                for (reason, count) in &mut found.rejected {
+                    *count -= rejected_before.get(&(at, *reason)).copied().unwrap_or(0);
+                }
+                found.rejected.retain(|_, count| *count > 0);
+                read.push((at, found));
+            }
+            Step::Rows(batch) => match &mut writer {
+                Some(writer) => writer.write(&lacking.of(batch?)?).await?,
+                None => return Err(Error::new(ErrorKind::Unexpected, "rows without a table: a defect")),
+            },
+            Step::Rejected(rejection) => {
+                let (at, reason) = (rejection.origin.source(), rejection.refusal.reason);
+                match quarantine.add(known.versions(&rejection.origin), &rejection).await? {
+                    Added::New => {}
+                    Added::Known => *rejected_before.entry((at, reason)).or_default() += 1,
+                    Added::Failed(error) => failed.push((at, error)),
+                }
+            }
+        }
+    }
+    Ok(match failed.is_empty() {
+        true => Pass::Whole(read.into_iter().map(|(at, found)| tally(at, found, &lacking)).collect()),
+        false => Pass::Spoiled(failed),
+    })
+}
+
+fn tally(source: usize, found: Found, lacking: &Lacking<'_>) -> Tally {
+    let known = found.origin.map_or(0, |Origin::Object { object, .. }| lacking.known(&object.object.uri));
+    Tally { source, rows: found.rows - known, known, rejected: found.rejected }
+}
+
+/// Decodes the records of an attempt, on the thread that gives them.
+pub(crate) struct Rows {
+    decoder: RowDecoder,
+    processing_time: String,
+    limits: Limits,
+    sender: mpsc::Sender<Step>,
+    /// What was found in the source whose records come.
+    found: Found,
+}
+
+impl Sink for Rows {
+    fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
+        if self.found.origin.is_none() {
+            self.decoder.set_system(&origin.system(&self.processing_time));
+            self.found.origin = Some(origin.clone());
+        }
+        let decoded = record.and_then(|text| {
+            let refused = |refusal| Refused { refusal, bytes: Some(text), keep_object: false };
+            self.decoder.push(text).map_err(refused)
+        });
+        match decoded {
+            Ok(()) => self.found.rows += 1,
+            Err(Refused { refusal, bytes, keep_object }) => {
+                *self.found.rejected.entry(refusal.reason).or_default() += 1;
+                let (origin, bytes) = (origin.clone(), bytes.map(<[u8]>::to_vec));
+                self.send(Step::Rejected(Rejection { origin, refusal, bytes, keep_object }))?;
+            }
+        }
+        if self.decoder.is_full(self.limits.batch_bytes) || self.decoder.rows() >= BATCH_ROWS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, at: usize, end: End) -> std::result::Result<(), Closed> {
+        let found = std::mem::take(&mut self.found);
+        self.send(Step::Ended { at, end, found })
+    }
+}
+
+impl Rows {
+    fn complete(&mut self) -> std::result::Result<(), Closed> {
+        self.flush()?;
+        self.send(Step::Complete)
+    }
+
+    fn flush(&mut self) -> std::result::Result<(), Closed> {
+        if self.decoder.rows() == 0 {
+            return Ok(());
+        }
+        let batch = self.decoder.finish();
+        self.send(Step::Rows(batch))
+    }
+
+    fn send(&self, step: Step) -> std::result::Result<(), Closed> {
+        self.sender.blocking_send(step).map_err(|_| Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use iceberg::TableIdent;
+    use iceberg::io::FileIOBuilder;
+
+    use super::*;
+    use crate::infer::infer;
+    use crate::objects::testing::{found, limits};
+    use crate::objects::{Pass, PassTime, count_records};
+    use crate::storage::{S3Config, storage_factory};
+
+    /// A runtime waits for its threads when it ends.
+    #[test]
+    fn nothing_goes_on_when_nobody_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
+        // One record without an end: there is no frame and no step at which the reader could look up.
+        let mut endless = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        endless.write_all(b"{\"text\": \"").unwrap();
+        (0..500).for_each(|_| endless.write_all(&[b'x'; 1 << 20]).unwrap());
+        let endless = endless.finish().unwrap();
+        for task in ["infer", "count", "attempt"] {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let object = found(folder.path(), 0, &endless, 0);
+            runtime.block_on(async {
+                let wait = Duration::from_millis(50);
+                let end = Instant::now() + Duration::from_secs(600);
+                match task {
+                    "infer" => drop(tokio::time::timeout(wait, infer(vec![object], limits(), end)).await),
+                    "count" => {
+                        let counting = count_records(&file_io, &object.object, limits());
+                        drop(tokio::time::timeout(wait, counting).await);
+                    }
+                    _ => {
+                        let options = AppendOptions {
+                            table: TableIdent::from_strs(["ns", "t"]).unwrap(),
+                            definition: None,
+                            errors_uri: folder.path().to_str().unwrap().to_owned(),
+                            processing_time: "1970-01-01T00:00:00Z".to_owned(),
+                            deadline: end,
+                            limits: limits(),
+                        };
+                        let time = PassTime { begin_until: end, cut_off: end };
+                        let pass = Pass { objects: vec![object], limits: limits(), time };
+                        let known = Known::default();
+                        let attempt = Attempt::new(&file_io, Uuid::nil(), None, &options, &known).unwrap();
+                        let writing = attempt.run(move |rows, stop| pass.run(rows, stop), |_, _| ());
+                        drop(tokio::time::timeout(wait, writing).await);
+                    }
+                }
+            });
+            let started = Instant::now();
+            drop(runtime);
+            assert!(started.elapsed() < Duration::from_secs(5), "{task}: {:?}", started.elapsed());
+        }
+    }
+}
