@@ -103,7 +103,7 @@ class Evolution(unittest.TestCase):
         # Those of each spec are merged with one another.
         self.assertEqual(len(manifests), 2)
         for numbers, (entry, manifest) in live(lake).items():
-            (bound,) = [bound["value"] for bound in entry["data_file"]["lower_bounds"] if bound["key"] == 1]
+            bound = dict(entry["data_file"]["lower_bounds"])[1]
             old = numbers in {(1, 2), (3, 4)}
             self.assertEqual((len(bound), manifest["partition_spec_id"]), (4, 0) if old else (8, 1), numbers)
 

@@ -13,7 +13,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use iceberg::TableIdent;
 use lake::{
@@ -21,6 +21,7 @@ use lake::{
     Token, append,
 };
 use serde_json::json;
+use tokio::time::Instant;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 const RECORDS: usize = 10;
@@ -55,8 +56,13 @@ async fn main() {
 }
 
 fn arguments() -> Arguments {
-    let mut read =
-        Arguments { objects: 1, at: vec![10, 100, 1000, 5000], properties: BTreeMap::new(), cold: false };
+    let mut read = Arguments {
+        objects: 1,
+        at: vec![10, 100, 1000, 5000],
+        properties: BTreeMap::new(),
+        every: None,
+        cold: false,
+    };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let mut value = || given.next().unwrap_or_else(|| usage());
