@@ -28,7 +28,7 @@ use crate::job::{
     AppendError, AppendOptions, CommitMetrics, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
 };
 use crate::known::{self, KnownRows};
-use crate::ledger::{self, Doubt, Memory, name_time};
+use crate::ledger::{self, Doubt, Memory, is_ledger, name_time};
 use crate::objects::{FoundObject, Pass, PassTime, find, place};
 use crate::quarantine::{self, Added, Quarantine};
 use crate::read::{self, Step};
@@ -138,10 +138,11 @@ impl<'a> Invocation<'a> {
 
     async fn run(&mut self) -> std::result::Result<Outcome, AppendError> {
         for (at, object) in self.objects.iter().enumerate() {
-            if quarantine::is_quarantined(&object.uri, &self.options.errors_uri) {
+            let errors_uri = &self.options.errors_uri;
+            if quarantine::is_quarantined(&object.uri, errors_uri) || is_ledger(&object.uri, errors_uri) {
                 tracing::warn!(
                     object = object.uri,
-                    "ignored: it lies in the quarantine that this function writes"
+                    "ignored: it lies among the files that this function writes itself"
                 );
                 self.statuses.insert(at, Status::Ignored);
             }

@@ -196,6 +196,11 @@ pub(crate) fn root(errors_uri: &str, table: &str) -> String {
     format!("{parent}/ledgers/{table}")
 }
 
+/// Whether `uri` is a ledger: to read it as raw input would never end.
+pub(crate) fn is_ledger(uri: &str, errors_uri: &str) -> bool {
+    uri.ends_with(ENDING) && uri.starts_with(&root(errors_uri, ""))
+}
+
 /// The place of the table that `root` lies below, if there is one.
 fn place_of<'a>(metadata: &'a TableMetadata, root: &str) -> Option<&'a str> {
     let path = |uri: &str| uri.split_once("://").map_or(uri, |(_, path)| path).trim_matches('/').to_owned();
@@ -221,5 +226,12 @@ mod tests {
         ] {
             assert_eq!(root(errors, "ns.t"), expected);
         }
+    }
+
+    #[test]
+    fn our_own_output_is_known() {
+        assert!(is_ledger("s3://lake/ledgers/ns.t/x.ledger", "s3://lake/errors/"));
+        assert!(!is_ledger("s3://lake/ledgers/ns.t/x.json", "s3://lake/errors"));
+        assert!(!is_ledger("s3://lake/raw/x.ledger", "s3://lake/errors"));
     }
 }
