@@ -179,7 +179,9 @@ impl<'a> Invocation<'a> {
             let (layout, id) = (Layout::of(&current), written.writer.attempt());
             let looked_at = current.metadata().current_snapshot_id();
             let root = ledger::root(&self.options.errors_uri, &self.options.table.to_string());
-            let memory = Some(Memory { ledgers: &self.lake.ledgers, root: &root, tokens: &tokens });
+            let newest_ms = self.pending().filter_map(|at| name_time(&self.objects[at].key)).max();
+            let memory =
+                Some(Memory { ledgers: &self.lake.ledgers, root: &root, tokens: &tokens, newest_ms });
             let change = Change { looked_at, memory, ..Change::append(&written.files, &marks, layout, id) };
             failpoint("before commit")?;
             let catalog = self.lake.catalog.as_ref();

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use iceberg::TableIdent;
 use iceberg::scan::FileScanTask;
 use iceberg::spec::{Operation, TableMetadata};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
-use iceberg::TableIdent;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::Instant;
