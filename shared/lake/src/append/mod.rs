@@ -24,7 +24,7 @@ use crate::commit::{self, Change, CommitError, Committed, Layout, Objects};
 use crate::failpoint::failpoint;
 use crate::job::{AppendError, AppendOptions, CommitMetrics, Outcome, SourceObject};
 use crate::known::Known;
-use crate::ledger::{self, Memory};
+use crate::ledger::{self, Memory, name_time};
 use crate::objects::{FoundObject, Pass, PassTime};
 use crate::write::{Attempt, Attempted, Undo, Written};
 
@@ -196,9 +196,11 @@ impl<'a> Invocation<'a> {
         let tokens = self.sources.tokens(&written.tallies);
         let marks = Objects { tokens: &tokens, rejected: written.rejected() };
         let root = ledger::root(&options.errors_uri, &options.table.to_string());
+        let pending = self.sources.pending();
+        let newest_ms = pending.filter_map(|at| name_time(&self.sources.object(at).key)).max();
         let change = Change {
             looked_at: looked_at.metadata().current_snapshot_id(),
-            memory: Some(Memory { ledgers: &lake.ledgers, root: &root, tokens: &tokens }),
+            memory: Some(Memory { ledgers: &lake.ledgers, root: &root, tokens: &tokens, newest_ms }),
             ..Change::append(&written.files, &marks, Layout::of(looked_at), written.id)
         };
         let (catalog, started) = (lake.catalog.as_ref(), Instant::now());

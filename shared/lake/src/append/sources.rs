@@ -8,6 +8,7 @@ use iceberg::io::FileIO;
 use iceberg::{Error, Result};
 
 use crate::job::{ObjectOutcome, Rejected, SourceObject, Status};
+use crate::ledger::is_ledger;
 use crate::objects::{FoundObject, find, place};
 use crate::quarantine;
 use crate::token::Token;
@@ -36,10 +37,10 @@ impl Sources {
     /// Decides the objects that this pipeline writes itself.
     pub(super) fn ignore_own(&mut self, errors_uri: &str) {
         for (at, object) in self.objects.iter().enumerate() {
-            if quarantine::is_quarantined(&object.uri, errors_uri) {
+            if quarantine::is_quarantined(&object.uri, errors_uri) || is_ledger(&object.uri, errors_uri) {
                 tracing::warn!(
                     object = object.uri,
-                    "ignored: it lies in the quarantine that this function writes"
+                    "ignored: it lies among the files that this function writes itself"
                 );
                 self.statuses.insert(at, Status::Ignored);
             }

@@ -19,7 +19,8 @@ pub(crate) struct Added<'a> {
     pub(crate) id: Uuid,
 }
 
-/// The ledger of the table `metadata` once `added` is committed to it.
+/// The ledger of the table `metadata` once `added` is committed to it. `now_ms` is the earliest of the clocks that there
+/// are.
 pub(super) fn folded(
     metadata: &TableMetadata,
     remembered: &Remembered,
@@ -51,8 +52,7 @@ pub(super) fn folded(
     }
 
     let mut floor = line.floor(old);
-    // The earlier of both clocks: one that is ahead must not cost memory.
-    let until = now_ms.min(metadata.last_updated_ms()).saturating_sub(retention_ms(metadata));
+    let until = now_ms.saturating_sub(retention_ms(metadata));
     // A line ends where its first young commit is; the last one stays in any case.
     let gone = commits.iter().take_while(|commit| commit.time_ms < until).count();
     let gone = gone.min(commits.len().saturating_sub(1));

@@ -7,6 +7,8 @@
 //! A token counts only if its commit is an ancestor of the current snapshot ([`line`]). A ledger that cannot be read is
 //! never an empty one: where it ends, and where there is none, the table itself is asked.
 
+#[cfg(test)]
+mod append_tests;
 mod due;
 mod fold;
 mod format;
@@ -24,7 +26,7 @@ pub(crate) use self::fold::Added;
 use self::format::{ENTRY_BYTES, Entry};
 pub(crate) use self::name_time::name_time;
 pub(crate) use self::remembered::{Doubt, Remembered};
-pub(crate) use self::store::{Ledgers, Memory, root};
+pub(crate) use self::store::{Ledgers, Memory, is_ledger, root};
 use crate::token::Token;
 
 /// The table property that names the table's ledger: one URI.

@@ -144,6 +144,8 @@ pub(crate) struct Memory<'a> {
     pub(crate) root: &'a str,
     /// The objects that the commit adds.
     pub(crate) tokens: &'a [Token],
+    /// The newest time that their names tell ([`super::name_time`]): a clock that no writer has set. None if they tell none.
+    pub(crate) newest_ms: Option<i64>,
 }
 
 impl Memory<'_> {
@@ -175,7 +177,10 @@ impl Memory<'_> {
             ledgers.warn(self.root, &what);
             return Ok(None);
         }
-        let ledger = Arc::new(fold::folded(metadata, &remembered, added, env.now_ms()));
+        // The earliest of all clocks: one that is ahead must not cost memory.
+        let clocks = [Some(env.now_ms()), Some(metadata.last_updated_ms()), self.newest_ms];
+        let now_ms = clocks.into_iter().flatten().min().unwrap_or(0);
+        let ledger = Arc::new(fold::folded(metadata, &remembered, added, now_ms));
         let uri = format!("{}/{}{ENDING}", self.root, env.uuid());
         table.file_io().new_output(&uri)?.write(ledger.encode()).await?;
         tracing::debug!(file = uri, tokens = ledger.len(), commits = ledger.commits.len(), "ledger written");
@@ -194,6 +199,11 @@ pub(crate) fn root(errors_uri: &str, table: &str) -> String {
         _ => ".",
     };
     format!("{parent}/ledgers/{table}")
+}
+
+/// Whether `uri` is a ledger: to read it as raw input would never end.
+pub(crate) fn is_ledger(uri: &str, errors_uri: &str) -> bool {
+    uri.ends_with(ENDING) && uri.starts_with(&root(errors_uri, ""))
 }
 
 /// The place of the table that `root` lies below, if there is one.
@@ -221,5 +231,12 @@ mod tests {
         ] {
             assert_eq!(root(errors, "ns.t"), expected);
         }
+    }
+
+    #[test]
+    fn our_own_output_is_known() {
+        assert!(is_ledger("s3://lake/ledgers/ns.t/x.ledger", "s3://lake/errors/"));
+        assert!(!is_ledger("s3://lake/ledgers/ns.t/x.json", "s3://lake/errors"));
+        assert!(!is_ledger("s3://lake/raw/x.ledger", "s3://lake/errors"));
     }
 }
