@@ -1,5 +1,6 @@
 """Snapshots, metadata files and tokens come to their end, and nothing that is needed goes with them."""
 
+import datetime
 import gzip
 import json
 import os
@@ -55,9 +56,9 @@ class Tokens(unittest.TestCase):
             for name in names:
                 if "catalog.db" not in name and ".log" not in name:
                     os.utime(os.path.join(folder, name), (long_ago, long_ago))
+        days_3 = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=3)
         spark.sql(
-            "CALL frazil.system.remove_orphan_files(table => 'lake.events', "
-            "older_than => date_sub(current_date(), 3))"
+            f"CALL frazil.system.remove_orphan_files(table => 'lake.events', older_than => TIMESTAMP '{days_3:%F %T}')"
         )
         status, swept = lake.frazil("sweep", "--delete")
         self.assertIn(status, (0, 1), swept)
