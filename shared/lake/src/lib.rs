@@ -34,9 +34,9 @@ pub use digest::Digest;
 pub use failpoint::failpoint;
 pub use infer::Inference;
 pub use job::{
-    AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
+    AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject,
+    Status, WriteLimits,
 };
 pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};
 pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile};
 pub use token::{SUMMARY_KEY, Token, committed};
-pub use write::WriteLimits;
