@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::definition::TableDefinition;
 use crate::token::Token;
-use crate::write::WriteLimits;
 
 /// A raw object to append.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +44,19 @@ pub struct Limits {
     pub known_rows: usize,
     /// What the writer holds.
     pub write: WriteLimits,
+}
+
+/// Ceilings on what the writer holds at once.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteLimits {
+    /// Bytes of rows that are in no file yet: row groups of open files, and rows that wait.
+    pub buffer_bytes: usize,
+    /// Files open at once, one a partition.
+    pub open_partitions: usize,
+    /// Bytes of rows that wait in temporary files.
+    pub spill_bytes: u64,
+    /// Most data files of one commit.
+    pub files: usize,
 }
 
 impl Limits {

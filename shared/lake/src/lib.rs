@@ -37,9 +37,9 @@ pub use env::Source;
 pub use failpoint::failpoint;
 pub use infer::Inference;
 pub use job::{
-    AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
+    AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject,
+    Status, WriteLimits,
 };
 pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};
 pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
 pub use token::{SUMMARY_KEY, Token, committed};
-pub use write::WriteLimits;

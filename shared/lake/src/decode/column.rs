@@ -1,35 +1,22 @@
 //! One column's values, until they become an Arrow array.
 //!
-//! In: values that `fill.rs` has decoded. Out: an Arrow array of the Iceberg type's Arrow mapping. Columns can be cut back
+//! In: values that `fill.rs` has decoded. Out: what `arrow.rs` makes arrays of. Columns can be cut back
 //! to the rows that stand when a row is refused half way, which is why these are plain vectors and not Arrow's own
 //! builders.
 //!
-//! A column may be shorter than the rows so far: nulls are filled in when a value follows, or at the end of the batch. A
-//! column without any value becomes an array over zeros that all such columns share. So a row costs what it holds, not the
-//! width of the table.
+//! A column may be shorter than the rows so far: nulls are filled in when a value follows, or at the end of the batch. So a
+//! row costs what it holds, not the width of the table.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
-    TimestampMicrosecondType, TimestampNanosecondType,
-};
-use arrow_array::{
-    ArrayRef, ArrowPrimitiveType, BooleanArray, FixedSizeBinaryArray, LargeBinaryArray, ListArray, MapArray,
-    PrimitiveArray, StringArray, StructArray,
-};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, FieldRef};
+use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder};
+use arrow_schema::{DataType, FieldRef};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 
-use super::blank::Zeros;
 use super::name;
-use super::unit::Unit;
-
-/// Most room that a column keeps from one batch to the next.
-const MAX_RESERVED_BYTES: usize = 256 << 10;
+use super::unit::{Unit, Units};
 
 /// One column, at any depth of the schema.
 #[derive(Debug)]
@@ -98,10 +85,18 @@ impl Members {
             })
             .collect::<Result<Vec<_>, iceberg::Error>>()?;
         let by_name = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
-        let by_folded = name::by_folded(&columns, hidden);
+        let names = columns.iter().map(|column| (&*column.name, column.hidden));
+        let by_folded = name::by_folded(names, hidden);
         let is_required = |at: &usize| columns[*at].required && !columns[*at].hidden;
         let required = (0..columns.len()).filter(is_required).collect();
         Ok(Self { columns, required, by_name, by_folded, is_table: !hidden.is_empty() })
+    }
+
+    /// Sets the units of all timestamp columns.
+    pub(super) fn set_units(&mut self, units: &Units) {
+        for column in &mut self.columns {
+            column.set_units(units, "", units.default);
+        }
     }
 
     pub(super) fn column(&mut self, at: usize) -> Option<&mut Column> {
@@ -112,10 +107,6 @@ impl Members {
         for column in &mut self.columns {
             column.truncate(rows);
         }
-    }
-
-    pub(super) fn finish(&mut self, rows: usize, zeros: &mut Zeros) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.columns.iter_mut().map(|column| column.finish(rows, zeros)).collect()
     }
 
     /// Bytes that a row takes whatever it holds, once every column has a value.
@@ -174,6 +165,22 @@ impl Column {
             nulls: NullBufferBuilder::new(0),
             values,
         })
+    }
+
+    /// A unit holds for the columns within the one that it is named for, too.
+    fn set_units(&mut self, units: &Units, parent: &str, inherited: Option<Unit>) {
+        let path = if parent.is_empty() { self.name.clone() } else { format!("{parent}.{}", self.name) };
+        let unit = units.by_column.get(&path).copied().or(inherited);
+        self.unit = unit;
+        let within: &mut dyn Iterator<Item = &mut Self> = match &mut self.values {
+            Values::Struct(members) => &mut members.columns.iter_mut(),
+            Values::List { element, .. } => &mut std::iter::once(&mut **element),
+            Values::Map { key, value, .. } => &mut [&mut **key, &mut **value].into_iter(),
+            _ => return,
+        };
+        for column in within {
+            column.set_units(units, &path, unit);
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -316,66 +323,6 @@ impl Column {
             }
         }
     }
-
-    /// `rows` values as an Arrow array; the column is empty afterwards.
-    pub(super) fn finish(&mut self, rows: usize, zeros: &mut Zeros) -> Result<ArrayRef, ArrowError> {
-        if self.len() == 0 && rows > 0 {
-            return self.blank(rows, zeros);
-        }
-        self.fill(rows);
-        let nulls = self.nulls.finish().filter(|nulls| nulls.null_count() > 0);
-        let data_type = self.field.data_type().clone();
-        Ok(match &mut self.values {
-            Values::Boolean(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
-            Values::Int(values) => primitive::<Int32Type>(values, nulls, data_type)?,
-            Values::Long(values) => primitive::<Int64Type>(values, nulls, data_type)?,
-            Values::Float(values) => primitive::<Float32Type>(values, nulls, data_type)?,
-            Values::Double(values) => primitive::<Float64Type>(values, nulls, data_type)?,
-            Values::Decimal { values, .. } => primitive::<Decimal128Type>(values, nulls, data_type)?,
-            Values::Date(values) => primitive::<Date32Type>(values, nulls, data_type)?,
-            Values::Time(values) => primitive::<Time64MicrosecondType>(values, nulls, data_type)?,
-            Values::Timestamp(values) => primitive::<TimestampMicrosecondType>(values, nulls, data_type)?,
-            Values::TimestampNanos(values) => primitive::<TimestampNanosecondType>(values, nulls, data_type)?,
-            Values::String { offsets, bytes } => {
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
-                Arc::new(StringArray::try_new(offsets, Buffer::from_vec(renew(bytes, Vec::new())), nulls)?)
-            }
-            Values::Binary { offsets, bytes } => {
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
-                Arc::new(LargeBinaryArray::try_new(
-                    offsets,
-                    Buffer::from_vec(renew(bytes, Vec::new())),
-                    nulls,
-                )?)
-            }
-            Values::Uuid(bytes) => {
-                Arc::new(FixedSizeBinaryArray::try_new(16, Buffer::from_vec(std::mem::take(bytes)), nulls)?)
-            }
-            Values::Fixed { width, bytes } => {
-                let bytes = Buffer::from_vec(std::mem::take(bytes));
-                Arc::new(FixedSizeBinaryArray::try_new(*width as i32, bytes, nulls)?)
-            }
-            Values::Struct(members) => {
-                let DataType::Struct(fields) = data_type else { return Err(mapping(&self.name)) };
-                Arc::new(StructArray::try_new_with_length(fields, members.finish(rows, zeros)?, nulls, rows)?)
-            }
-            Values::List { offsets, element } => {
-                let DataType::List(field) = data_type else { return Err(mapping(&self.name)) };
-                let element = element.finish(offsets[offsets.len() - 1] as usize, zeros)?;
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
-                Arc::new(ListArray::try_new(field, offsets, element, nulls)?)
-            }
-            Values::Map { offsets, key, value } => {
-                let DataType::Map(field, sorted) = data_type else { return Err(mapping(&self.name)) };
-                let DataType::Struct(fields) = field.data_type() else { return Err(mapping(&self.name)) };
-                let count = offsets[offsets.len() - 1] as usize;
-                let columns = vec![key.finish(count, zeros)?, value.finish(count, zeros)?];
-                let entries = StructArray::try_new(fields.clone(), columns, None)?;
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(renew(offsets, vec![0])));
-                Arc::new(MapArray::try_new(field, offsets, entries, nulls, sorted)?)
-            }
-        })
-    }
 }
 
 /// Bytes of a value that do not depend on it.
@@ -390,27 +337,8 @@ fn slot_bytes(values: &Values) -> usize {
     }
 }
 
-/// Takes `values` out and leaves `fresh` with as much room as they had, but not as much as a single huge row needs.
-fn renew<T>(values: &mut Vec<T>, mut fresh: Vec<T>) -> Vec<T> {
-    fresh.reserve(values.len().min(MAX_RESERVED_BYTES / size_of::<T>()));
-    std::mem::replace(values, fresh)
-}
-
-fn primitive<T: ArrowPrimitiveType>(
-    values: &mut Vec<T::Native>,
-    nulls: Option<NullBuffer>,
-    data_type: DataType,
-) -> Result<ArrayRef, ArrowError> {
-    let values = renew(values, Vec::new());
-    Ok(Arc::new(PrimitiveArray::<T>::try_new(ScalarBuffer::from(values), nulls)?.with_data_type(data_type)))
-}
-
 fn unsupported(field: &NestedField) -> iceberg::Error {
     let what =
         format!("column {:?} has the type {}, which this release cannot write", field.name, field.field_type);
     iceberg::Error::new(iceberg::ErrorKind::FeatureUnsupported, what)
-}
-
-pub(super) fn mapping(name: &str) -> ArrowError {
-    ArrowError::SchemaError(format!("column {name:?} has another Arrow type than its Iceberg type maps to"))
 }

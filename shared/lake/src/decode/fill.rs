@@ -5,78 +5,19 @@
 
 use std::collections::HashSet;
 
-use jiter::{Jiter, Peek};
+use jiter::Peek;
 use records::enrich::{self, FIELDS, PRODUCER_PREFIX};
 use records::rejection::Reason;
-use records::scan;
 
 use super::column::{Column, Members, Values};
 use super::fault::Fault;
 use super::name::{self, is_column_name};
 use super::scalar::{self, Scalar};
-use super::system;
+use super::source::Source;
 use super::unit::Unit;
 
 /// Keys of a map among which a second one is found by looking at each.
 const FEW_KEYS: usize = 16;
-
-/// A record while it is read.
-pub(super) struct Source<'a> {
-    pub(super) json: Jiter<'a>,
-    /// What `json` reads, and where that begins in the record.
-    text: &'a str,
-    pub(super) offset: usize,
-    pub(super) size: Size,
-}
-
-/// What a record becomes in memory.
-pub(super) struct Size {
-    /// Most bytes of content.
-    limit: usize,
-    /// Bytes of its strings, and of its elements of lists and entries of maps.
-    pub(super) content: usize,
-    /// Bytes a row of the columns that had no value in the batch before.
-    pub(super) begun: usize,
-    /// Lists and maps around the value.
-    depth: usize,
-}
-
-impl Size {
-    fn add(&mut self, bytes: usize) -> Result<(), Fault> {
-        self.content = self.content.saturating_add(bytes);
-        if self.content <= self.limit {
-            return Ok(());
-        }
-        let what = format!(
-            "up to here the row takes more than {} bytes of memory; the limit follows the function's memory",
-            self.limit
-        );
-        Err(Fault::new(Reason::RecordTooLarge, what))
-    }
-}
-
-impl<'a> Source<'a> {
-    /// A record that may become `limit` bytes.
-    pub(super) fn new(text: &'a str, tape: Vec<u8>, limit: usize) -> Self {
-        let size = Size { limit, content: 0, begun: 0, depth: 0 };
-        Self { json: Jiter::with_tape(text.as_bytes(), tape), text, offset: 0, size }
-    }
-
-    /// Steps over the value that the parser stands at. Its text, byte for byte.
-    ///
-    /// The grammar alone counts here: the parser's own skip refuses what only matters to a reader of the value
-    /// (lone surrogates, numbers of thousands of digits) and nests less deep than the framing does.
-    fn skip_value(&mut self) -> Result<&'a str, Fault> {
-        let start = self.json.current_index();
-        let end = scan::value_end(self.text.as_bytes(), start)
-            .map_err(|_| Fault::invalid_json("a value breaks the JSON grammar", start))?;
-        let (read, rest) = self.text.split_at(end);
-        let tape = std::mem::replace(&mut self.json, Jiter::new(b"")).into_tape();
-        self.json = Jiter::with_tape(rest.as_bytes(), tape);
-        (self.text, self.offset) = (rest, self.offset + end);
-        Ok(&read[start..])
-    }
-}
 
 /// What a key of an object stands for.
 enum Slot {
@@ -169,7 +110,7 @@ impl Members {
         let own = folded.strip_prefix(PRODUCER_PREFIX).filter(|own| self.is_own(own));
         let hint = match own {
             Some(own) => format!(" to keep the producer's own {own}"),
-            None if self.by_folded.contains_key(&folded) && !system::RESERVED.contains(&&*folded) => {
+            None if self.by_folded.contains_key(&folded) && !name::RESERVED.contains(&&*folded) => {
                 ", but several whose names differ from it by case only".to_owned()
             }
             None => String::new(),

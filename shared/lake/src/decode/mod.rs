@@ -5,16 +5,18 @@
 //! stand. Fields that the schema does not have are refused too unless they are null: nothing a row holds is lost
 //! silently. The pipeline's own columns are filled in on the way.
 
-mod blank;
+mod arrow;
 mod column;
 mod fault;
 mod fill;
 pub(crate) mod name;
 mod number;
 mod scalar;
+mod source;
 mod system;
 mod time;
 mod unit;
+mod zeros;
 
 use std::sync::Arc;
 
@@ -25,15 +27,16 @@ use iceberg::spec::{Schema, TableMetadata};
 use jiter::Jiter;
 use records::rejection::{Reason, Refusal};
 
-use self::blank::Zeros;
 use self::column::{Column, Members};
 use self::fault::Fault;
-use self::fill::Source;
+pub use self::name::{FILE_NAME, PROCESSING_TIME};
 pub(crate) use self::number::{double, scaled};
+use self::source::Source;
 use self::system::System;
-pub use self::system::{FILE_NAME, PROCESSING_TIME, SystemColumn, SystemValue};
+pub use self::system::{SystemColumn, SystemValue};
 pub(crate) use self::time::instant;
 pub(crate) use self::unit::Units;
+use self::zeros::Zeros;
 
 /// Collects rows into batches.
 #[derive(Debug)]
@@ -72,7 +75,7 @@ impl RowDecoder {
     pub fn with_system(schema: &Schema, system: &[SystemColumn<'_>]) -> iceberg::Result<Self> {
         let arrow: ArrowSchemaRef = Arc::new(schema_to_arrow_schema(schema)?);
         let fields = schema.as_struct().fields();
-        let members = Members::new(fields, arrow.fields(), &system::RESERVED)?;
+        let members = Members::new(fields, arrow.fields(), &name::RESERVED)?;
         let slot_bytes = members.slot_bytes();
         let mut decoder = Self {
             schema: arrow,

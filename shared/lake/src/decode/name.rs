@@ -11,20 +11,28 @@ use iceberg::spec::{NestedFieldRef, Schema, Type};
 use iceberg::{Error, ErrorKind, Result};
 use records::enrich::{FIELDS, PRODUCER_PREFIX};
 
-use super::column::Column;
-use super::system::RESERVED;
+/// When the function processed the row: an instant, the same for all rows of an invocation.
+pub const PROCESSING_TIME: &str = "processing_time";
+/// The URI of the object that the row came in.
+pub const FILE_NAME: &str = "file_name";
+
+/// The columns that the pipeline fills itself, whatever the source.
+pub(super) const RESERVED: [&str; 2] = [PROCESSING_TIME, FILE_NAME];
 
 /// The spelling by which names are compared.
 pub(crate) fn fold(name: &str) -> String {
     name.to_lowercase()
 }
 
-/// Columns by their folded names; none where several fold into one, or where `producer_<name>` of one of the `hidden` is
+/// Columns, of which there are names and whether they are hidden, by their folded names; none where several fold into one, or where `producer_<name>` of one of the `hidden` is
 /// not there.
-pub(super) fn by_folded(columns: &[Column], hidden: &[&str]) -> HashMap<String, Option<usize>> {
+pub(super) fn by_folded<'a>(
+    columns: impl Iterator<Item = (&'a str, bool)>,
+    hidden: &[&str],
+) -> HashMap<String, Option<usize>> {
     let mut by_folded: HashMap<String, Option<usize>> = HashMap::new();
-    for (at, column) in columns.iter().enumerate().filter(|(_, column)| !column.hidden) {
-        by_folded.entry(fold(&column.name)).and_modify(|found| *found = None).or_insert(Some(at));
+    for (at, (name, _)) in columns.enumerate().filter(|(_, (_, is_hidden))| !is_hidden) {
+        by_folded.entry(fold(name)).and_modify(|found| *found = None).or_insert(Some(at));
     }
     for name in hidden {
         let producers = by_folded.get(&producers(name)).copied().flatten();

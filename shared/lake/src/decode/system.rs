@@ -7,15 +7,8 @@ use iceberg::spec::NestedFieldRef;
 
 use super::column::Members;
 use super::fault::Fault;
+use super::name::{FILE_NAME, PROCESSING_TIME, RESERVED};
 use super::scalar::Scalar;
-
-/// When the function processed the row: an instant, the same for all rows of an invocation.
-pub const PROCESSING_TIME: &str = "processing_time";
-/// The URI of the object that the row came in.
-pub const FILE_NAME: &str = "file_name";
-
-/// The names of all of them, whatever the source.
-pub(super) const RESERVED: [&str; 2] = [PROCESSING_TIME, FILE_NAME];
 
 /// A column that the pipeline fills itself, with its value for the rows to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,7 +23,6 @@ use std::ops::RangeInclusive;
 use iceberg::spec::Schema;
 use iceberg::{Error, ErrorKind, Result};
 
-use super::column::{Column, Members, Values};
 use super::number::{self, Misfit};
 
 const PROPERTY: &str = "frazil.timestamp-unit";
@@ -40,8 +39,8 @@ pub(super) enum Unit {
 /// The units of the numbers in a table's timestamp columns.
 #[derive(Debug, Default)]
 pub(crate) struct Units {
-    default: Option<Unit>,
-    by_column: HashMap<String, Unit>,
+    pub(super) default: Option<Unit>,
+    pub(super) by_column: HashMap<String, Unit>,
 }
 
 /// Nanoseconds of the first and the last instant that RFC 3339 can spell. Calendars, those of the partition transforms
@@ -180,32 +179,5 @@ impl Units {
              nested ones as outer.inner"
         );
         Err(Error::new(ErrorKind::DataInvalid, what))
-    }
-}
-
-impl Members {
-    /// Sets the units of all timestamp columns.
-    pub(super) fn set_units(&mut self, units: &Units) {
-        for column in &mut self.columns {
-            column.set_units(units, "", units.default);
-        }
-    }
-}
-
-impl Column {
-    /// A unit holds for the columns within the one that it is named for, too.
-    fn set_units(&mut self, units: &Units, parent: &str, inherited: Option<Unit>) {
-        let path = if parent.is_empty() { self.name.clone() } else { format!("{parent}.{}", self.name) };
-        let unit = units.by_column.get(&path).copied().or(inherited);
-        self.unit = unit;
-        let within: &mut dyn Iterator<Item = &mut Self> = match &mut self.values {
-            Values::Struct(members) => &mut members.columns.iter_mut(),
-            Values::List { element, .. } => &mut std::iter::once(&mut **element),
-            Values::Map { key, value, .. } => &mut [&mut **key, &mut **value].into_iter(),
-            _ => return,
-        };
-        for column in within {
-            column.set_units(units, &path, unit);
-        }
     }
 }

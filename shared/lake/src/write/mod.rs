@@ -41,6 +41,7 @@ use self::parquet_file::ParquetFile;
 use self::partition::{Partitioner, take_rows};
 use self::properties::FileProperties;
 use crate::failpoint::failpoint;
+pub(crate) use crate::job::WriteLimits;
 use crate::storage;
 
 /// Batches for which a partition has had no rows when its file makes room for another.
@@ -52,24 +53,9 @@ const OPEN_COLUMN_BYTES: usize = 512;
 /// What is always there for closed files.
 const MIN_ENTRY_BYTES: usize = 8 << 20;
 
-/// Ceilings on what the writer holds at once.
-#[derive(Clone, Copy, Debug)]
-pub struct WriteLimits {
-    /// Bytes of rows that are in no file yet: row groups of open files, and rows that wait.
-    pub buffer_bytes: usize,
-    /// Files open at once, one a partition.
-    pub open_partitions: usize,
-    /// Bytes of rows that wait in temporary files.
-    pub spill_bytes: u64,
-    /// Most data files of one commit.
-    pub files: usize,
-}
-
-impl WriteLimits {
-    /// Bytes for what open files take besides their rows.
-    fn footer_bytes(&self) -> usize {
-        (self.buffer_bytes / 8).max(MIN_FOOTER_BYTES)
-    }
+/// Bytes for what open files take besides their rows.
+fn footer_bytes(limits: &WriteLimits) -> usize {
+    (limits.buffer_bytes / 8).max(MIN_FOOTER_BYTES)
 }
 
 /// Writes the data files of one attempt to append to a table.
@@ -122,7 +108,7 @@ impl TableWriter {
         let locations = Locations::new(metadata)?;
         let properties = FileProperties::new(metadata)?;
         let open_bytes = (properties.leaves * OPEN_COLUMN_BYTES).max(1);
-        limits.open_partitions = limits.open_partitions.min((limits.footer_bytes() / open_bytes).max(1));
+        limits.open_partitions = limits.open_partitions.min((footer_bytes(&limits) / open_bytes).max(1));
         Ok(Self {
             file_io: table.file_io().clone(),
             partitioner: Arc::new(Partitioner::new(metadata)?),
@@ -332,7 +318,7 @@ impl TableWriter {
         }
         let part_bytes = self.part_bytes;
         self.close_while(self.limits.buffer_bytes, |file| file.held_bytes(part_bytes)).await?;
-        self.close_while(self.limits.footer_bytes(), |file| file.parquet.metadata_size()).await
+        self.close_while(footer_bytes(&self.limits), |file| file.parquet.metadata_size()).await
     }
 
     /// Closes the file with the most bytes as long as all together have more than `limit`.

@@ -9,7 +9,6 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use iceberg::{Error, ErrorKind, Result};
 
 use super::super::list::ListedFile;
-use super::S3Storage;
 use super::connection::Connection;
 use super::error::{Action, failed};
 use super::location::Location;
@@ -23,18 +22,15 @@ enum Next {
 }
 
 /// The objects whose keys begin with the key of `prefix`, which may be empty.
-pub(super) fn below(storage: S3Storage, prefix: Location) -> BoxStream<'static, Result<ListedFile>> {
-    let start = Some((storage, prefix, Next::Begin));
-    stream::try_unfold(start, async |state| {
-        let Some((storage, prefix, mut next)) = state else { return Ok(None) };
-        let s3 = storage.connect().await?;
+pub(super) fn below(s3: Arc<Connection>, prefix: Location) -> BoxStream<'static, Result<ListedFile>> {
+    stream::try_unfold((s3, prefix, Next::Begin), async |(s3, prefix, mut next)| {
         loop {
             let token = match next {
                 Next::Begin => None,
                 Next::Page(mut objects, token) => match (objects.pop_front(), token) {
                     (Some(object), token) => {
                         let file = listed(&prefix, object)?;
-                        return Ok(Some((file, Some((storage, prefix, Next::Page(objects, token))))));
+                        return Ok(Some((file, (s3, prefix, Next::Page(objects, token)))));
                     }
                     (None, None) => return Ok(None),
                     (None, token) => token,
@@ -46,7 +42,7 @@ pub(super) fn below(storage: S3Storage, prefix: Location) -> BoxStream<'static, 
     .boxed()
 }
 
-async fn page(s3: &Arc<Connection>, prefix: &Location, token: Option<String>) -> Result<Next> {
+async fn page(s3: &Connection, prefix: &Location, token: Option<String>) -> Result<Next> {
     let request = s3.client.list_objects_v2().bucket(&prefix.bucket).prefix(&prefix.key);
     let answer = request.set_continuation_token(token).send().await;
     let answer = answer.map_err(|error| failed(s3, Action::List, prefix, &error))?;

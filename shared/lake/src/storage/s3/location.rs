@@ -4,7 +4,7 @@
 
 use iceberg::{Error, ErrorKind, Result};
 
-use super::super::S3_VERSION;
+use super::super::uri::S3_VERSION;
 
 /// An object, or where one may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Location {
         }
     }
 
-    /// An object, or one version of it ([`version_uri`](super::super::version_uri)).
+    /// An object, or one version of it ([`version_uri`](super::super::uri::version_uri)).
     pub(super) fn to_read(uri: &str) -> Result<Self> {
         let (scheme, place) = uri.split_once("://").ok_or_else(|| no_object(uri))?;
         let (version_id, place) = match place.split_once('@') {

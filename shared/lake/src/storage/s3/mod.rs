@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
 use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,9 @@ impl S3Storage {
 
     /// The objects below `folder`, which ends in a slash.
     pub(super) fn list(&self, folder: &str) -> Result<BoxStream<'static, Result<ListedFile>>> {
-        Ok(list::below(self.clone(), Location::folder(folder)?))
+        let (storage, prefix) = (self.clone(), Location::folder(folder)?);
+        let connected = async move { Result::Ok(list::below(storage.connect().await?, prefix)) };
+        Ok(stream::once(connected).try_flatten().boxed())
     }
 
     async fn connect(&self) -> Result<Arc<Connection>> {

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument as _;
 
-use super::connection::{Connection, with_time_for};
+use super::connection::{Connection, PARTS_IN_FLIGHT, with_time_for};
 use super::error::{Action, failed};
 use super::location::Location;
 use crate::task;
@@ -27,8 +27,6 @@ pub(crate) const PART_BYTES: usize = 8 * 1024 * 1024;
 /// Parts of that size. S3 takes 10,000 parts: those that follow are larger, which is enough for 570 GiB.
 const SMALL_PARTS: usize = 1000;
 const LARGE_PART_BYTES: usize = 8 * PART_BYTES;
-/// Parts of [`PART_BYTES`] that are sent at the same time, of all files: more than the writer's thread can fill.
-pub(super) const PARTS_IN_FLIGHT: usize = 2;
 
 /// Puts `bytes` at once.
 pub(super) async fn put(s3: &Connection, at: &Location, bytes: Bytes) -> Result<()> {
