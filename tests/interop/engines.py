@@ -34,7 +34,9 @@ class DuckTable:
     def __init__(self, metadata_location):
         self.connection = connect()
         path = metadata_location.removeprefix("file://")
-        self.connection.execute(f"CREATE VIEW t AS SELECT * FROM iceberg_scan({quoted(path)})")
+        codec = "gzip" if path.endswith(".gz.metadata.json") else "none"
+        scan = f"iceberg_scan({quoted(path)}, metadata_compression_codec = '{codec}')"
+        self.connection.execute(f"CREATE VIEW t AS SELECT * FROM {scan}")
 
     def rows(self, columns="*", where="true"):
         """Dictionaries, by way of Arrow, so that both engines hand out the same Python types."""

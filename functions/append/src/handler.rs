@@ -143,7 +143,7 @@ impl Appender {
                 definition: self.config.definition.clone(),
                 errors_uri: self.config.errors.clone(),
                 processing_time,
-                deadline,
+                deadline: deadline.into(),
                 limits: self.config.limits,
             };
             match lake::append(&self.lake, &options, objects.clone()).await {

@@ -102,7 +102,7 @@ async fn append_object(lake: &Lake, folder: &Path, name: &str, round: usize) -> 
         definition: None,
         errors_uri: uri(&folder.join("errors")),
         processing_time: PROCESSING_TIME.to_owned(),
-        deadline: Instant::now() + Duration::from_secs(600),
+        deadline: (Instant::now() + Duration::from_secs(600)).into(),
         limits: Limits::for_memory(512 << 20),
     };
     let object = SourceObject {

@@ -6,31 +6,31 @@
 //! storage does: it alone is left to be delivered again. One that fails when some of its rows are written costs another
 //! pass over the others; a byte of each is read beforehand, and all that fails in a pass is left out of the next one.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
-use iceberg::io::{FileIO, InputFile};
 use iceberg::spec::{DataFile, Schema};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 use records::rejection::Reason;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::catalog::Lake;
-use crate::commit::{self, Append, Committed, Layout};
+use crate::commit::{self, Change, CommitError, Committed, Layout, Objects};
 use crate::decode::{FILE_NAME, RowDecoder};
 use crate::definition::TableDefinition;
 use crate::failpoint::failpoint;
+use crate::infer;
 use crate::job::{
     AppendError, AppendOptions, CommitMetrics, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
 };
 use crate::known::{self, KnownRows};
-use crate::quarantine::{self, Quarantine};
-use crate::read::{self, Reading, ReadingTime, Step};
-use crate::storage::version_uri;
+use crate::objects::{FoundObject, Pass, PassTime, find, place};
+use crate::quarantine::{self, Added, Quarantine};
+use crate::read::{self, Step};
 use crate::token::{self, History, Seen, Token, Version};
 use crate::write::TableWriter;
 
@@ -56,7 +56,7 @@ pub async fn append(
     objects: Vec<SourceObject>,
 ) -> std::result::Result<Outcome, AppendError> {
     let mut invocation = Invocation::new(lake, options, objects);
-    match tokio::time::timeout_at(options.deadline.into(), invocation.run()).await {
+    match tokio::time::timeout_at(options.deadline, invocation.run()).await {
         Ok(outcome) => outcome,
         Err(_) => {
             tracing::warn!(
@@ -82,13 +82,7 @@ struct Invocation<'a> {
     data_files: usize,
     data_file_bytes: u64,
     /// The objects that were found, by index.
-    found: HashMap<usize, Found>,
-}
-
-/// An object that is there.
-struct Found {
-    input: Arc<InputFile>,
-    size_bytes: u64,
+    found: HashMap<usize, Arc<FoundObject>>,
 }
 
 /// What one pass over the objects has written.
@@ -165,19 +159,23 @@ impl<'a> Invocation<'a> {
                 return Ok(self.outcome(Some(&current)));
             };
             let tokens = self.tokens(&written.counts);
-            let append = Append {
-                files: &written.files,
-                tokens: &tokens,
-                looked_at: current.metadata().current_snapshot_id(),
-                rejected: written.counts.iter().flat_map(|count| count.rejected.values()).sum(),
-                layout: Layout::of(&current),
-                id: written.writer.attempt(),
-            };
+            let rejected = written.counts.iter().flat_map(|count| count.rejected.values()).sum();
+            let marks = Objects { tokens: &tokens, rejected };
+            let (layout, id) = (Layout::of(&current), written.writer.attempt());
+            let looked_at = current.metadata().current_snapshot_id();
+            let change = Change { looked_at, ..Change::append(&written.files, &marks, layout, id) };
             failpoint("before commit")?;
             let catalog = self.lake.catalog.as_ref();
             let (deadline, started) = (self.options.deadline, Instant::now());
-            let committed =
-                commit::commit(catalog, &self.options.table, append, deadline, &mut self.commit).await;
+            let committed = commit::commit(
+                catalog,
+                &self.lake.env,
+                &self.options.table,
+                &change,
+                deadline,
+                &mut self.commit,
+            )
+            .await;
             self.commit.duration += started.elapsed();
             match committed {
                 Ok(Committed::Snapshot(table, snapshot)) => {
@@ -201,14 +199,14 @@ impl<'a> Invocation<'a> {
                     current = loaded.map_err(AppendError::Catalog)?;
                 }
                 // Others had all the time that there was: no fault of the function, and no reason to fail it.
-                Err(error) if commit::is_conflict(&error) => {
+                Err(CommitError::Outrun(error)) => {
                     for Count { at, .. } in &written.counts {
                         let error = Error::new(error.kind(), format!("other writers were faster: {error}"));
                         self.statuses.insert(*at, Status::Failed(error));
                     }
                     return Ok(self.outcome(Some(&current)));
                 }
-                Err(error) => return Err(AppendError::Catalog(error)),
+                Err(CommitError::Failed(error)) => return Err(AppendError::Catalog(error)),
             }
         }
     }
@@ -303,15 +301,15 @@ impl<'a> Invocation<'a> {
     /// Finds the pending objects; those that are not there are given up before anything is written.
     async fn find_pending(&mut self) {
         let (objects, file_io) = (&self.objects, &self.lake.file_io);
-        let asked: Vec<(usize, Result<Found>)> = stream::iter(self.pending().collect::<Vec<_>>())
-            .map(|at| async move { (at, find(file_io, &objects[at]).await) })
+        let asked: Vec<(usize, Result<FoundObject>)> = stream::iter(self.pending().collect::<Vec<_>>())
+            .map(|at| async move { (at, find(file_io, at, &objects[at]).await) })
             .buffer_unordered(PARALLEL_REQUESTS)
             .collect()
             .await;
         for (at, found) in asked {
             match found {
                 Ok(found) => {
-                    self.found.insert(at, found);
+                    self.found.insert(at, Arc::new(found));
                 }
                 Err(error) => {
                     self.statuses.insert(at, Status::Failed(error));
@@ -322,15 +320,11 @@ impl<'a> Invocation<'a> {
 
     /// The pending objects as a reader takes them. Of several versions of an object the first: which rows of the next one
     /// are new is told by what the table then has.
-    fn to_read(&self) -> Vec<Reading> {
+    fn to_read(&self) -> Vec<Arc<FoundObject>> {
         let mut seen = HashSet::new();
         self.pending()
             .filter(|at| seen.insert(&self.objects[*at].uri))
-            .filter_map(|at| {
-                let Found { input, size_bytes } = self.found.get(&at)?;
-                let (object, input) = (self.objects[at].clone(), input.clone());
-                Some(Reading { at, object, input, size_bytes: *size_bytes })
-            })
+            .filter_map(|at| self.found.get(&at).cloned())
             .collect()
     }
 
@@ -346,10 +340,10 @@ impl<'a> Invocation<'a> {
         let definition = match &self.options.definition {
             Some(definition) => definition.clone(),
             None => {
-                let readings = self.to_read();
+                let objects = self.to_read();
                 let now = Instant::now();
                 let until = now + self.options.deadline.saturating_duration_since(now) / INFERENCE_SHARE;
-                let inferred = read::infer(readings, self.options.limits, until).await?;
+                let inferred = infer::infer(objects, self.options.limits, until).await?;
                 for (at, error) in inferred.failed {
                     self.statuses.insert(at, Status::Failed(error));
                 }
@@ -384,12 +378,12 @@ impl<'a> Invocation<'a> {
     /// Without a table and without a record to infer one from: what the objects hold instead goes to the quarantine.
     /// No token is needed, since nothing could come twice.
     async fn reject_all(&mut self) -> Result<Outcome> {
-        let readings = self.to_read();
+        let objects = self.to_read();
         let decoder = RowDecoder::new(&Schema::builder().build()?, &self.options.processing_time)?;
         let known = Known::default();
-        let time = ReadingTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
+        let time = PassTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
         let mut quarantine = self.quarantine(None);
-        match self.read_once(decoder, None, &mut quarantine, &known, readings, time).await? {
+        match self.read_once(decoder, None, &mut quarantine, &known, objects, time).await? {
             Ok(counts) => self.committed(counts),
             Err(failed) => self.failed(failed),
         }
@@ -402,17 +396,17 @@ impl<'a> Invocation<'a> {
             let left = self.options.deadline.saturating_duration_since(Instant::now());
             let kept = (left / COMMIT_SHARE).max(COMMIT_TIME.min(left / 2));
             let (begin_until, cut_off) = (self.options.deadline - kept, self.options.deadline - kept / 2);
-            let time = ReadingTime { begin_until, cut_off };
-            let readings = self.to_read();
-            if readings.is_empty() {
+            let time = PassTime { begin_until, cut_off };
+            let objects = self.to_read();
+            if objects.is_empty() {
                 return Ok(None);
             }
             let decoder = RowDecoder::for_table(table.metadata(), &self.options.processing_time)?;
-            let read_objects: Vec<usize> = readings.iter().map(|reading| reading.at).collect();
-            let mut writer = TableWriter::new(table, self.options.limits.write, new_attempt())?;
+            let read_objects: Vec<usize> = objects.iter().map(|object| object.at).collect();
+            let mut writer = TableWriter::new(table, self.options.limits.write, self.lake.env.uuid())?;
             let mut quarantine = self.quarantine(Some(writer.attempt()));
             let read =
-                self.read_once(decoder, Some(&mut writer), &mut quarantine, known, readings, time).await;
+                self.read_once(decoder, Some(&mut writer), &mut quarantine, known, objects, time).await;
             let read = match read {
                 // Nothing was written; another version of an object that failed may be left.
                 Ok(Ok(counts)) if counts.is_empty() => continue,
@@ -455,7 +449,7 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    /// One pass over `readings`: what is not `known` goes on, rows to the writer, rejections to the quarantine. An
+    /// One pass over `objects`: what is not `known` goes on, rows to the writer, rejections to the quarantine. An
     /// object whose storage failed before anything of it went on does without the rest. The inner error is the objects
     /// whose storage failed later: what was written holds some of their rows.
     async fn read_once(
@@ -464,15 +458,15 @@ impl<'a> Invocation<'a> {
         mut writer: Option<&mut TableWriter>,
         quarantine: &mut Quarantine,
         known: &Known,
-        readings: Vec<Reading>,
-        time: ReadingTime,
+        objects: Vec<Arc<FoundObject>>,
+        time: PassTime,
     ) -> Result<std::result::Result<Vec<Count>, Vec<(usize, Error)>>> {
         let mut lacking = known.rows.filter();
         let mut rejected_before: HashMap<(usize, Reason), u64> = HashMap::new();
         let mut counts: Vec<Count> = Vec::new();
-        let mut undecided = readings.len();
+        let mut undecided = objects.len();
         let mut failed = Vec::new();
-        let mut steps = read::rows(readings, decoder, self.options.limits, time);
+        let mut steps = read::rows(Pass { objects, limits: self.options.limits, time }, decoder);
         while let Some(step) = steps.next().await {
             match step {
                 Step::Failed { at, error, spoiled } if spoiled || !failed.is_empty() => {
@@ -488,18 +482,15 @@ impl<'a> Invocation<'a> {
                     Some(writer) => writer.write(&lacking.of(batch?)?).await?,
                     None => return Err(Error::new(ErrorKind::Unexpected, "rows without a table: a defect")),
                 },
-                Step::Rejected(at, rejection) => {
-                    let object = &self.objects[at];
-                    let versions = known.versions.get(&object.token).map_or(&[][..], Vec::as_slice);
-                    let Some(Found { input, .. }) = self.found.get(&at) else {
-                        return Err(Error::new(ErrorKind::Unexpected, "an object without bytes: a defect"));
-                    };
-                    match quarantine.add(object, input, versions, &rejection).await? {
-                        Ok(true) => {}
-                        Ok(false) => {
+                Step::Rejected(rejection) => {
+                    let at = rejection.origin.source();
+                    let versions = known.versions.get(&self.objects[at].token).map_or(&[][..], Vec::as_slice);
+                    match quarantine.add(versions, &rejection).await? {
+                        Added::New => {}
+                        Added::Known => {
                             *rejected_before.entry((at, rejection.refusal.reason)).or_default() += 1;
                         }
-                        Err(error) => failed.push((at, error)),
+                        Added::Failed(error) => failed.push((at, error)),
                     }
                 }
                 Step::Finished { at, rows, mut rejected } => {
@@ -552,32 +543,6 @@ impl<'a> Invocation<'a> {
     }
 }
 
-/// The URI of the bytes of `object`.
-fn place(object: &SourceObject) -> Cow<'_, str> {
-    version_uri(&object.uri, object.version_id.as_deref())
-}
-
-async fn find(file_io: &FileIO, object: &SourceObject) -> Result<Found> {
-    let input = file_io.new_input(place(object))?;
-    match input.metadata().await {
-        Ok(metadata) => {
-            // Some storage tells the size of what it does not give: an archived object, one whose key is not granted.
-            if metadata.size > 0 {
-                input.reader().await?.read(0..1).await?;
-            }
-            Ok(Found { input: Arc::new(input), size_bytes: metadata.size })
-        }
-        Err(error) if error.kind() == ErrorKind::DataInvalid && !input.exists().await? => {
-            let what = format!(
-                "the object {} does not exist; it was deleted, or the notification is for another place",
-                object.uri
-            );
-            Err(Error::new(ErrorKind::DataInvalid, what))
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// Says once for each table that its rows do not name their objects.
 fn warn_if_unnamed(table: &Table) {
     static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -591,13 +556,4 @@ fn warn_if_unnamed(table: &Table) {
              twice, and no audit can tell. Run: ALTER TABLE {name} ADD COLUMN {FILE_NAME} string"
         );
     }
-}
-
-/// A name for the files of one attempt, never used before.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "file names must be unique, and sort by time for whoever looks"
-)]
-fn new_attempt() -> Uuid {
-    Uuid::now_v7()
 }

@@ -7,13 +7,30 @@
 use std::collections::HashMap;
 
 use iceberg::io::FileIOBuilder;
-use iceberg::spec::{Schema, SortOrder, Transform, UnboundPartitionField, UnboundPartitionSpec};
+use iceberg::spec::{
+    Schema, SortOrder, TableProperties, Transform, UnboundPartitionField, UnboundPartitionSpec,
+};
 use iceberg::{ErrorKind, TableCreation};
 use records::enrich::{PARTITION_DATE, PARTITION_HOUR};
 use serde::Deserialize;
 
+use crate::commit::MAX_METADATA_BYTES;
 use crate::decode::{FILE_NAME, Units, name};
 use crate::storage::{S3Config, storage_factory};
+
+/// Properties that keep the metadata of a table small that is committed to every minute for years.
+const FLAT: [(&str, &str); 4] = [
+    ("write.metadata.compression-codec", "gzip"),
+    ("write.metadata.previous-versions-max", "20"),
+    ("write.metadata.delete-after-commit.enabled", "true"),
+    // At most: where snapshots come faster or are larger than a day of them would fit, the oldest go earlier.
+    (MAX_METADATA_BYTES, "900000"),
+];
+/// How long the snapshots of a table are kept: for a day, and a hundred at least.
+const HISTORY: [(&str, &str); 2] = [
+    (TableProperties::PROPERTY_MAX_SNAPSHOT_AGE_MS, "86400000"),
+    (TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP, "100"),
+];
 
 /// How to create a table (Iceberg REST catalog specification, `CreateTableRequest`).
 #[derive(Clone, Debug, Deserialize)]
@@ -96,13 +113,20 @@ impl TableDefinition {
         })
     }
 
-    pub(crate) fn into_creation(self, name: &str) -> TableCreation {
+    /// What creates the table, with the properties of [`FLAT`], and of [`HISTORY`] unless the catalog sees to that, where
+    /// the definition does not say otherwise.
+    pub(crate) fn into_creation(self, name: &str, catalog_keeps_history: bool) -> TableCreation {
+        let history = if catalog_keeps_history { &[][..] } else { &HISTORY };
+        let defaults =
+            FLAT.iter().chain(history).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let mut properties: HashMap<String, String> = defaults.collect();
+        properties.extend(self.properties);
         TableCreation::builder()
             .name(name.to_owned())
             .schema(self.schema)
             .partition_spec_opt(self.partition_spec)
             .sort_order_opt(self.write_order)
-            .properties(self.properties)
+            .properties(properties)
             .build()
     }
 }

@@ -1,10 +1,11 @@
 //! What an append is given, and what it gives back.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iceberg::{Error, TableIdent};
 use records::rejection::Reason;
+use tokio::time::Instant;
 
 use crate::definition::TableDefinition;
 use crate::token::Token;
@@ -82,7 +83,7 @@ pub struct AppendOptions {
     pub errors_uri: String,
     /// What the column `processing_time` says, RFC 3339.
     pub processing_time: String,
-    /// When all must be done. Objects that are not reached in time are handed back.
+    /// When all must be done, by the clock of tokio, which a test can pause. Objects that are not reached in time are handed back.
     pub deadline: Instant,
     /// Ceilings.
     pub limits: Limits,

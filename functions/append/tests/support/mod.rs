@@ -13,12 +13,13 @@ mod input;
 mod table;
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use append::config::table_ident;
 use fastrand::Rng;
+use flate2::read::MultiGzDecoder;
 use lake::Lake;
 use serde_json::Value;
 use sqlx::Connection as _;
@@ -113,9 +114,7 @@ impl Place {
 
     /// How many files of table metadata are whole.
     pub(crate) fn whole_metadata(&self) -> usize {
-        let is_whole =
-            |path: &PathBuf| serde_json::from_slice::<Value>(&std::fs::read(path).unwrap()).is_ok();
-        self.in_warehouse(".metadata.json").iter().filter(|path| is_whole(path)).count()
+        self.in_warehouse(".metadata.json").iter().filter(|path| metadata(path).is_some()).count()
     }
 
     /// Files under the warehouse whose names end like this.
@@ -169,6 +168,17 @@ pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> 
         assert!(Instant::now() < end, "waited {PATIENCE:?} until {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// The table metadata in a file, compressed or not; None while it is not whole.
+pub(crate) fn metadata(path: &Path) -> Option<Value> {
+    let mut bytes = std::fs::read(path).unwrap();
+    if path.to_str().unwrap().ends_with(".gz.metadata.json") {
+        let mut json = Vec::new();
+        MultiGzDecoder::new(&bytes[..]).read_to_end(&mut json).ok()?;
+        bytes = json;
+    }
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// All files under `folder`, at any depth.

@@ -56,7 +56,7 @@ impl Place {
             catalog.close().await.unwrap();
             location
         })?;
-        let metadata: Value = serde_json::from_slice(&std::fs::read(path(&location)).unwrap()).unwrap();
+        let metadata: Value = super::metadata(&path(&location)).unwrap();
         let snapshots = metadata["snapshots"].as_array().cloned().unwrap_or_default();
         let by_id: HashMap<i64, &Value> = snapshots.iter().map(|snapshot| (id(snapshot), snapshot)).collect();
         let mut ancestry = Vec::new();

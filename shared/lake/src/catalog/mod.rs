@@ -37,6 +37,7 @@ use iceberg::{Catalog, ErrorKind, Result, TableIdent};
 pub use self::config::{CatalogConfig, RestAuth, Secret};
 pub use self::swap::{Loaded, Next, NotSwapped, TableCatalog};
 use crate::definition::TableDefinition;
+use crate::env::Env;
 use crate::name_bounds::NameBounds;
 use crate::storage::{S3Config, storage_factory};
 
@@ -49,6 +50,7 @@ pub struct Lake {
     pub(crate) catalog: Arc<dyn TableCatalog>,
     pub(crate) file_io: FileIO,
     pub(crate) name_bounds: Arc<NameBounds>,
+    pub(crate) env: Env,
 }
 
 impl Lake {
@@ -81,7 +83,7 @@ impl Lake {
             #[cfg(not(all(feature = "sqlite", feature = "glue", feature = "rest", feature = "s3tables")))]
             absent => return Err(absent.not_compiled_in()),
         };
-        Ok(Self { catalog, file_io, name_bounds: Arc::default() })
+        Ok(Self { catalog, file_io, name_bounds: Arc::default(), env: Env::default() })
     }
 
     /// Opens the SQLite catalog in the file `database`, created if it is missing. Tables lie under `warehouse_uri`.
@@ -124,7 +126,11 @@ impl Lake {
         {
             return Err(error);
         }
-        match self.catalog.create_table(namespace, definition.into_creation(ident.name())).await {
+        match self
+            .catalog
+            .create_table(namespace, definition.into_creation(ident.name(), self.catalog.keeps_history()))
+            .await
+        {
             Ok(table) => Ok(table),
             Err(error) => match self.table(ident).await {
                 Ok(Some(table)) => Ok(table),

@@ -69,6 +69,11 @@ pub trait TableCatalog: Catalog {
     /// [`NotSwapped`].
     async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped>;
 
+    /// Whether the catalog lets snapshots expire by itself, which properties of the table would keep it from.
+    fn keeps_history(&self) -> bool {
+        false
+    }
+
     /// Whether the catalog writes metadata files itself, and deletes those that are not needed.
     fn keeps_metadata_files(&self) -> bool {
         false

@@ -31,6 +31,7 @@ pub(crate) use self::name::is_quarantined;
 use crate::digest::Digest;
 use crate::failpoint::failpoint;
 use crate::job::SourceObject;
+use crate::objects::Origin;
 use crate::token::Version;
 
 /// Up to so many bytes a file is plain text, for people.
@@ -44,15 +45,22 @@ const UNPACKED_BYTES: usize = 4 * 1024;
 /// What of an object is rejected.
 #[derive(Debug)]
 pub(crate) struct Rejection {
+    pub(crate) origin: Origin,
     pub(crate) refusal: Refusal,
-    /// Where it begins in the decompressed object, in bytes.
-    pub(crate) offset: u64,
-    /// Which record of the object, from 1.
-    pub(crate) row: u64,
     /// The record, or None where the rest of the object cannot be cut into records.
     pub(crate) bytes: Option<Vec<u8>>,
     /// Whether a copy of the object is kept too: what separates pieces of something else than JSON is part of it.
     pub(crate) keep_object: bool,
+}
+
+/// What became of a rejection.
+pub(crate) enum Added {
+    New,
+    /// Another version of the object brought the record here before.
+    Known,
+    /// The object alone has failed: it cannot be read, and goes along as a copy where a line cannot hold what is rejected;
+    /// or its other versions have too many rejections to compare.
+    Failed(Error),
 }
 
 /// Writes the quarantine of one table, for one commit.
@@ -97,20 +105,14 @@ impl Quarantine {
         Self { file_io, places, commit, max_known, open: None, written: Vec::new() }
     }
 
-    /// Adds a rejection of `object`, whose bytes are `input`, unless one of its other `versions` brought the record here
-    /// before. Says whether it was added. The rejections of an object come one after the other, then
-    /// [`Quarantine::close`].
+    /// Adds a rejection, unless one of the other `versions` of its object brought the record here before. The rejections of
+    /// an object come one after the other, then [`Quarantine::close`].
     ///
     /// # Errors
-    /// The inner error is about this object alone: it cannot be read, and goes along as a copy where a line cannot hold
-    /// what is rejected; or its other versions have too many rejections to compare.
-    pub(crate) async fn add(
-        &mut self,
-        object: &SourceObject,
-        input: &InputFile,
-        versions: &[Version],
-        rejection: &Rejection,
-    ) -> Result<Result<bool>> {
+    /// The storage's, where the quarantine is.
+    pub(crate) async fn add(&mut self, versions: &[Version], rejection: &Rejection) -> Result<Added> {
+        let Origin::Object { object: found, offset, row } = &rejection.origin;
+        let object = &found.object;
         let open = match &mut self.open {
             Some(open) => open,
             empty => {
@@ -124,7 +126,7 @@ impl Quarantine {
                 let Some(known) = records_of(&self.file_io, others, self.max_known).await? else {
                     let what = "other versions of the object have more rejected records than can be compared; give \
                                 the function more memory";
-                    return Ok(Err(Error::new(ErrorKind::DataInvalid, what)));
+                    return Ok(Added::Failed(Error::new(ErrorKind::DataInvalid, what)));
                 };
                 let (object, plain) = (object.clone(), Vec::new());
                 empty.insert(OpenFile { object, plain, packed: None, has_copy: false, known })
@@ -135,12 +137,12 @@ impl Quarantine {
             && *known > 0
         {
             *known -= 1;
-            return Ok(Ok(false));
+            return Ok(Added::Known);
         }
         let copy = (rejection.bytes.is_none() || rejection.keep_object).then(|| self.places.copy(object));
         if let Some(copy) = copy.as_ref().filter(|_| !open.has_copy) {
-            if let Err(error) = copy_object(input, &self.file_io, copy).await? {
-                return Ok(Err(error));
+            if let Copied::Unreadable(error) = copy_object(&found.input, &self.file_io, copy).await? {
+                return Ok(Added::Failed(error));
             }
             open.has_copy = true;
         }
@@ -149,8 +151,8 @@ impl Quarantine {
             error_message: rejection.refusal.message.as_str().into(),
             remedy: rejection.refusal.reason.remedy().into(),
             object: object.uri.as_str().into(),
-            offset: rejection.offset,
-            row: rejection.row,
+            offset: *offset,
+            row: *row,
             raw_data: raw_data.map(Into::into),
             raw_object: copy.map(Into::into),
         };
@@ -172,7 +174,7 @@ impl Quarantine {
         {
             packed.file.write(Bytes::from(std::mem::take(packed.encoder.get_mut()))).await?;
         }
-        Ok(Ok(true))
+        Ok(Added::New)
     }
 
     /// Ends the file of the current object, if anything of it was rejected.
@@ -259,12 +261,18 @@ async fn records_of(file_io: &FileIO, uris: Vec<String>, max: usize) -> Result<O
     Ok(Some(records))
 }
 
-/// The inner error is that of reading.
-async fn copy_object(from: &InputFile, file_io: &FileIO, to: &str) -> Result<Result<()>> {
+/// What became of the copy of an object.
+enum Copied {
+    Whole,
+    /// The object cannot be read.
+    Unreadable(Error),
+}
+
+async fn copy_object(from: &InputFile, file_io: &FileIO, to: &str) -> Result<Copied> {
     let opened = async { Ok((from.metadata().await?.size, from.reader().await?)) };
     let (size_bytes, reader) = match opened.await {
         Ok(opened) => opened,
-        Err(error) => return Ok(Err(error)),
+        Err(error) => return Ok(Copied::Unreadable(error)),
     };
     let mut writer = file_io.new_output(to)?.writer().await?;
     let mut start = 0;
@@ -272,9 +280,10 @@ async fn copy_object(from: &InputFile, file_io: &FileIO, to: &str) -> Result<Res
         let end = size_bytes.min(start + COPY_BYTES);
         match reader.read(start..end).await {
             Ok(bytes) => writer.write(bytes).await?,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Copied::Unreadable(error)),
         }
         start = end;
     }
-    writer.close().await.map(Ok)
+    writer.close().await?;
+    Ok(Copied::Whole)
 }

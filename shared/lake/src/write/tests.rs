@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{
@@ -30,7 +30,7 @@ use tokio::runtime::Runtime;
 
 use super::*;
 use crate::catalog::Lake;
-use crate::commit::{Append, Layout, commit};
+use crate::commit::{Change, Layout, Objects, commit};
 use crate::decode::RowDecoder;
 use crate::definition::TableDefinition;
 use crate::job::CommitMetrics;
@@ -384,12 +384,15 @@ async fn what_was_a_partition_once_stays_null() {
     assert_eq!(files[0].entry.partition(), &Struct::from_iter([None]));
     // The table takes such a file.
     let (lake, ident) = (&bench.lake, bench.table.identifier());
-    let (token, deadline) = (Token::new("raw", "a", "1"), Instant::now() + Duration::from_secs(10));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let token = Token::new("raw", "a", "1");
     let entries = [files[0].entry.clone()];
     let layout = Layout::of(&bench.table);
-    let append =
-        Append { files: &entries, tokens: &[token], looked_at: None, rejected: 0, layout, id: Uuid::nil() };
-    commit(lake.catalog(), ident, append, deadline, &mut CommitMetrics::default()).await.unwrap();
+    let marks = Objects { tokens: &[token], rejected: 0 };
+    let change = Change::append(&entries, &marks, layout, Uuid::nil());
+    commit(lake.catalog.as_ref(), &lake.env, ident, &change, deadline, &mut CommitMetrics::default())
+        .await
+        .unwrap();
     let table = lake.table(ident).await.unwrap().unwrap();
     let batches = table.scan().build().unwrap().to_arrow().await.unwrap();
     let batches: Vec<RecordBatch> = batches.try_collect().await.unwrap();

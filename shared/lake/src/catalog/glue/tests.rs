@@ -15,8 +15,9 @@ use uuid::Uuid;
 use super::super::Lake;
 use super::super::fake::{Reply, Request, Server, nobody};
 use super::*;
-use crate::commit::{Append, Committed, Layout, commit};
+use crate::commit::{Change, CommitError, Committed, Layout, Objects, commit};
 use crate::definition::TableDefinition;
+use crate::env::Env;
 use crate::job::CommitMetrics;
 use crate::storage::{S3Config, storage_factory};
 use crate::token::{self, Seen, Token};
@@ -164,7 +165,7 @@ impl Bench {
 
     fn lake(&self) -> Lake {
         let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
-        Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default() }
+        Lake { catalog: Arc::new(self.catalog()), file_io, name_bounds: Arc::default(), env: Env::default() }
     }
 
     /// A process whose catalog attaches optimizers, and waits `time` for Glue to take them.
@@ -244,18 +245,20 @@ fn object(name: &str) -> Token {
 }
 
 /// Commits the token of the object `name` and nothing else.
-async fn append(catalog: &dyn Catalog, name: &str) -> Result<Committed> {
+async fn append(catalog: &dyn TableCatalog, name: &str) -> Result<Committed> {
     let table = catalog.load_table(&ident()).await.ok();
-    let append = Append {
-        files: &[],
-        tokens: &[object(name)],
+    let marks = Objects { tokens: &[object(name)], rejected: 0 };
+    let layout = table.as_ref().map(Layout::of).unwrap_or_default();
+    let change = Change {
         looked_at: table.as_ref().and_then(|table| table.metadata().current_snapshot_id()),
-        rejected: 0,
-        layout: table.as_ref().map(Layout::of).unwrap_or_default(),
-        id: Uuid::from_u128(fastrand::u128(..)),
+        ..Change::append(&[], &marks, layout, Uuid::from_u128(fastrand::u128(..)))
     };
-    commit(catalog, &ident(), append, Instant::now() + Duration::from_secs(20), &mut CommitMetrics::default())
-        .await
+    let deadline = (Instant::now() + Duration::from_secs(20)).into();
+    let committed =
+        commit(catalog, &Env::default(), &ident(), &change, deadline, &mut CommitMetrics::default()).await;
+    committed.map_err(|error| match error {
+        CommitError::Outrun(error) | CommitError::Failed(error) => error,
+    })
 }
 
 /// How many snapshots of the table hold the object `name`.
@@ -274,7 +277,7 @@ fn names(entry: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn a_table_is_created_read_changed_and_dropped() {
     let (bench, lake) = Bench::with_table().await;
-    let catalog = lake.catalog();
+    let catalog = lake.catalog.as_ref();
     let table = lake.table(&ident()).await.unwrap().unwrap();
     assert_eq!(table.metadata().location(), format!("{}/db.db/t", bench.warehouse()));
     let entry = bench.entry();
@@ -316,7 +319,7 @@ async fn what_others_wrote_into_an_entry_stays() {
         descriptor["Columns"][1]["Comment"] = json!("when, said in Glue");
     });
     let before = bench.entry();
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     let mut after = bench.entry();
 
     let (previous, current) =
@@ -340,7 +343,7 @@ async fn what_others_wrote_into_an_entry_stays() {
 #[tokio::test]
 async fn columns_follow_the_schema_and_are_there_once() {
     let (bench, lake) = Bench::with_table().await;
-    let catalog = lake.catalog();
+    let catalog = lake.catalog.as_ref();
     for name in ["b", "c"] {
         let table = catalog.load_table(&ident()).await.unwrap();
         let transaction = Transaction::new(&table);
@@ -366,8 +369,8 @@ async fn a_comment_that_glue_refuses_is_cut_there_and_whole_in_the_metadata() {
     let column = NestedField::optional(1, "n", PrimitiveType::Long.into()).with_doc(&long);
     let schema = Schema::builder().with_fields([column.into()]).build().unwrap();
     lake.create(&ident(), TableDefinition { schema, ..definition() }).await.unwrap();
-    append(lake.catalog(), "a").await.unwrap();
-    append(lake.catalog(), "b").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "b").await.unwrap();
     let entry = bench.entry();
     let shown = comments(&entry).next().unwrap();
     assert_eq!(shown.chars().count(), 255);
@@ -388,7 +391,7 @@ async fn whoever_is_overtaken_conflicts_and_comes_through() {
     assert!(conflict.message().contains("another writer was faster"), "{conflict}");
 
     bench.fail("UpdateTable", [Fault::Overtake, Fault::Overtake, Fault::Overtake]);
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     assert_eq!(commits_of(lake.catalog(), "a").await, 1);
     assert_eq!(bench.count("UpdateTable"), 1 + 3 + 1);
 }
@@ -397,7 +400,7 @@ async fn whoever_is_overtaken_conflicts_and_comes_through() {
 async fn a_commit_whose_answer_is_lost_is_there_once() {
     let (bench, lake) = Bench::with_table().await;
     bench.fail("UpdateTable", [Fault::LoseAnswer]);
-    let committed = append(lake.catalog(), "a").await;
+    let committed = append(lake.catalog.as_ref(), "a").await;
     assert!(matches!(committed, Ok(Committed::Snapshot(..))), "{committed:?}");
     assert_eq!(commits_of(lake.catalog(), "a").await, 1);
     assert_eq!(bench.count("UpdateTable"), 1, "sent again it would conflict with itself");
@@ -506,7 +509,7 @@ async fn tables_lie_where_their_database_does() {
     let bench = Bench::new();
     bench.glue.lock().unwrap().databases.insert("db".to_owned(), at(""));
     let nowhere = catalog_at(&bench.server.uri, None);
-    let creation = || definition().into_creation("t");
+    let creation = || definition().into_creation("t", false);
     let error = nowhere.create_table(&namespace(), creation()).await.unwrap_err();
     assert!(error.message().contains("set FRAZIL_WAREHOUSE"), "{error}");
     bench.glue.lock().unwrap().databases.clear();
@@ -551,7 +554,7 @@ async fn a_refused_commit_says_so_and_is_not_there() {
     let (bench, lake) = Bench::with_table().await;
     let denied = Fault::Refuse(400, "AccessDeniedException", "not authorized to perform: glue:UpdateTable");
     bench.fail("UpdateTable", vec![denied; 10]);
-    let error = append(lake.catalog(), "a").await.unwrap_err();
+    let error = append(lake.catalog.as_ref(), "a").await.unwrap_err();
     assert!(
         error.message().contains("cannot update the table db.t in Glue: AccessDeniedException"),
         "{error}"
@@ -600,7 +603,7 @@ async fn entries_that_are_no_iceberg_tables_are_refused() {
     // Without a version nothing keeps two writers apart.
     let (bench, lake) = Bench::with_table().await;
     bench.change_entry(|entry| entry["VersionId"] = Value::Null);
-    let error = append(lake.catalog(), "a").await.unwrap_err();
+    let error = append(lake.catalog.as_ref(), "a").await.unwrap_err();
     assert!(error.message().contains("tells no version"), "{error}");
     assert_eq!(bench.count("UpdateTable"), 0);
 }
@@ -654,12 +657,12 @@ async fn a_new_table_has_its_optimizers_before_its_first_file() {
     );
 
     // Once for each process, however often it loads the table.
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     assert_eq!(bench.count("CreateTableOptimizer"), 3);
     // What is there stays as it is.
     bench.glue.lock().unwrap().optimizers.insert("compaction".to_owned(), json!("changed by its owner"));
     let next = bench.optimizing(Duration::from_secs(20));
-    append(next.catalog(), "b").await.unwrap();
+    append(next.catalog.as_ref(), "b").await.unwrap();
     assert_eq!(bench.count("CreateTableOptimizer"), 6);
     assert_eq!(bench.glue.lock().unwrap().optimizers["compaction"], "changed by its owner");
 }
@@ -667,7 +670,7 @@ async fn a_new_table_has_its_optimizers_before_its_first_file() {
 #[tokio::test]
 async fn without_a_role_nothing_is_attached() {
     let (bench, lake) = Bench::with_table().await;
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     assert_eq!(bench.count("CreateTableOptimizer"), 0);
 }
 
@@ -678,18 +681,18 @@ async fn optimizers_that_are_refused_keep_no_row_from_the_table() {
     bench.fail("CreateTableOptimizer", [denied; 3]);
     let lake = bench.optimizing(Duration::from_secs(20));
     lake.create(&ident(), definition()).await.unwrap();
-    append(lake.catalog(), "a").await.unwrap();
+    append(lake.catalog.as_ref(), "a").await.unwrap();
     assert_eq!(bench.count("CreateTableOptimizer"), 3, "one attempt for each process");
     assert!(bench.glue.lock().unwrap().optimizers.is_empty());
 
     let next = bench.optimizing(Duration::from_secs(20));
-    append(next.catalog(), "b").await.unwrap();
+    append(next.catalog.as_ref(), "b").await.unwrap();
     assert_eq!(bench.glue.lock().unwrap().optimizers.len(), 3, "the next process makes good for it");
     assert_eq!(commits_of(next.catalog(), "a").await, 1);
 
     // One that takes its time is not waited for.
     let impatient = bench.optimizing(Duration::ZERO);
-    append(impatient.catalog(), "c").await.unwrap();
+    append(impatient.catalog.as_ref(), "c").await.unwrap();
 }
 
 #[tokio::test]

@@ -141,6 +141,12 @@ impl TableCatalog for S3TablesCatalog {
         let location = self.files.stage(base, next).await.map_err(NotSwapped::Unknown)?;
         self.point(ident, version, location).await
     }
+
+    /// The service's snapshot management, which is switched off by `history.expire.*` (Amazon S3 User Guide, "Maintenance
+    /// for table buckets").
+    fn keeps_history(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait]

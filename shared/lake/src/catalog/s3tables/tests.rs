@@ -14,8 +14,9 @@ use uuid::Uuid;
 use super::super::Lake;
 use super::super::fake::{Reply, Request, Server};
 use super::*;
-use crate::commit::{Append, Committed, Layout, commit};
+use crate::commit::{Change, CommitError, Committed, Layout, Objects, commit};
 use crate::definition::TableDefinition;
+use crate::env::Env;
 use crate::job::CommitMetrics;
 use crate::storage::{S3Config, storage_factory};
 use crate::token::{self, Token};
@@ -127,7 +128,8 @@ impl Bench {
             .build();
         let file_io = FileIOBuilder::new(storage_factory(&S3Config::default())).build();
         let catalog = S3TablesCatalog::new(Client::from_conf(config), ARN, file_io.clone());
-        let lake = Lake { catalog: Arc::new(catalog), file_io, name_bounds: Arc::default() };
+        let lake =
+            Lake { catalog: Arc::new(catalog), file_io, name_bounds: Arc::default(), env: Env::default() };
         Self { _folder: folder, service, server, lake }
     }
 
@@ -139,22 +141,17 @@ impl Bench {
 
     async fn append(&self) -> Result<Committed> {
         let table = self.lake.catalog().load_table(&ident()).await.unwrap();
-        let append = Append {
-            files: &[],
-            tokens: &[object()],
+        let marks = Objects { tokens: &[object()], rejected: 0 };
+        let change = Change {
             looked_at: table.metadata().current_snapshot_id(),
-            rejected: 0,
-            layout: Layout::of(&table),
-            id: Uuid::from_u128(fastrand::u128(..)),
+            ..Change::append(&[], &marks, Layout::of(&table), Uuid::from_u128(fastrand::u128(..)))
         };
-        commit(
-            self.lake.catalog(),
-            &ident(),
-            append,
-            Instant::now() + Duration::from_secs(20),
-            &mut CommitMetrics::default(),
-        )
-        .await
+        let deadline = (Instant::now() + Duration::from_secs(20)).into();
+        let (catalog, mut metrics) = (self.lake.catalog.as_ref(), CommitMetrics::default());
+        let committed = commit(catalog, &self.lake.env, &ident(), &change, deadline, &mut metrics).await;
+        committed.map_err(|error| match error {
+            CommitError::Outrun(error) | CommitError::Failed(error) => error,
+        })
     }
 
     /// How many snapshots of the table hold the object.

@@ -37,8 +37,9 @@ pub fn holds_failed_records(key: &str) -> bool {
 
 /// Takes the records out of the lines of one error object.
 #[derive(Debug)]
-pub(crate) struct ErrorLines<'a> {
-    object: &'a SourceObject,
+pub(super) struct ErrorLines {
+    bucket: String,
+    key: String,
     // Used again for every line.
     raw: Vec<u8>,
     enriched: Vec<u8>,
@@ -56,26 +57,31 @@ struct Line<'a> {
     attempt_ending_timestamp: Option<&'a RawValue>,
 }
 
-impl<'a> ErrorLines<'a> {
+impl ErrorLines {
     /// None if `object` is no error object of Firehose.
-    pub(crate) fn of(object: &'a SourceObject) -> Option<Self> {
-        holds_failed_records(&object.key).then(|| Self { object, raw: Vec::new(), enriched: Vec::new() })
+    pub(super) fn of(object: &SourceObject) -> Option<Self> {
+        holds_failed_records(&object.key).then(|| Self {
+            bucket: object.bucket.clone(),
+            key: object.key.clone(),
+            raw: Vec::new(),
+            enriched: Vec::new(),
+        })
     }
 
     /// The enriched record in `text`, the line `line` of the object, from 1.
     ///
     /// # Errors
     /// Why there is none, and the bytes to keep: the record as far as the line has one, else the line.
-    pub(crate) fn record<'b>(
-        &'b mut self,
-        text: &'b [u8],
+    pub(super) fn record<'a>(
+        &'a mut self,
+        text: &'a [u8],
         line: u64,
-    ) -> Result<&'b [u8], (Refusal, &'b [u8])> {
+    ) -> Result<&'a [u8], (Refusal, &'a [u8])> {
         let stamp = match self.read(text) {
             Ok(stamp) => stamp,
             Err(refusal) => return Err((refusal, text)),
         };
-        let SourceObject { bucket, key, .. } = self.object;
+        let Self { bucket, key, .. } = self;
         let id = Origin::ProcessingFailed { bucket, key, line }.record_id();
         self.enriched.clear();
         match enrich(&self.raw, id, &stamp, &mut self.enriched) {

@@ -17,6 +17,8 @@
 //!
 //! The columns of the transform function and of the pipeline itself have fixed types and are always there.
 
+mod look;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ use iceberg::spec::{ListType, NestedField, PrimitiveType, Schema, StructType, Ty
 use jiter::{Jiter, JiterResult, Peek};
 use records::enrich::{INGESTION_TIMESTAMP, PARTITION_DATE, PARTITION_HOUR, RECORD_ID};
 
+pub(crate) use self::look::infer;
 use crate::decode::name::{column_of, fold, is_column_name};
 use crate::decode::{FILE_NAME, PROCESSING_TIME, double, instant};
 

@@ -7,11 +7,15 @@
 //! tell its size beforehand, entries that the directory does not list or lists otherwise, and anything between or
 //! behind the archive's parts, a second archive included.
 
-use std::io::{self, BufRead, BufReader, Read};
+mod directory;
+mod fields;
+
+use std::io::{self, BufReader, Read};
 
 use flate2::bufread::DeflateDecoder;
 
-use super::zip_directory::{Listed, Tally, check_directory};
+use self::directory::{Listed, Tally, check_directory};
+use self::fields::{Counted, damaged, u16_at, u32_at, zip64_sizes};
 
 const LOCAL_FILE_HEADER: [u8; 4] = *b"PK\x03\x04";
 const DATA_DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
@@ -51,49 +55,9 @@ struct Entry {
     content: u64,
 }
 
-/// Counts the bytes that were taken from it.
-pub(super) struct Counted<R> {
-    raw: BufReader<R>,
-    pub(super) at: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.raw.read(out)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
-impl<R: Read> BufRead for Counted<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.raw.fill_buf()
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.raw.consume(count);
-        self.at += count as u64;
-    }
-}
-
-impl<R: Read> Counted<R> {
-    pub(super) fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        let mut bytes = [0; N];
-        self.read_exact(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    pub(super) fn skip(&mut self, count: u64) -> io::Result<()> {
-        match io::copy(&mut self.by_ref().take(count), &mut io::sink())? {
-            skipped if skipped < count => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl<R: Read> ZipReader<R> {
     pub(super) fn new(raw: BufReader<R>) -> Self {
-        Self { state: State::Between(Counted { raw, at: 0 }, None), entries: Tally::default() }
+        Self { state: State::Between(Counted::new(raw), None), entries: Tally::default() }
     }
 }
 
@@ -169,31 +133,6 @@ fn next_entry<R: Read>(
     }
 }
 
-/// Reads an extra field of `length` bytes. `values` that are 0xFFFFFFFF stand in its zip64 record, in this order.
-pub(super) fn zip64_sizes<R: Read>(
-    raw: &mut Counted<R>,
-    length: u16,
-    values: &mut [&mut u64],
-) -> io::Result<()> {
-    let mut extra = vec![0; length.into()];
-    raw.read_exact(&mut extra)?;
-    let mut rest = &extra[..];
-    // What is too short for a record is padding, as some writers align entries by.
-    while let [id_0, id_1, length_0, length_1, after @ ..] = rest {
-        let length = usize::from(u16::from_le_bytes([*length_0, *length_1]));
-        let Some((mut record, after)) = after.split_at_checked(length) else { break };
-        if [*id_0, *id_1] == [1, 0] {
-            for value in values.iter_mut().filter(|value| ***value == u64::from(u32::MAX)) {
-                let Some((number, after)) = record.split_first_chunk() else { break };
-                (**value, record) = (u64::from_le_bytes(*number), after);
-            }
-            break;
-        }
-        rest = after;
-    }
-    Ok(())
-}
-
 impl Entry {
     /// Reads what follows the entry's data and checks the data against it.
     fn finish<R: Read>(self, mut raw: Counted<R>, entries: &mut Tally) -> io::Result<State<R>> {
@@ -228,18 +167,6 @@ impl Entry {
         entries.add(&Listed { offset, crc, compressed, content });
         Ok(State::Between(raw, next))
     }
-}
-
-pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-pub(super) fn damaged(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("zip: {what}"))
 }
 
 fn unsupported(what: &str) -> io::Error {

@@ -1,12 +1,8 @@
-//! A raw object -> its decompressed bytes, as a stream.
+//! A stored object -> its bytes, as a stream.
 //!
-//! In: the URI of an object. Out: a [`Read`] over its content, for a thread that may block. The object is fetched in
-//! ranges ahead of the reader and never held whole. What goes wrong is told apart: the storage failed (the object may
-//! be read later) or the content is damaged (it never will be).
-
-mod compression;
-mod zip;
-mod zip_directory;
+//! In: an object and its size. Out: a [`Read`] over its bytes, for a thread that may block. The object is fetched in
+//! ranges ahead of the reader and never held whole. Refused: a range that is short. The storage's error is kept aside, so
+//! that it is not taken for damage.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -17,8 +13,6 @@ use iceberg::ErrorKind;
 use iceberg::io::{FileRead, InputFile};
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::compression::content;
-pub(crate) use self::compression::damage;
 use crate::task::{self, Stop};
 
 /// Bytes of one range request.
@@ -30,7 +24,7 @@ const RANGES_AHEAD: usize = 2;
 type Fetched = oneshot::Receiver<iceberg::Result<Bytes>>;
 
 /// A stored object while it is fetched.
-pub(crate) struct ObjectReader {
+pub(super) struct ObjectReader {
     ranges: mpsc::Receiver<Fetched>,
     current: Bytes,
     /// Bytes of the object that are still to come.
@@ -40,16 +34,16 @@ pub(crate) struct ObjectReader {
 
 /// The storage's error, kept for whoever handed the reader on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Failure(Arc<Mutex<Option<iceberg::Error>>>);
+pub(super) struct Failure(Arc<Mutex<Option<iceberg::Error>>>);
 
 impl Failure {
     /// The error, if it was the storage that failed.
-    pub(crate) fn take(&self) -> Option<iceberg::Error> {
+    pub(super) fn take(&self) -> Option<iceberg::Error> {
         self.lock().take()
     }
 
     /// Keeps `error`, and gives back what stands for it.
-    pub(crate) fn set(&self, error: iceberg::Error) -> io::Error {
+    pub(super) fn set(&self, error: iceberg::Error) -> io::Error {
         let message = error.to_string();
         *self.lock() = Some(error);
         io::Error::other(message)
@@ -62,7 +56,7 @@ impl Failure {
 
 impl ObjectReader {
     /// Starts to fetch `size_bytes` bytes of `input`, until `stop`. Must be called within a tokio runtime.
-    pub(crate) fn open(input: Arc<InputFile>, size_bytes: u64, stop: &Stop) -> Self {
+    pub(super) fn open(input: Arc<InputFile>, size_bytes: u64, stop: &Stop) -> Self {
         let (sender, ranges) = mpsc::channel(RANGES_AHEAD);
         let stop = stop.clone();
         task::spawn(async move {
@@ -81,7 +75,7 @@ impl ObjectReader {
         Self { ranges, current: Bytes::new(), left: size_bytes, failure: Failure::default() }
     }
 
-    pub(crate) fn failure(&self) -> Failure {
+    pub(super) fn failure(&self) -> Failure {
         self.failure.clone()
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use super::zip::{Counted, damaged, u16_at, u32_at, zip64_sizes};
+use super::fields::{Counted, damaged, u16_at, u32_at, zip64_sizes};
 use crate::digest::Digest;
 
 const CENTRAL_HEADER: [u8; 4] = *b"PK\x01\x02";

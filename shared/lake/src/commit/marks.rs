@@ -1,0 +1,48 @@
+//! What tells a commit's input from all other input, and how a table is asked whether it has it.
+
+use iceberg::spec::TableMetadata;
+
+use crate::token::{self, Token};
+
+/// The marks of a change: they are committed in the same snapshot as its rows, and keep it from being committed twice.
+pub(crate) trait Marks: Sync {
+    /// What `base` tells of the marks on top of its snapshot `since`, up to which it was asked when the change was made.
+    fn seen(&self, base: &TableMetadata, since: Option<i64>) -> Verdict;
+
+    /// Entries for the snapshot's summary, by which [`Marks::seen`] recognises them.
+    fn summary(&self, base: &TableMetadata) -> Vec<(String, String)>;
+}
+
+/// Whether a change may be committed upon a base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The base has none of it.
+    New,
+    /// The base may have some of it, or can no longer tell.
+    Outdated,
+}
+
+/// The objects that the rows of a change are from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Objects<'a> {
+    pub(crate) tokens: &'a [Token],
+    /// Records of the objects that were rejected, in the quarantine files that are named by the commit.
+    pub(crate) rejected: u64,
+}
+
+impl Marks for Objects<'_> {
+    fn seen(&self, base: &TableMetadata, since: Option<i64>) -> Verdict {
+        let history = token::history(base, self.tokens, since);
+        match history.complete && history.seen.is_empty() {
+            true => Verdict::New,
+            false => Verdict::Outdated,
+        }
+    }
+
+    fn summary(&self, _: &TableMetadata) -> Vec<(String, String)> {
+        vec![
+            (token::SUMMARY_KEY.to_owned(), token::listed(self.tokens)),
+            (token::REJECTED_KEY.to_owned(), self.rejected.to_string()),
+        ]
+    }
+}

@@ -1,0 +1,343 @@
+//! A change and the table it is to be made to -> what the table is to become.
+//!
+//! In: a [`Change`] and, for each attempt, a base. Out: the [`Next`] of a swap, with the manifests, their list and the new
+//! snapshot that belong to this base. What does not depend on the base is written once.
+
+use std::collections::{HashMap, HashSet};
+
+use iceberg::spec::{
+    FormatVersion, ManifestContentType, ManifestFile, Operation, PartitionSpecRef, SchemaRef, Snapshot,
+    Summary, TableMetadata, TableMetadataBuildResult, TableMetadataBuilder,
+};
+use iceberg::table::Table;
+use iceberg::{Error, ErrorKind, Result, TableRequirement};
+
+use super::expiry::{Expired, ancestors, expired};
+use super::manifests::{ManifestWriting, New, may_have_files};
+use super::merge::Settings;
+use super::refs::refs;
+use super::summary::Counts;
+use super::{Change, Replace};
+use crate::catalog::Next;
+use crate::env::Env;
+use crate::token::COMMIT_KEY;
+
+/// The successors of the bases of one commit's attempts.
+pub(super) struct Successors<'a> {
+    change: &'a Change<'a>,
+    env: &'a Env,
+    writing: ManifestWriting,
+    /// The manifest of the new files alone.
+    new: Option<ManifestFile>,
+    /// Manifests that were made of others, by the paths of these.
+    merged: HashMap<(Vec<String>, bool), ManifestFile>,
+}
+
+/// What became of an attempt to compute a successor.
+#[derive(Debug)]
+pub(super) enum Successor {
+    Next(Box<Next>),
+    /// The files that are to be replaced are not all there as they were.
+    Outdated,
+}
+
+impl<'a> Successors<'a> {
+    pub(super) fn of(change: &'a Change<'a>, table: &Table, env: &'a Env) -> Self {
+        let writing = ManifestWriting::new(table.file_io().clone(), change.id, new_id(table.metadata(), env));
+        Self { change, env, writing, new: None, merged: HashMap::new() }
+    }
+
+    /// The successor of `base`, whose time is not before `now_ms` or the base's own.
+    ///
+    /// # Errors
+    /// The storage's; those of a schema change that cannot be made.
+    pub(super) async fn of_base(&mut self, base: &Table, now_ms: i64) -> Result<Successor> {
+        let metadata = base.metadata();
+        if metadata.snapshot_by_id(self.writing.snapshot_id).is_some() {
+            // An attempt of ours was committed and rolled back.
+            self.writing.snapshot_id = new_id(metadata, self.env);
+            self.new = None;
+            self.merged.clear();
+        }
+        let branch = self.change.branch;
+        let head = metadata.snapshot_for_ref(branch);
+        let parent = head.or_else(|| metadata.current_snapshot()).cloned();
+        let mut builder = metadata.clone().into_builder(Some(base.metadata_location_result()?.to_owned()));
+        let mut schema = metadata.current_schema().clone();
+        if let Some(change) = &self.change.schema {
+            schema = change.apply(metadata)?;
+            builder = builder.add_current_schema(schema.as_ref().clone())?;
+        }
+        if !self.change.properties.is_empty() {
+            builder = builder.set_properties(self.change.properties.clone())?;
+        }
+        let mut counts = Counts::of(metadata, schema.clone());
+        let spec = new_spec(metadata, self.change)?;
+        self.change.files.iter().for_each(|file| counts.add(file, &spec));
+        let carried = match &parent {
+            Some(parent) => {
+                base.manifest_list_reader(parent).load().await?.consume_entries().into_iter().collect()
+            }
+            None => Vec::new(),
+        };
+        let Some(carried) = self.replaced(metadata, &schema, parent.as_deref(), carried, &mut counts).await?
+        else {
+            return Ok(Successor::Outdated);
+        };
+        let manifests = self.manifests(metadata, &schema, &spec, carried, &mut counts).await?;
+        let parent_id = parent.as_ref().map(|parent| parent.snapshot_id());
+        let (list, rows) = self.writing.write_list(metadata, parent_id, manifests).await?;
+        let summary = self.summary(metadata, counts, parent.as_deref());
+        let snapshot = self.snapshot(metadata, schema.schema_id(), parent_id, list, rows, summary, now_ms);
+        let result = self.finish(builder, metadata, snapshot, now_ms)?;
+        let requirements = self.requirements(metadata, head.map(|head| head.snapshot_id()))?;
+        Ok(Successor::Next(Box::new(Next {
+            updates: result.changes,
+            requirements,
+            metadata: result.metadata,
+        })))
+    }
+
+    /// The manifests of the snapshot: new files first, the others as they were or made one of.
+    async fn manifests(
+        &mut self,
+        metadata: &TableMetadata,
+        schema: &SchemaRef,
+        spec: &PartitionSpecRef,
+        carried: Vec<ManifestFile>,
+        counts: &mut Counts,
+    ) -> Result<Vec<ManifestFile>> {
+        let has_new = !self.change.files.is_empty();
+        let groups = Settings::of(metadata.properties())
+            .map(|settings| settings.groups(&carried, has_new.then_some(spec.spec_id())))
+            .unwrap_or_default();
+        let (mut first, mut gone, mut new_is_in) = (Vec::new(), HashSet::new(), !has_new);
+        for group in groups {
+            let inputs: Vec<&ManifestFile> = group.inputs.iter().map(|at| &carried[*at]).collect();
+            match self.merged(metadata, schema, &inputs, group.with_new, counts).await {
+                Ok(manifest) => {
+                    first.push(manifest);
+                    gone.extend(group.inputs);
+                    new_is_in |= group.with_new;
+                }
+                // Many manifests are slow to read, and nothing worse.
+                Err(error) => {
+                    tracing::warn!(%error, spec = group.spec_id, "manifests cannot be merged; the commit goes on without");
+                }
+            }
+        }
+        if !new_is_in {
+            first.insert(0, self.new_files(metadata, schema, spec).await?);
+        }
+        let rest = carried
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| !gone.contains(at))
+            .map(|(_, manifest)| manifest);
+        first.extend(rest);
+        Ok(first)
+    }
+
+    async fn merged(
+        &mut self,
+        metadata: &TableMetadata,
+        schema: &SchemaRef,
+        inputs: &[&ManifestFile],
+        with_new: bool,
+        counts: &mut Counts,
+    ) -> Result<ManifestFile> {
+        let key = (inputs.iter().map(|manifest| manifest.manifest_path.clone()).collect(), with_new);
+        if let Some(manifest) = self.merged.get(&key) {
+            return Ok(manifest.clone());
+        }
+        let new = if with_new { self.new_entries() } else { New::default() };
+        let merged = self.writing.rewrite(metadata, schema, inputs, &HashSet::new(), new, counts).await?;
+        self.merged.insert(key, merged.clone());
+        Ok(merged)
+    }
+
+    async fn new_files(
+        &mut self,
+        metadata: &TableMetadata,
+        schema: &SchemaRef,
+        spec: &PartitionSpecRef,
+    ) -> Result<ManifestFile> {
+        if let Some(manifest) = &self.new {
+            return Ok(manifest.clone());
+        }
+        let (schema, new) = (schema.clone(), self.new_entries());
+        let manifest = self.writing.write_new(metadata, schema, spec, new).await?;
+        self.new = Some(manifest.clone());
+        Ok(manifest)
+    }
+
+    fn new_entries(&self) -> New<'a> {
+        let replace = self.change.replace.as_ref();
+        New {
+            files: self.change.files,
+            data_sequence_number: replace.and_then(|replace| replace.data_sequence_number),
+        }
+    }
+
+    /// The manifests of the parent without the files that the change replaces. None if these are not all there, or may have
+    /// been touched by a delete since the replacement was planned.
+    async fn replaced(
+        &mut self,
+        base: &TableMetadata,
+        schema: &SchemaRef,
+        parent: Option<&Snapshot>,
+        mut carried: Vec<ManifestFile>,
+        counts: &mut Counts,
+    ) -> Result<Option<Vec<ManifestFile>>> {
+        let own = |manifest: &ManifestFile| {
+            manifest.content == ManifestContentType::Deletes || may_have_files(manifest)
+        };
+        let Some(Replace { files, planned_on, .. }) = &self.change.replace else {
+            carried.retain(own);
+            return Ok(Some(carried));
+        };
+        let Some(planned) = parent.and_then(|parent| {
+            ancestors(base, parent.snapshot_id()).find(|one| one.snapshot_id() == *planned_on)
+        }) else {
+            return Ok(None);
+        };
+        let is_newer = |manifest: &ManifestFile| manifest.sequence_number > planned.sequence_number();
+        if carried
+            .iter()
+            .any(|manifest| manifest.content == ManifestContentType::Deletes && is_newer(manifest))
+        {
+            return Ok(None);
+        }
+        let paths: HashSet<&str> = files.iter().map(String::as_str).collect();
+        let holding = self.writing.holding(&carried, &paths).await?;
+        if holding.iter().sum::<usize>() != paths.len() {
+            return Ok(None);
+        }
+        for at in (0..carried.len()).filter(|at| holding[*at] > 0) {
+            let rewritten =
+                self.writing.rewrite(base, schema, &[&carried[at]], &paths, New::default(), counts).await?;
+            carried[at] = rewritten;
+        }
+        carried.retain(|manifest| own(manifest) || manifest.added_snapshot_id == self.writing.snapshot_id);
+        Ok(Some(carried))
+    }
+
+    fn summary(&self, base: &TableMetadata, counts: Counts, parent: Option<&Snapshot>) -> Summary {
+        let mut entries = counts.into_summary(parent);
+        entries.extend(self.change.marks.summary(base));
+        entries.insert(COMMIT_KEY.to_owned(), self.change.id.to_string());
+        let operation = match &self.change.replace {
+            Some(replace) => {
+                entries.extend(replace.summary.clone());
+                replace.operation.clone()
+            }
+            None => Operation::Append,
+        };
+        Summary { operation, additional_properties: entries }
+    }
+
+    fn snapshot(
+        &self,
+        base: &TableMetadata,
+        schema_id: i32,
+        parent: Option<i64>,
+        list: String,
+        rows: Option<(u64, u64)>,
+        summary: Summary,
+        now_ms: i64,
+    ) -> Snapshot {
+        let last_in_log = base.history().last().map_or(i64::MIN, |entry| entry.timestamp_ms);
+        let snapshot = Snapshot::builder()
+            .with_snapshot_id(self.writing.snapshot_id)
+            .with_parent_snapshot_id(parent)
+            .with_sequence_number(base.next_sequence_number())
+            // Never before what is there: readers refuse a log that goes back in time.
+            .with_timestamp_ms(now_ms.max(base.last_updated_ms()).max(last_in_log))
+            .with_manifest_list(list)
+            .with_summary(summary)
+            .with_schema_id(schema_id);
+        match rows {
+            Some((first, count)) if base.format_version() == FormatVersion::V3 => {
+                snapshot.with_row_range(first, count).build()
+            }
+            _ => snapshot.build(),
+        }
+    }
+
+    /// The metadata with the snapshot, and without what expires.
+    fn finish(
+        &self,
+        builder: TableMetadataBuilder,
+        base: &TableMetadata,
+        snapshot: Snapshot,
+        now_ms: i64,
+    ) -> Result<TableMetadataBuildResult> {
+        let builder = builder.set_branch_snapshot(snapshot, self.change.branch)?;
+        let expired = match self.change.expire {
+            true => expired(base, self.change.branch, now_ms)?,
+            false => Expired::default(),
+        };
+        if expired == Expired::default() {
+            return builder.build();
+        }
+        let mut shorter = builder.clone();
+        for name in &expired.refs {
+            shorter = shorter.remove_ref(name);
+        }
+        let goes = |id: &i64| expired.snapshots.contains(id) || base.snapshot_by_id(*id).is_none();
+        for id in base.statistics_iter().map(|file| file.snapshot_id).filter(goes) {
+            shorter = shorter.remove_statistics(id);
+        }
+        for id in base.partition_statistics_iter().map(|file| file.snapshot_id).filter(goes) {
+            shorter = shorter.remove_partition_statistics(id);
+        }
+        match shorter.remove_snapshots(&expired.snapshots).build() {
+            Ok(result) => Ok(result),
+            // A log that others have left in disorder is no reason to append nothing.
+            Err(error) => {
+                tracing::warn!(%error, "snapshots cannot expire; the commit goes on without");
+                builder.build()
+            }
+        }
+    }
+
+    /// What must hold of a table for the successor of `base` to be that of the table.
+    fn requirements(&self, base: &TableMetadata, head: Option<i64>) -> Result<Vec<TableRequirement>> {
+        let mut requirements = vec![
+            TableRequirement::UuidMatch { uuid: base.uuid() },
+            TableRequirement::RefSnapshotIdMatch { r#ref: self.change.branch.to_owned(), snapshot_id: head },
+            TableRequirement::CurrentSchemaIdMatch { current_schema_id: base.current_schema_id() },
+            TableRequirement::DefaultSpecIdMatch { default_spec_id: base.default_partition_spec_id() },
+        ];
+        if self.change.schema.is_some() {
+            let last_assigned_field_id = base.last_column_id();
+            requirements.push(TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id });
+        }
+        if self.change.expire {
+            // What is kept for the sake of a reference depends on where it points to.
+            for (name, reference) in refs(base)?.into_iter().filter(|(name, _)| name != self.change.branch) {
+                let snapshot_id = Some(reference.snapshot_id);
+                requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref: name, snapshot_id });
+            }
+        }
+        Ok(requirements)
+    }
+}
+
+/// The partition spec of the files of `change`.
+fn new_spec(metadata: &TableMetadata, change: &Change<'_>) -> Result<PartitionSpecRef> {
+    let spec = metadata.partition_spec_by_id(change.layout.spec);
+    spec.cloned().ok_or_else(|| {
+        Error::new(ErrorKind::DataInvalid, "the table has no longer the files' partition spec")
+    })
+}
+
+/// An id that no snapshot of the table has.
+fn new_id(metadata: &TableMetadata, env: &Env) -> i64 {
+    loop {
+        let id = env.snapshot_id();
+        if id > 0 && metadata.snapshot_by_id(id).is_none() {
+            return id;
+        }
+    }
+}

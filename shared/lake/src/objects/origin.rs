@@ -1,0 +1,35 @@
+//! Where a record comes from.
+
+use std::sync::Arc;
+
+use super::find::FoundObject;
+
+/// A source and a position in it. A source of another kind, such as a partition of a queue, is another variant; whoever
+/// needs to know the kind matches without a catch-all arm.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    /// A record of an object.
+    Object {
+        object: Arc<FoundObject>,
+        /// Where the record begins in the decompressed object, in bytes.
+        offset: u64,
+        /// Which record of the object it is, from 1.
+        row: u64,
+    },
+}
+
+impl Origin {
+    /// Which source of the invocation it is.
+    pub(crate) fn source(&self) -> usize {
+        match self {
+            Self::Object { object, .. } => object.at,
+        }
+    }
+
+    /// The same source, at another of its positions.
+    pub(super) fn moved_to(&mut self, to_offset: u64, to_row: u64) -> &Self {
+        let Self::Object { offset, row, .. } = self;
+        (*offset, *row) = (to_offset, to_row);
+        self
+    }
+}

@@ -1,0 +1,261 @@
+//! One object -> its records.
+//!
+//! In: an object that is there. Out: one [`Record`] after the other, with its origin: the text of a record, or what is
+//! refused and why. Damage ends the object: what stands before it is whole, the record that it cuts is refused, and so is
+//! the rest. Lines of Firehose's error objects give the records that are in them. Errors are the storage's.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use iceberg::{Error, ErrorKind, Result};
+use records::frame::{Frame, Framer};
+use records::rejection::{Reason, Refusal};
+use records::scan::Fault;
+
+use super::compression::{content, damage};
+use super::fetch::{Failure, ObjectReader};
+use super::find::FoundObject;
+use super::firehose_errors::ErrorLines;
+use super::origin::Origin;
+use crate::job::Limits;
+use crate::task::Stop;
+
+/// The text of a record, one JSON value by grammar, or why there is none.
+pub(crate) type Record<'a> = std::result::Result<&'a [u8], Refused<'a>>;
+
+/// What is refused of an object.
+#[derive(Debug)]
+pub(crate) struct Refused<'a> {
+    pub(crate) refusal: Refusal,
+    /// The record, or None where the rest of the object cannot be cut into records.
+    pub(crate) bytes: Option<&'a [u8]>,
+    /// Whether a copy of the object should be kept too: what separates pieces of something else than JSON is part of it.
+    pub(crate) keep_object: bool,
+}
+
+/// The records of one object, for a thread that may block.
+pub(crate) struct Records {
+    /// Of the record that was given out last.
+    origin: Origin,
+    content: Content,
+    failure: Failure,
+    error_lines: Option<ErrorLines>,
+    /// Records that were given out.
+    count: u64,
+}
+
+enum Content {
+    Frames(Framer<Box<dyn Read + Send>>),
+    /// The content cannot be read from this byte on.
+    Damage(Refusal, u64),
+    End,
+}
+
+impl Records {
+    /// Starts to fetch `object`; ends with `stop`, whatever there is to decompress. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(crate) fn open(object: Arc<FoundObject>, limits: Limits, stop: &Stop) -> Result<Self> {
+        let raw = ObjectReader::open(object.input.clone(), object.size_bytes, stop);
+        Self::from_raw(object, raw, limits, stop)
+    }
+
+    /// The same for an `object` that is being fetched as `raw`.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(super) fn from_raw(
+        object: Arc<FoundObject>,
+        raw: ObjectReader,
+        limits: Limits,
+        stop: &Stop,
+    ) -> Result<Self> {
+        let failure = raw.failure();
+        let key = &object.object.key;
+        let content = match content(raw, key, limits.decompressed_bytes, limits.window_bytes) {
+            Ok(content) => {
+                let wanted = Wanted { content, stop: stop.clone(), failure: failure.clone() };
+                Content::Frames(Framer::new(Box::new(wanted), limits.record_bytes))
+            }
+            Err(error) => match failure.take() {
+                Some(error) => return Err(error),
+                None => Content::Damage(damage(&error), 0),
+            },
+        };
+        let error_lines = ErrorLines::of(&object.object);
+        let origin = Origin::Object { object, offset: 0, row: 0 };
+        Ok(Self { origin, content, failure, error_lines, count: 0 })
+    }
+
+    /// How many records were given out.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Bytes of content that were read.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        match &self.content {
+            Content::Frames(framer) => framer.bytes_read(),
+            Content::Damage(_, offset) => *offset,
+            Content::End => 0,
+        }
+    }
+
+    /// Hands the next record to `take`; None at the end.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub(crate) fn next<T>(&mut self, take: impl FnOnce(&Origin, Record<'_>) -> T) -> Result<Option<T>> {
+        let row = self.count + 1;
+        let origin = &mut self.origin;
+        let taken = match &mut self.content {
+            Content::Frames(framer) => match framer.next_frame() {
+                Ok(None) => None,
+                Ok(Some(Frame::Record { offset, text })) => {
+                    let record = match &mut self.error_lines {
+                        None => Ok(text),
+                        Some(lines) => lines.record(text, row).map_err(|(refusal, bytes)| Refused {
+                            refusal,
+                            bytes: Some(bytes),
+                            keep_object: false,
+                        }),
+                    };
+                    Some(take(origin.moved_to(offset, row), record))
+                }
+                Ok(Some(Frame::Broken { offset, text, fault })) => {
+                    let refusal = match fault {
+                        Fault::Incomplete => {
+                            Refusal::new(Reason::Truncated, "the object ends in the middle of this record")
+                        }
+                        fault => Refusal::new(Reason::InvalidJson, fault.describe(text)),
+                    };
+                    // Of something else than JSON text, white space between the pieces is part too.
+                    let keep_object = row == 1 || !is_text(text);
+                    Some(take(
+                        origin.moved_to(offset, row),
+                        Err(Refused { refusal, bytes: Some(text), keep_object }),
+                    ))
+                }
+                Ok(Some(Frame::TooLarge { offset, length })) => {
+                    let what = format!("the record is {length} bytes long");
+                    let refusal = Refusal::new(Reason::RecordTooLarge, what);
+                    Some(take(
+                        origin.moved_to(offset, row),
+                        Err(Refused { refusal, bytes: None, keep_object: false }),
+                    ))
+                }
+                Err(error) => {
+                    if let Some(error) = self.failure.take() {
+                        return Err(error);
+                    }
+                    let refusal = damage(&error);
+                    let end = framer.bytes_read();
+                    let (offset, cut) = framer.remainder();
+                    if cut.trim_ascii().is_empty() {
+                        self.content = Content::End;
+                        Some(take(
+                            origin.moved_to(end, row),
+                            Err(Refused { refusal, bytes: None, keep_object: false }),
+                        ))
+                    } else {
+                        let what = "the object is damaged in the middle of this record";
+                        let cut_off = Refusal::new(Reason::Truncated, what);
+                        let refused = Refused { refusal: cut_off, bytes: Some(cut), keep_object: false };
+                        let taken = take(origin.moved_to(offset, row), Err(refused));
+                        self.content = Content::Damage(refusal, end);
+                        Some(taken)
+                    }
+                }
+            },
+            Content::Damage(refusal, offset) => {
+                let (refusal, offset) = (refusal.clone(), *offset);
+                self.content = Content::End;
+                Some(take(
+                    origin.moved_to(offset, row),
+                    Err(Refused { refusal, bytes: None, keep_object: false }),
+                ))
+            }
+            Content::End => None,
+        };
+        self.count += u64::from(taken.is_some());
+        Ok(taken)
+    }
+}
+
+/// Whether `bytes` are text: UTF-8 without control characters but white space.
+fn is_text(bytes: &[u8]) -> bool {
+    let is_control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    std::str::from_utf8(bytes).is_ok() && !bytes.iter().any(is_control)
+}
+
+/// Content, as long as someone waits for it.
+struct Wanted<R> {
+    content: R,
+    stop: Stop,
+    failure: Failure,
+}
+
+impl<R: Read> Read for Wanted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_stopped() {
+            let error = Error::new(ErrorKind::Unexpected, "nobody waits for the object any longer");
+            return Err(self.failure.set(error));
+        }
+        self.content.read(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{found, limits};
+    use super::*;
+    use crate::task;
+
+    /// Each record of an object of `content`: its offset, which one it is, and its text or the reason, with an asterisk if
+    /// the object is kept.
+    async fn records_of(content: &[u8]) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let object = found(folder.path(), 0, content, 0);
+        let (_waiting, stop) = task::waiting();
+        let reading = task::spawn_blocking(move || {
+            let mut records = Records::open(object, limits(), &stop).unwrap();
+            let mut all = Vec::new();
+            let show = |origin: &Origin, record: Record<'_>| {
+                let Origin::Object { offset, row, .. } = origin;
+                let what = match record {
+                    Ok(text) => String::from_utf8_lossy(text).into_owned(),
+                    Err(Refused { refusal, keep_object, .. }) => {
+                        format!("{}{}", refusal.reason.code(), if keep_object { "*" } else { "" })
+                    }
+                };
+                format!("{offset} {row} {what}")
+            };
+            while let Some(record) = records.next(show).unwrap() {
+                all.push(record);
+            }
+            assert_eq!(records.count(), all.len() as u64);
+            all
+        });
+        reading.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_record_has_its_origin() {
+        assert_eq!(records_of(b"").await, Vec::<String>::new());
+        assert_eq!(records_of(b"{\"a\":1}\n  {}").await, ["0 1 {\"a\":1}", "10 2 {}"]);
+        assert_eq!(records_of(b"{}\n{\"a\":").await, ["0 1 {}", "3 2 truncated"]);
+        assert_eq!(records_of(b"PAR1 and more").await, ["0 1 unknown_compression"]);
+    }
+
+    #[tokio::test]
+    async fn damage_refuses_the_record_that_it_cuts_and_the_rest() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, b"{\"a\":1}\n{\"a\":").unwrap();
+        let mut damaged = packed.finish().unwrap();
+        let crc = damaged.len() - 8;
+        damaged[crc] ^= 1;
+        let records = records_of(&damaged).await;
+        assert_eq!(records, ["0 1 {\"a\":1}", "8 2 truncated", "13 3 corrupt_compression"]);
+    }
+}
