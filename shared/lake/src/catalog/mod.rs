@@ -35,7 +35,9 @@ use iceberg::table::Table;
 use iceberg::{Catalog, ErrorKind, Result, TableIdent};
 
 pub use self::config::{CatalogConfig, RestAuth, Secret};
-pub use self::swap::{Loaded, Next, NotSwapped, TableCatalog};
+#[cfg(test)]
+pub(crate) use self::swap::Loaded;
+pub(crate) use self::swap::{Next, NotSwapped, TableCatalog};
 use crate::definition::TableDefinition;
 use crate::env::Env;
 use crate::name_bounds::NameBounds;

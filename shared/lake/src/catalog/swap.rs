@@ -11,9 +11,9 @@ use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent, TableR
 
 /// A table as a catalog had it.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// Its metadata and where they lie.
-    pub table: Table,
+    pub(crate) table: Table,
     /// What a swap is conditional on.
     pub(crate) version: Version,
 }
@@ -33,18 +33,18 @@ pub(crate) enum Version {
 
 /// What a table is to become.
 #[derive(Clone, Debug)]
-pub struct Next {
+pub(crate) struct Next {
     /// The changes to the loaded metadata, in order.
-    pub updates: Vec<TableUpdate>,
+    pub(crate) updates: Vec<TableUpdate>,
     /// What must hold of the table for them to be right.
-    pub requirements: Vec<TableRequirement>,
+    pub(crate) requirements: Vec<TableRequirement>,
     /// The loaded metadata with the updates applied.
-    pub metadata: TableMetadata,
+    pub(crate) metadata: TableMetadata,
 }
 
 /// Why a swap was not made, as far as can be known.
 #[derive(Debug)]
-pub enum NotSwapped {
+pub(crate) enum NotSwapped {
     /// The table was no longer the one that was loaded: another writer was faster. Nothing was changed, unless a repeated
     /// request has met its own success.
     Conflict(Error),
@@ -56,7 +56,7 @@ pub enum NotSwapped {
 
 /// A catalog that commits can be made to.
 #[async_trait]
-pub trait TableCatalog: Catalog {
+pub(crate) trait TableCatalog: Catalog {
     /// The table `ident`.
     ///
     /// # Errors
