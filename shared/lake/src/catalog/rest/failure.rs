@@ -44,6 +44,13 @@ impl Failure {
         self.status().is_some_and(|status| matches!(status.as_u16(), 401 | 403 | 419))
     }
 
+    /// Whether the server refuses what it was sent, whoever asks.
+    pub(super) fn is_about_content(&self) -> bool {
+        self.status().is_some_and(|status| {
+            [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY].contains(&status)
+        })
+    }
+
     /// Whether the same request may succeed later.
     pub(super) fn may_pass(&self) -> bool {
         match self {
@@ -114,6 +121,12 @@ impl Failure {
         self.of_namespace(uri, ident.namespace())
     }
 
+    /// The server refused a commit to the table `ident` since another one came first.
+    pub(super) fn conflict(&self, ident: &TableIdent) -> NotSwapped {
+        let told = self.told();
+        NotSwapped::conflict(format!("another writer was faster: the table {ident} has changed ({told})"))
+    }
+
     /// Why a commit was not made (Iceberg REST catalog specification, "updateTable").
     pub(super) fn not_swapped(&self, uri: &str, ident: &TableIdent) -> NotSwapped {
         let error = self.of_table(uri, ident);
@@ -121,13 +134,10 @@ impl Failure {
             Self::Answered { kind, .. } if kind == "CommitStateUnknownException" => {
                 NotSwapped::Unknown(error)
             }
-            Self::Answered { status, kind, reason }
+            Self::Answered { status, kind, .. }
                 if *status == StatusCode::CONFLICT || kind == "CommitFailedException" =>
             {
-                let what = format!(
-                    "another writer was faster: the table {ident} has changed in the REST catalog{reason}"
-                );
-                NotSwapped::conflict(what)
+                self.conflict(ident)
             }
             Self::Answered { status, .. } if status.is_client_error() && !self.may_pass() => {
                 NotSwapped::Refused(error)

@@ -153,6 +153,12 @@ impl RestCatalog {
         is_forgotten
     }
 
+    /// Whether the table is known to have changed since `base` was loaded.
+    async fn has_moved(&self, base: &Loaded) -> bool {
+        let now = self.load(base.table.identifier()).await;
+        now.is_ok_and(|now| now.table.metadata_location() != base.table.metadata_location())
+    }
+
     async fn exists(&self, path: impl Fn(&Base) -> String) -> Result<bool> {
         match self.read(Method::HEAD, path, &Query::new()).await {
             Ok(_) => Ok(true),
@@ -217,7 +223,13 @@ impl TableCatalog for RestCatalog {
         let commit = Commit { identifier, requirements: &next.requirements, updates: &next.updates };
         let body = json(&commit).map_err(NotSwapped::Refused)?;
         let sent = self.change(Method::POST, |base| base.table(identifier), Some(body)).await;
-        sent.map(drop).map_err(|failure| failure.not_swapped(self.uri(), identifier))
+        let Err(failure) = sent else { return Ok(()) };
+        // The requirements may hold and the updates not fit all the same: a commit to another branch uses up a sequence
+        // number. What was made for an old base says nothing about the next one.
+        if failure.is_about_content() && self.has_moved(base).await {
+            return Err(failure.conflict(identifier));
+        }
+        Err(failure.not_swapped(self.uri(), identifier))
     }
 
     fn keeps_metadata_files(&self) -> bool {

@@ -30,6 +30,8 @@ struct Service {
     /// The type of the errors that it answers.
     error_type: &'static str,
     overrides: Value,
+    /// How often the table has changed.
+    changes: usize,
 }
 
 impl Service {
@@ -56,8 +58,8 @@ impl Service {
             "HEAD /v1/namespaces/db/tables/t" => Reply::Json(204, Value::Null),
             "GET /v1/namespaces/db/tables/t" | "POST /v1/namespaces/db/tables/t" => Reply::Json(
                 200,
-                json!({"metadata-location": "s3://b/t/metadata/00000-a.metadata.json", "metadata": metadata(),
-                    "config": vended()}),
+                json!({"metadata-location": format!("s3://b/t/metadata/{:05}-a.metadata.json", self.changes),
+                    "metadata": metadata(), "config": vended()}),
             ),
             _ => refusal(404, "no such thing"),
         }
@@ -118,6 +120,7 @@ impl Bench {
             faults: VecDeque::new(),
             error_type: "Exception",
             overrides: json!({}),
+            changes: 0,
         };
         let service = Arc::new(Mutex::new(service));
         let answering = service.clone();
@@ -351,6 +354,30 @@ async fn every_fault_of_a_swap_is_told_by_its_kind() {
         assert!(is_kind(&why), "{status}: {why:?}");
         assert_eq!(bench.count(COMMIT), 0);
     }
+}
+
+/// A commit to another branch uses up a sequence number: the requirements hold, and the snapshot is out of order.
+#[tokio::test]
+async fn what_is_refused_since_the_table_has_moved_is_a_conflict() {
+    for (status, changes, is_conflict) in
+        [(400, 1, true), (422, 1, true), (400, 0, false), (403, 1, false), (404, 1, false)]
+    {
+        let bench = Bench::new();
+        let catalog = bench.catalog(&by_token(TOKEN));
+        let base = catalog.load(&ident()).await.unwrap();
+        bench.service.lock().unwrap().changes = changes;
+        bench.fail([(COMMIT, status)]);
+        let why = catalog.swap(&base, &next(&base)).await.unwrap_err();
+        assert_eq!(matches!(why, NotSwapped::Conflict(_)), is_conflict, "{status}: {why:?}");
+        assert_eq!(matches!(why, NotSwapped::Refused(_)), !is_conflict, "{status}: {why:?}");
+    }
+    // Who cannot be asked whether it has moved has told why the commit was refused.
+    let bench = Bench::new();
+    let catalog = bench.catalog(&by_token(TOKEN));
+    let base = catalog.load(&ident()).await.unwrap();
+    bench.fail([(COMMIT, 400), (LOAD, 500), (LOAD, 500), (LOAD, 500)]);
+    let why = catalog.swap(&base, &next(&base)).await.unwrap_err();
+    assert!(matches!(&why, NotSwapped::Refused(error) if error.message().contains("answers 400")), "{why:?}");
 }
 
 /// The shapes of the specification, "CommitTableRequest".
