@@ -133,11 +133,6 @@ impl TableWriter {
         self.has_too_many_files
     }
 
-    /// What makes the names of this writer's files unique.
-    pub(crate) fn attempt(&self) -> Uuid {
-        self.attempt
-    }
-
     /// Writes the rows of `batch`, each to the file of its partition.
     ///
     /// # Errors
