@@ -22,6 +22,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
+use crate::brackets::Brackets;
 use crate::scan::{self, Fault};
 
 /// One record of an object, or what stands where a record should be.
@@ -86,33 +87,6 @@ struct View {
     end: usize,
     /// Nothing of the object is behind it.
     is_last: bool,
-}
-
-/// The brackets that are open in a value which is too long to be held.
-#[derive(Default)]
-struct Brackets {
-    depth: usize,
-    in_string: bool,
-    escaped: bool,
-}
-
-impl Brackets {
-    /// Whether the value ends with `byte`. Never, once it is found to be broken: a string does not go over a line's end.
-    fn close_with(&mut self, byte: u8) -> bool {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\n' if self.in_string => self.depth = usize::MAX / 2,
-            b'\\' if self.in_string => self.escaped = true,
-            b'"' => self.in_string = !self.in_string,
-            b'{' | b'[' if !self.in_string => self.depth += 1,
-            b'}' | b']' if !self.in_string => {
-                self.depth = self.depth.saturating_sub(1);
-                return self.depth == 0;
-            }
-            _ => {}
-        }
-        false
-    }
 }
 
 impl<R: Read> Framer<R> {

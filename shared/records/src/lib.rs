@@ -3,6 +3,7 @@
 //! In: bytes that producers wrote. Out: spans and texts of whole records, or a [`rejection::Refusal`] that
 //! says why not. Pure code: no files or network, no clock, no async, no AWS and no Arrow types.
 
+mod brackets;
 pub mod enrich;
 pub mod frame;
 pub mod identity;

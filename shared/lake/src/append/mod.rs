@@ -153,7 +153,7 @@ impl<'a> Invocation<'a> {
     }
 
     /// Writes the files of all pending objects. None if no object is left.
-    async fn write(&mut self, table: &Table, known: &Known) -> Result<Option<(Written, Undo)>> {
+    async fn write(&mut self, table: &Table, known: &Known) -> Result<Option<(Written, Box<Undo>)>> {
         loop {
             let left = self.options.deadline.saturating_duration_since(Instant::now());
             let kept = (left / COMMIT_SHARE).max(COMMIT_TIME.min(left / 2));

@@ -45,7 +45,7 @@ pub(crate) struct Attempt<'a> {
 /// What came of an attempt.
 pub(crate) enum Attempted {
     /// Files for a commit, and what removes them.
-    Written(Written, Undo),
+    Written(Written, Box<Undo>),
     /// No source was read to its end: there is nothing to commit.
     Nothing,
     /// Some sources failed when part of them was written. The files are removed; the others are still to be written.
@@ -198,7 +198,7 @@ impl<'a> Attempt<'a> {
         };
         match closed {
             Ok((files, tallies)) => {
-                Ok(Attempted::Written(Written { id, files, tallies }, Undo { writer, quarantine }))
+                Ok(Attempted::Written(Written { id, files, tallies }, Box::new(Undo { writer, quarantine })))
             }
             Err(error) => {
                 let too_many = writer.as_ref().is_some_and(TableWriter::has_too_many_files);
