@@ -241,7 +241,7 @@ impl<'a> Invocation<'a> {
 
     /// Decides the objects whose tokens are in the table. Gives back what it tells of the others.
     async fn settle(&mut self, table: &Table) -> Told {
-        let remembered = self.lake.ledgers.of(table).await;
+        let remembered = self.lake.ledgers.of(table.metadata(), table.file_io()).await;
         let history = remembered.history(&self.pending_tokens());
         for at in self.pending().collect::<Vec<_>>() {
             if let Some(Seen::This(_)) = history.seen.get(&self.objects[at].token) {

@@ -39,7 +39,8 @@ pub use infer::Inference;
 pub use job::{
     AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
 };
+pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};
 pub use storage::{S3Config, S3Encryption, UNFINISHED, WholeFile};
-pub use token::{SUMMARY_KEY, Token, committed};
+pub use token::{SUMMARY_KEY, Token};
 pub use write::WriteLimits;
