@@ -146,7 +146,8 @@ impl Bench {
 
     /// As above, but for the files of commits that the table does not have, or has no more.
     pub async fn rejections_that_count(&self) -> Vec<Rejection> {
-        let ledger = Ledger::of(self.table().await.metadata());
+        let table = self.table().await;
+        let ledger = Ledger::of(table.metadata(), table.file_io()).await;
         let folder = self.folder.path().join("errors/quarantine");
         self.rejections_in(|path| {
             let place = path.strip_prefix(&folder).unwrap().to_str().unwrap();

@@ -111,7 +111,8 @@ fn lines_in_files(
 /// Every record of every object is one row of the table, one line of the quarantine, or one line of those put back.
 async fn assert_accounted_for(bench: &Bench, records: &[(&str, usize)]) {
     // What an attempt left that was overtaken counts for nothing.
-    let ledger = Ledger::of(bench.table().await.metadata());
+    let table = bench.table().await;
+    let ledger = Ledger::of(table.metadata(), table.file_io()).await;
     let counts = |path: &Path| {
         let folder = bench.folder.path().join("errors/quarantine");
         path.strip_prefix(folder).is_ok_and(|place| {

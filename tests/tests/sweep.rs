@@ -346,3 +346,37 @@ fn what_is_wrong_is_said_and_nothing_is_deleted() {
     assert!(complaint.contains("catalog.db is damaged, so nothing is swept"), "{complaint}");
     assert!(orphan.exists());
 }
+
+/// The table names one, and the last old one may have been replaced just now.
+#[test]
+fn ledgers_that_were_replaced_go() {
+    let place = Place::new();
+    let input = place.write("one.json", "{\"n\":1}\n");
+    let definition = place.write(
+        "table.json",
+        r#"{"name": "events", "schema": {"type": "struct", "schema-id": 0, "fields":
+            [{"id": 1, "name": "n", "type": "long", "required": false}]},
+            "properties": {"history.expire.max-snapshot-age-ms": "1"}}"#,
+    );
+    place.replay(&[&input, Path::new("--definition"), &definition]);
+    age(&place);
+    let folder = format!("ledgers/{TABLE}");
+    let written = files(&place.warehouse().join(&folder));
+    let [named] = &written[..] else { panic!("{written:?}") };
+    let planted = |below: &str, days| plant(&place, &format!("{folder}/{below}"), days);
+    let replaced = planted("00000000-0000-7000-8000-000000000000.ledger", 30);
+    let last = planted("ffffffff-0000-7000-8000-000000000000.ledger", 30);
+    let young = planted("00000000-0000-7000-8000-000000000001.ledger", 2);
+    let other = plant(&place, "ledgers/gone.table/00000000-0000-7000-8000-000000000000.ledger", 30);
+    let (report, _) = sweep(&place, &["--delete"]);
+    assert_eq!(orphans(&report), BTreeSet::from([replaced.clone()]));
+    assert!(!replaced.exists());
+    assert!([named, &last, &young, &other].iter().all(|path| path.exists()));
+    // The audit misses the one that is named.
+    fs::remove_file(named).unwrap();
+    let (report, is_clean) = checked("audit", &place.warehouse(), &[]);
+    assert!(!is_clean);
+    let finding = &report["findings"][0];
+    assert_eq!(finding["kind"], "lost_ledger");
+    assert!(finding["name"].as_str().unwrap().ends_with(named.file_name().unwrap().to_str().unwrap()));
+}

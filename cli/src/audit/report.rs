@@ -18,6 +18,8 @@ pub(super) enum Kind {
     DamagedCatalog,
     /// A metadata file, manifest list or manifest is gone or damaged.
     UnreadableMetadata,
+    /// The ledger of tokens that a table names is gone or damaged.
+    LostLedger,
     /// A data or delete file is gone.
     MissingDataFile,
     /// A data or delete file has another size, row count or content than its manifest says.

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use futures::{StreamExt as _, stream};
 use iceberg::io::FileIO;
 use iceberg::spec::{DataFileFormat, Operation, PrimitiveType, Schema, SnapshotRef, TableMetadata, Type};
-use lake::Token;
 use lake::quarantine::Ledger;
+use lake::{Committed, Token};
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::report::{Kind, Report};
@@ -27,10 +27,10 @@ const PARALLEL_FILES: usize = 2;
 pub(super) struct Facts {
     pub(super) name: String,
     pub(super) rows: Rows,
-    /// The tokens in the ancestry of the current snapshot, with the snapshot of each.
+    /// The objects that the table remembers, with the snapshot of each, which may have expired.
     pub(super) tokens: Vec<(Token, i64)>,
     pub(super) ledger: Ledger,
-    /// No snapshot of that ancestry has expired.
+    /// These are all that there ever were.
     pub(super) reaches_back: bool,
     /// That, and each was made by append.
     pub(super) ours_alone: bool,
@@ -117,17 +117,22 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
         report.find(Kind::RecordIdTwice, id.clone(), detail);
     }
     let metadata = &inventory.metadata;
-    let (tokens, reaches_back) = lake::committed(metadata);
-    let is_ours = |properties: &std::collections::HashMap<_, _>| properties.contains_key(lake::SUMMARY_KEY);
+    let Committed { tokens, is_complete, is_ours_alone, damage } = lake::committed(metadata, file_io).await;
+    if let Some((uri, what)) = damage {
+        let detail = format!(
+            "{name}: the ledger of the objects of expired snapshots: {what}; restore it, or append to the table, which \
+             writes a new one"
+        );
+        report.find(Kind::LostLedger, uri, detail);
+    }
     Some(Facts {
         name: name.clone(),
-        reaches_back,
+        reaches_back: is_complete,
         was_unnamed: metadata.schemas_iter().any(|schema| !names_objects(schema)),
         commits: commits(metadata, &tokens),
         tokens,
-        ledger: Ledger::of(metadata),
-        ours_alone: reaches_back
-            && metadata.snapshots().all(|snapshot| is_ours(&snapshot.summary().additional_properties)),
+        ledger: Ledger::of(metadata, file_io).await,
+        ours_alone: is_complete && is_ours_alone,
         incomplete: !(unusable.is_empty()
             && inventory.unreadable.is_empty()
             && rows.unread.is_empty()

@@ -200,7 +200,7 @@ async fn targets(folders: &Folders, ceiling: Ceiling) -> anyhow::Result<BTreeMap
         })
         .await?;
         let metadata = table.metadata_ref();
-        let ledger = Ledger::of(table.metadata());
+        let ledger = Ledger::of(table.metadata(), table.file_io()).await;
         targets.insert(name, Target { appender, metadata, ledger });
     }
     Ok(targets)

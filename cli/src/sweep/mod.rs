@@ -1,12 +1,13 @@
 //! `frazil sweep`: files that no table needs and that nobody is about to need.
 //!
 //! In: a warehouse on this machine, and a safety age. Out: the orphans below the folders of its tables, what killed
-//! writers left unfinished, and quarantine files of attempts that were never committed; with `--delete` they are gone. A table of which anything cannot be read is left alone:
-//! what it needs is not known.
+//! writers left unfinished, quarantine files of attempts that were never committed, and ledgers that were replaced; with
+//! `--delete` they are gone. A table of which anything cannot be read is left alone: what it needs is not known.
 //!
 //! Files are listed BEFORE the tables' metadata is read. A file that is committed meanwhile is thus either not listed or
 //! referred to; one that is written and not yet committed is younger than the safety age.
 
+mod ledgers;
 mod needs;
 mod stale;
 
@@ -77,6 +78,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         candidates.extend(old_files(folder)?.into_iter().filter(|file| is_unfinished(&file.path)));
     }
     let rejected = old_files(&canonical(&folders.root.join(stale::FOLDER)))?;
+    let ledgers_root = canonical(&folders.root.join(ledgers::FOLDER));
+    let ledgers = old_files(&ledgers_root)?;
 
     // Only from here on: see above.
     let tables = listing(&catalog).await?;
@@ -87,7 +90,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     let known: Vec<ListedTable> = tables.iter().filter(|table| !in_doubt(table)).cloned().collect();
     candidates.extend(stale::of(&folders, &file_io, &known, rejected).await?);
+    candidates.extend(ledgers::of(&folders, &file_io, &known, ledgers).await);
     let mut stops = others.to_vec();
+    stops.push(ledgers_root);
     for site in sites {
         // One that is no longer in the catalog, or has moved, belongs to no table by now.
         if needs.may_sweep(&site) {

@@ -31,7 +31,7 @@ pub(super) async fn of(
     let mut ledgers = HashMap::new();
     for table in tables {
         if let Ok(metadata) = read_metadata(file_io, &table.metadata_location).await {
-            ledgers.insert(table.name.as_str(), Ledger::of(&metadata));
+            ledgers.insert(table.name.as_str(), Ledger::of(&metadata, file_io).await);
         }
     }
     let is_stale = |file: &OldFile| is_stale(folders, &ledgers, &file.path).unwrap_or(false);

@@ -40,6 +40,7 @@ pub use job::{
     AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject,
     Status, WriteLimits,
 };
+pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};
 pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
-pub use token::{SUMMARY_KEY, Token, committed};
+pub use token::{SUMMARY_KEY, Token};

@@ -163,18 +163,6 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
     history
 }
 
-/// Every token in the ancestry of the current snapshot, with its snapshot's id, newest first, and whether that ancestry
-/// reaches back to the table's first snapshot: where it does not, snapshots have expired, and their tokens with them.
-pub fn committed(metadata: &TableMetadata) -> (Vec<(Token, i64)>, bool) {
-    let mut tokens = Vec::new();
-    let mut oldest = FIRST_SEQUENCE_NUMBER;
-    for snapshot in ancestry(metadata) {
-        tokens.extend(tokens_of(snapshot).map(|token| (token, snapshot.snapshot_id())));
-        oldest = snapshot.sequence_number();
-    }
-    (tokens, oldest == FIRST_SEQUENCE_NUMBER)
-}
-
 /// The commit that quarantine files of the objects of `snapshot` are named by. None if the snapshot is not ours, or of a
 /// version of Frazil that named no commits there.
 pub(crate) fn accounting(snapshot: &Snapshot) -> Option<Uuid> {

@@ -24,7 +24,7 @@ pub(super) struct Told {
 /// Decides the objects whose tokens are in the table. Gives back what it tells of the others.
 pub(super) async fn settle(sources: &mut Sources, lake: &Lake, table: &Table) -> Told {
     let tokens: Vec<Token> = sources.pending().map(|at| sources.object(at).token).collect();
-    let remembered = lake.ledgers.of(table).await;
+    let remembered = lake.ledgers.of(table.metadata(), table.file_io()).await;
     let history = remembered.history(&tokens);
     for at in sources.pending().collect::<Vec<_>>() {
         if let Some(Seen::This(_)) = history.seen.get(&sources.object(at).token) {

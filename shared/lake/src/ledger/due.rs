@@ -26,8 +26,8 @@ pub(super) fn is_due(
 ) -> bool {
     let line = &remembered.line;
     let is_broken = match &remembered.ledger {
-        State::None | State::Unreadable => false,
-        State::Lost => true,
+        State::None | State::Unreadable(_) => false,
+        State::Lost(_) => true,
         // After a rollback, or where the line had to be sought.
         State::Read(ledger) => line.is_recovered || line.end != End::Ledger(ledger.commits.len()),
     };

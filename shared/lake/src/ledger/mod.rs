@@ -20,6 +20,8 @@ mod store;
 mod tests;
 
 use bytes::Bytes;
+use iceberg::io::FileIO;
+use iceberg::spec::TableMetadata;
 use uuid::Uuid;
 
 pub(crate) use self::fold::Added;
@@ -68,6 +70,31 @@ pub(crate) struct Commit {
     pub(crate) id: Option<Uuid>,
     /// Whether it lists the objects that its rows are from. The rows of any other may be of any object.
     pub(crate) is_ours: bool,
+}
+
+/// The objects that were appended to a table, as far as its snapshots and its ledger tell.
+#[derive(Debug)]
+pub struct Committed {
+    /// Each with its snapshot, which may have expired.
+    pub tokens: Vec<(Token, i64)>,
+    /// Whether these are all that there ever were.
+    pub is_complete: bool,
+    /// Whether nothing else was ever committed, as far as is known.
+    pub is_ours_alone: bool,
+    /// The place of the ledger that the table names, and why it does not count, if it does not.
+    pub damage: Option<(String, String)>,
+}
+
+/// Which objects the table `metadata` has.
+pub async fn committed(metadata: &TableMetadata, file_io: &FileIO) -> Committed {
+    let remembered = Ledgers::default().of(metadata, file_io).await;
+    let uri = metadata.properties().get(PROPERTY).cloned().unwrap_or_default();
+    Committed {
+        tokens: remembered.objects().into_iter().map(|(token, snapshot, _)| (token, snapshot)).collect(),
+        is_complete: remembered.doubt().is_none(),
+        is_ours_alone: remembered.is_ours_alone(),
+        damage: remembered.damage().map(|what| (uri, what.to_owned())),
+    }
 }
 
 impl Ledger {

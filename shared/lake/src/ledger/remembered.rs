@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::line::{End, Line};
-use super::{Floor, Ledger};
+use super::{Commit, Floor, Ledger};
 use crate::token::{self, History, Token, Version};
 
 /// What the snapshots of a table and its ledger tell together.
@@ -21,16 +23,16 @@ pub(super) enum State {
     None,
     Read(Arc<Ledger>),
     /// It is gone or damaged, and stays so.
-    Lost,
+    Lost(String),
     /// It cannot be read now.
-    Unreadable,
+    Unreadable(String),
 }
 
 impl State {
     pub(super) fn ledger(&self) -> Option<&Ledger> {
         match self {
             Self::Read(ledger) => Some(ledger),
-            Self::None | Self::Lost | Self::Unreadable => None,
+            Self::None | Self::Lost(_) | Self::Unreadable(_) => None,
         }
     }
 }
@@ -38,7 +40,7 @@ impl State {
 /// Where the rows of an object may be that nothing is remembered of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Doubt {
-    floor: Floor,
+    pub(crate) floor: Floor,
     /// In files with a sequence number up to this one: later ones are of commits that are remembered.
     pub(crate) until: i64,
 }
@@ -72,7 +74,7 @@ impl Remembered {
             }
         }
         let Some(ledger) = self.ledger.ledger() else { return history };
-        let counted = &ledger.commits[..self.line.counted()];
+        let counted = self.counted();
         for (key, wanted) in &wanted {
             for (token, commit) in ledger.versions(*key) {
                 let Some(commit) = counted.get(commit) else { continue };
@@ -86,14 +88,53 @@ impl Remembered {
 
     /// None if every object that the table was given is remembered.
     pub(crate) fn doubt(&self) -> Option<Doubt> {
-        let ledger = self.ledger.ledger();
-        let floor = self.line.floor(ledger)?;
-        let counted = ledger.map_or(&[][..], |ledger| &ledger.commits[..self.line.counted()]);
+        let floor = self.line.floor(self.ledger.ledger())?;
         // Others may have copied rows of any age into their files.
         let of_others = self.line.snapshots.iter().filter(|snapshot| !token::is_ours(snapshot));
-        let in_ledger = counted.iter().filter(|commit| !commit.is_ours).map(|commit| commit.sequence_number);
+        let in_ledger =
+            self.counted().iter().filter(|commit| !commit.is_ours).map(|commit| commit.sequence_number);
         let newest = of_others.map(|snapshot| snapshot.sequence_number()).chain(in_ledger).max();
         Some(Doubt { floor, until: floor.sequence_number.max(newest.unwrap_or(0)) })
+    }
+
+    /// Every object, with the snapshot that has it and what its quarantine file is named by.
+    pub(crate) fn objects(&self) -> Vec<(Token, i64, Option<Uuid>)> {
+        let mut objects = Vec::new();
+        for snapshot in &self.line.snapshots {
+            let (id, commit) = (snapshot.snapshot_id(), token::accounting(snapshot));
+            objects.extend(token::tokens_of(snapshot).map(|token| (token, id, commit)));
+        }
+        let counted = self.counted();
+        let in_ledger = self.ledger.ledger().into_iter().flat_map(Ledger::entries);
+        objects.extend(in_ledger.filter_map(|entry| {
+            let commit = counted.get(entry.commit as usize)?;
+            Some((entry.token, commit.snapshot, commit.id))
+        }));
+        objects
+    }
+
+    /// All commits of the ledger, also those that were rolled back.
+    pub(crate) fn commits(&self) -> &[Commit] {
+        self.ledger.ledger().map_or(&[], |ledger| &ledger.commits)
+    }
+
+    /// Those that are in the table.
+    fn counted(&self) -> &[Commit] {
+        self.commits().get(..self.line.counted()).unwrap_or_default()
+    }
+
+    /// Whether all that is remembered was committed by an append.
+    pub(crate) fn is_ours_alone(&self) -> bool {
+        self.line.snapshots.iter().all(|snapshot| token::is_ours(snapshot))
+            && self.counted().iter().all(|commit| commit.is_ours)
+    }
+
+    /// What is wrong with the ledger, if the table names one.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        match &self.ledger {
+            State::Lost(what) | State::Unreadable(what) => Some(what),
+            State::None | State::Read(_) => None,
+        }
     }
 
     /// Whether the line had to be guessed.

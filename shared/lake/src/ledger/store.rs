@@ -37,28 +37,32 @@ struct Kept {
 }
 
 impl Ledgers {
-    /// What `table` remembers. A ledger that cannot be read is a warning, and the table must be asked.
-    pub(crate) async fn of(&self, table: &Table) -> Remembered {
-        let metadata = table.metadata();
+    /// What the table `metadata` remembers. A ledger that cannot be read is a warning, and the table must be asked.
+    pub(crate) async fn of(&self, metadata: &TableMetadata, file_io: &FileIO) -> Remembered {
         let Some(uri) = metadata.properties().get(PROPERTY) else {
             return Remembered { line: Line::of(metadata, None), ledger: State::None };
         };
-        match self.read(table, uri).await {
+        match self.read(metadata, uri, file_io).await {
             Ok(Ok(remembered)) => remembered,
             Ok(Err(what)) => {
                 self.warn(uri, &what);
-                Remembered { line: Line::of(metadata, None), ledger: State::Lost }
+                Remembered { line: Line::of(metadata, None), ledger: State::Lost(what) }
             }
             Err(error) => {
-                self.warn(uri, &error.to_string());
-                Remembered { line: Line::of(metadata, None), ledger: State::Unreadable }
+                let what = format!("it cannot be read now: {error}");
+                self.warn(uri, &what);
+                Remembered { line: Line::of(metadata, None), ledger: State::Unreadable(what) }
             }
         }
     }
 
     /// The inner error is what is wrong with the ledger for good.
-    async fn read(&self, table: &Table, uri: &str) -> Result<std::result::Result<Remembered, String>> {
-        let (metadata, file_io) = (table.metadata(), table.file_io());
+    async fn read(
+        &self,
+        metadata: &TableMetadata,
+        uri: &str,
+        file_io: &FileIO,
+    ) -> Result<std::result::Result<Remembered, String>> {
         let ledger = match self.ledger(metadata.uuid(), uri, file_io).await? {
             Ok(ledger) => ledger,
             Err(what) => return Ok(Err(what)),
@@ -162,9 +166,9 @@ impl Memory<'_> {
         env: &Env,
     ) -> Result<Option<String>> {
         let (ledgers, metadata) = (self.ledgers, table.metadata());
-        let remembered = ledgers.of(table).await;
-        if let State::Unreadable = remembered.ledger {
-            return Err(Error::new(ErrorKind::Unexpected, "the table's ledger of tokens cannot be read now"));
+        let remembered = ledgers.of(metadata, table.file_io()).await;
+        if let State::Unreadable(what) = &remembered.ledger {
+            return Err(Error::new(ErrorKind::Unexpected, format!("the table's ledger of tokens: {what}")));
         }
         if !due::is_due(metadata, &remembered, retiring, env.now_ms()) {
             return Ok(None);

@@ -194,7 +194,7 @@ impl Bench {
 
     async fn remembered(&self) -> Remembered {
         // As a function does that has just started.
-        Ledgers::default().of(&self.table()).await
+        Ledgers::default().of(&self.metadata(), &self.file_io).await
     }
 
     /// The snapshots whose objects count as appended, and whether nothing else was.
@@ -377,7 +377,7 @@ async fn snapshots_that_expire_too_early_are_found_in_older_metadata() {
     // A warm process, too.
     let tokens = [token(5)];
     for _ in 0..2 {
-        let history = bench.ledgers.of(&bench.table()).await.history(&tokens);
+        let history = bench.ledgers.of(&bench.metadata(), &bench.file_io).await.history(&tokens);
         assert_eq!(history.seen.get(&token(5)), Some(&Seen::This(5)));
     }
 }
@@ -489,11 +489,11 @@ async fn a_cold_function_reads_200_000_tokens_in_no_time() {
     let bytes = Ledger { table, floor: None, commits, entries }.encode();
     std::fs::write(bench.path("x.ledger"), &bytes).unwrap();
     bench.properties[PROPERTY] = bench.path("x.ledger").into();
-    let (table, tokens) = (bench.table(), (199_900..200_100).map(token).collect::<Vec<_>>());
+    let (table, tokens) = (bench.metadata(), (199_900..200_100).map(token).collect::<Vec<_>>());
     let mut times = Vec::new();
     for _ in 0..21 {
         let started = std::time::Instant::now();
-        let history = Ledgers::default().of(&table).await.history(&tokens);
+        let history = Ledgers::default().of(&table, &bench.file_io).await.history(&tokens);
         times.push(started.elapsed());
         assert_eq!((history.seen.len(), history.complete), (100, true));
     }

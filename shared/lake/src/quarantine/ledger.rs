@@ -8,10 +8,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use uuid::Uuid;
 
 use super::FileName;
+use crate::ledger::Ledgers;
 use crate::token::{self, Token};
 
 /// What a table says of a quarantine file.
@@ -27,29 +29,28 @@ pub enum Standing {
     Expired,
 }
 
-/// What the snapshots of a table tell of its objects.
+/// What a table tells of its objects.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// By token: the commits that account for it. None is one of a version of Frazil that named no commits in files.
     commits: HashMap<Token, Vec<Option<Uuid>>>,
-    /// The commits of all snapshots, whether they are ancestors of the current one or not.
+    /// All commits that are known, whether they are ancestors of the current one or not.
     all: HashSet<Uuid>,
-    /// When the oldest snapshot was made that is still there, if it was not the first.
+    /// Before which time tokens may be missing, if any are.
     begins_millis: Option<i64>,
 }
 
 impl Ledger {
-    /// The ledger of a table.
-    pub fn of(metadata: &TableMetadata) -> Self {
+    /// The ledger of the table `metadata`.
+    pub async fn of(metadata: &TableMetadata, file_io: &FileIO) -> Self {
+        let remembered = Ledgers::default().of(metadata, file_io).await;
         let mut ledger = Self::default();
-        let (tokens, reaches_back) = token::committed(metadata);
-        for (token, snapshot) in tokens {
-            let commit = metadata.snapshot_by_id(snapshot).and_then(|snapshot| token::accounting(snapshot));
+        for (token, _, commit) in remembered.objects() {
             ledger.commits.entry(token).or_default().push(commit);
         }
         ledger.all = metadata.snapshots().filter_map(|snapshot| token::accounting(snapshot)).collect();
-        let oldest = metadata.snapshots().map(|snapshot| snapshot.timestamp_ms()).min();
-        ledger.begins_millis = oldest.filter(|_| !reaches_back);
+        ledger.all.extend(remembered.commits().iter().filter_map(|commit| commit.id));
+        ledger.begins_millis = remembered.doubt().map(|doubt| doubt.floor.time_ms);
         ledger
     }
 
