@@ -33,6 +33,7 @@ use self::model::{Input, Model, token};
 use self::storage::file_io;
 use self::world::{Faults, Hand, RAW, World};
 use crate::catalog::simulated::{LATE_MS, SimulatedCatalog};
+use crate::ledger::Ledgers;
 use crate::name_bounds::NameBounds;
 use crate::{
     AppendError, AppendOptions, Lake, Limits, Outcome, SourceObject, Status, TableDefinition, append,
@@ -155,13 +156,13 @@ impl Schedule {
 
     /// The deliveries of one writer.
     async fn write(&self, plan: Plan) {
-        let bounds: Arc<NameBounds> = Arc::default();
+        let (bounds, ledgers): (Arc<NameBounds>, Arc<Ledgers>) = Default::default();
         for (delivery, (pause, objects)) in (0..).zip(plan.deliveries) {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             let hand = Hand::new(&self.world, plan.who, delivery, plan.faults);
             let mut lake = self.lake(&hand, plan.ahead_ms);
             if plan.is_warm {
-                lake.name_bounds = bounds.clone();
+                (lake.name_bounds, lake.ledgers) = (bounds.clone(), ledgers.clone());
             }
             let since = self.world.model().rollbacks();
             tokio::select! {
@@ -179,6 +180,7 @@ impl Schedule {
             catalog: Arc::new(SimulatedCatalog::new(hand, ahead_ms, self.lie)),
             file_io: file_io(hand, self.lie),
             name_bounds: Arc::default(),
+            ledgers: Arc::default(),
             env: hand.env(ahead_ms),
         }
     }
