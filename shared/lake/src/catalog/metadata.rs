@@ -57,14 +57,19 @@ impl MetadataFiles {
         Ok(location)
     }
 
-    async fn write(&self, metadata: &TableMetadataRef, after: Option<&str>) -> Result<String> {
+    pub(super) async fn write(&self, metadata: &TableMetadataRef, after: Option<&str>) -> Result<String> {
         let (location, bytes) = file_of(metadata, after)?;
         self.file_io.new_output(&location)?.write(bytes.into()).await?;
         self.keep(&location, metadata);
         Ok(location)
     }
 
-    fn built(&self, ident: &TableIdent, location: &str, metadata: TableMetadataRef) -> Result<Table> {
+    pub(super) fn built(
+        &self,
+        ident: &TableIdent,
+        location: &str,
+        metadata: TableMetadataRef,
+    ) -> Result<Table> {
         Table::builder()
             .identifier(ident.clone())
             .metadata_location(location)

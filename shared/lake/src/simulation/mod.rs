@@ -1,0 +1,374 @@
+//! A simulation of whole appends: writers, faults, other engines and redeliveries, by seeded schedules.
+//!
+//! In: a seed. Out: what went wrong. A schedule runs the real [`append`] over a catalog and a storage in memory, on one
+//! thread and a clock that stands still until all wait, so that seconds of pauses take none and a seed always gives the
+//! same schedule. A [`model`](self::model) says what the table must have; the checker of metadata trees judges what is
+//! left. To run more schedules than a test run does, or one alone:
+//!
+//! ```text
+//! FRAZIL_SIMULATION_SCHEDULES=10000 cargo test --profile simulation -p frazil-lake --lib simulation
+//! FRAZIL_SIMULATION_SEED=17 cargo test -p frazil-lake --lib simulation
+//! ```
+
+mod engine;
+pub(crate) mod lies;
+pub(crate) mod model;
+pub(crate) mod storage;
+pub(crate) mod world;
+
+use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
+use iceberg::TableIdent;
+use iceberg::spec::{NestedField, PrimitiveType, Schema, Transform, UnboundPartitionSpec};
+use tokio::time::Instant;
+
+use self::engine::{Engine, numbers};
+use self::lies::Lie;
+use self::model::{Input, Model, token};
+use self::storage::file_io;
+use self::world::{Faults, Hand, RAW, World};
+use crate::catalog::simulated::{LATE_MS, SimulatedCatalog};
+use crate::ledger::Ledgers;
+use crate::name_bounds::NameBounds;
+use crate::{
+    AppendError, AppendOptions, Lake, Limits, Outcome, SourceObject, Status, TableDefinition, append,
+};
+
+/// Schedules of a test run, unless the environment says otherwise.
+const SCHEDULES: u64 = 300;
+/// The writers that share a table are numbered from 0; these come after them.
+const OTHER_ENGINE: u64 = 6;
+const LAST: u64 = 7;
+/// How long a delivery may take.
+const DELIVERY: Duration = Duration::from_secs(20);
+
+/// Runs the schedule of `seed`, with a bug if one is planted. Gives back what went wrong, and what happened.
+fn run(seed: u64, lie: Option<Lie>) -> (Vec<String>, Vec<String>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().unwrap();
+    let told = runtime.block_on(async {
+        let mut schedule = Schedule::new(seed, lie);
+        schedule.run().await;
+        let mut model = schedule.world.model();
+        (std::mem::take(&mut model.faults), std::mem::take(&mut model.trace))
+    });
+    // A thread that reads for a writer that has died ends when it looks up.
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    told
+}
+
+struct Schedule {
+    world: Arc<World>,
+    lie: Option<Lie>,
+    random: fastrand::Rng,
+    options: AppendOptions,
+}
+
+/// What one writer does: its deliveries, each after a pause in milliseconds.
+struct Plan {
+    who: u64,
+    deliveries: Vec<(u64, Vec<usize>)>,
+    faults: Faults,
+    ahead_ms: i64,
+    is_warm: bool,
+}
+
+impl Schedule {
+    fn new(seed: u64, lie: Option<Lie>) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut model = Model::default();
+        let mut contents = Vec::new();
+        for at in 0..random.usize(2..6) {
+            let rows: Vec<i64> = (0..random.i64(1..5)).map(|row| at as i64 * 100 + row).collect();
+            let line = |n: &i64| format!("{{\"n\":{n},\"text\":\"row {n}\",\"p\":{}}}\n", n % 2);
+            let mut content: String = rows.iter().map(line).collect();
+            if random.u8(..4) == 0 {
+                content.push_str("{\"n\":\"no number\"}\n");
+            }
+            let uri = format!("{RAW}/object-{at}");
+            contents.push((uri.clone(), content));
+            // Some objects are copied onto themselves: another version with the same records.
+            for version in 0..random.u64(1..4).saturating_sub(1).max(1) {
+                let object = SourceObject {
+                    uri: uri.clone(),
+                    bucket: "raw".to_owned(),
+                    key: format!("object-{at}"),
+                    version_id: None,
+                    token: token(at, version),
+                };
+                model.inputs.push(Input { object, rows: rows.clone() });
+            }
+        }
+        let world = World::new(seed, model);
+        world.files().extend(contents.into_iter().map(|(uri, content)| (uri, content.into())));
+        let options = AppendOptions {
+            table: TableIdent::from_strs(["test", "t"]).unwrap(),
+            definition: Some(definition(&mut random)),
+            errors_uri: "memory://errors".to_owned(),
+            processing_time: "2020-01-01T00:00:00Z".to_owned(),
+            deadline: Instant::now() + DELIVERY,
+            limits: Limits::for_memory(128 << 20),
+        };
+        Self { world, lie, random, options }
+    }
+
+    async fn run(&mut self) {
+        let inputs = self.world.model().inputs.len();
+        let random = &mut self.random;
+        let faults = match random.u8(..3) {
+            0 => Faults::default(),
+            1 => Faults { fails: 8, hangs: 2, kills: 4, swaps: 100 },
+            _ => Faults { fails: 40, hangs: 5, kills: 15, swaps: 400 },
+        };
+        let plans: Vec<Plan> = (0..random.u64(1..4))
+            .map(|who| {
+                let delivery = |random: &mut fastrand::Rng| {
+                    let pause = if random.bool() { 0 } else { random.u64(..4_000) };
+                    let objects: BTreeSet<usize> =
+                        (0..random.usize(1..4)).map(|_| random.usize(..inputs)).collect();
+                    (pause, objects.into_iter().collect())
+                };
+                let deliveries = (0..random.usize(1..5)).map(|_| delivery(random)).collect();
+                let ahead_ms = random.choice([0, 0, 0, 600_000, -5_000]).unwrap();
+                Plan { who, deliveries, faults, ahead_ms, is_warm: random.bool() }
+            })
+            .collect();
+        let acts: Vec<u64> = match random.u8(..4) {
+            0 => Vec::new(),
+            _ => (0..random.u64(1..8)).map(|_| random.u64(..3_000)).collect(),
+        };
+
+        let this = &*self;
+        let mut work: Vec<BoxFuture<'_, ()>> =
+            plans.into_iter().map(|plan| Box::pin(this.write(plan)) as BoxFuture<'_, ()>).collect();
+        work.push(Box::pin(this.interfere(acts)));
+        join_all(work).await;
+        tokio::time::sleep(Duration::from_millis(LATE_MS + 100)).await;
+        this.world.model().check_answers();
+        this.deliver_all().await;
+        this.judge();
+    }
+
+    /// The deliveries of one writer.
+    async fn write(&self, plan: Plan) {
+        let (bounds, ledgers): (Arc<NameBounds>, Arc<Ledgers>) = Default::default();
+        for (delivery, (pause, objects)) in (0..).zip(plan.deliveries) {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let hand = Hand::new(&self.world, plan.who, delivery, plan.faults);
+            let mut lake = self.lake(&hand, plan.ahead_ms);
+            if plan.is_warm {
+                (lake.name_bounds, lake.ledgers) = (bounds.clone(), ledgers.clone());
+            }
+            let since = self.world.model().rollbacks();
+            tokio::select! {
+                biased;
+                outcome = self.append(&lake, &objects) => self.answer(plan.who, &objects, since, outcome),
+                () = hand.death() => {
+                    self.world.model().trace.push(format!("writer {} died with {objects:?}", plan.who));
+                }
+            }
+        }
+    }
+
+    fn lake(&self, hand: &Hand, ahead_ms: i64) -> Lake {
+        Lake {
+            catalog: Arc::new(SimulatedCatalog::new(hand, ahead_ms, self.lie)),
+            file_io: file_io(hand, self.lie),
+            name_bounds: Arc::default(),
+            ledgers: Arc::default(),
+            env: hand.env(ahead_ms),
+        }
+    }
+
+    async fn append(&self, lake: &Lake, objects: &[usize]) -> Result<Outcome, AppendError> {
+        let inputs = self.world.model().inputs.clone();
+        let objects = objects.iter().map(|at| inputs[*at].object.clone()).collect();
+        let options = AppendOptions { deadline: Instant::now() + DELIVERY, ..self.options.clone() };
+        append(lake, &options, objects).await
+    }
+
+    fn answer(&self, who: u64, objects: &[usize], since: u64, outcome: Result<Outcome, AppendError>) {
+        let mut model = self.world.model();
+        let told = match &outcome {
+            Ok(outcome) => outcome.objects.iter().map(|object| in_words(&object.status)).collect(),
+            Err(error) => vec![error.to_string()],
+        };
+        model.trace.push(format!("writer {who} answers for {objects:?}: {told:?}"));
+        for (at, object) in objects.iter().zip(outcome.iter().flat_map(|outcome| &outcome.objects)) {
+            if object.status.is_done() {
+                model.answered(*at, since);
+            }
+        }
+    }
+
+    /// What other engines and operators do, each after a pause.
+    async fn interfere(&self, acts: Vec<u64>) {
+        let hand = Hand::new(&self.world, OTHER_ENGINE, 0, Faults::default());
+        let mut engine = Engine::new(hand, self.options.table.clone());
+        for pause in acts {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            engine.act().await;
+        }
+    }
+
+    /// Delivers every object again, in a world without faults.
+    async fn deliver_all(&self) {
+        let hand = Hand::new(&self.world, LAST, 0, Faults::default());
+        let objects: Vec<usize> = (0..self.world.model().inputs.len()).collect();
+        let outcome = self.append(&self.lake(&hand, 0), &objects).await;
+        let is_done = outcome
+            .as_ref()
+            .is_ok_and(|outcome| outcome.objects.iter().all(|object| object.status.is_done()));
+        if !is_done {
+            self.world.model().faults.push(format!("a delivery without faults fails: {outcome:?}"));
+        }
+        let since = self.world.model().rollbacks();
+        self.answer(LAST, &objects, since, outcome);
+    }
+
+    /// Holds what is left against the model and the rules of the specification.
+    fn judge(&self) {
+        let bytes = |path: &str| self.world.bytes(path);
+        let Some(pointer) = self.world.model().pointer.clone() else {
+            self.world.model().faults.push("there is no table".to_owned());
+            return;
+        };
+        let mut faults: Vec<String> =
+            tree::check(&pointer.location, &bytes).iter().map(ToString::to_string).collect();
+        let metadata = tree::metadata(&pointer.location, &bytes).unwrap_or_default();
+        let mut read: HashMap<String, Vec<i64>> = HashMap::new();
+        for snapshot in pointer.metadata.snapshots() {
+            let id = snapshot.snapshot_id();
+            let mut rows = Vec::new();
+            for file in tree::live_files(&metadata, id, &bytes) {
+                let of_file = || bytes(&file).map(|bytes| numbers(&bytes)).unwrap_or_default();
+                rows.extend_from_slice(read.entry(file.clone()).or_insert_with(of_file));
+            }
+            rows.sort_unstable();
+            let expected: Vec<i64> = self.world.model().rows(id).into_iter().collect();
+            if rows != expected {
+                faults.push(format!("the snapshot {id} has the rows {rows:?}, and should have {expected:?}"));
+            }
+        }
+        let mut model = self.world.model();
+        let rows = model.current_rows();
+        let lacking: Vec<i64> = model
+            .inputs
+            .iter()
+            .flat_map(|input| input.rows.clone())
+            .filter(|row| !rows.contains(row))
+            .collect();
+        if !lacking.is_empty() {
+            faults.push(format!("rows that never came: {lacking:?}"));
+        }
+        model.faults.extend(faults);
+    }
+}
+
+/// Without the backtrace that an error may have.
+fn in_words(status: &Status) -> String {
+    match status {
+        Status::Failed(error) => format!("failed: {}", error.message()),
+        status => format!("{status:?}"),
+    }
+}
+
+fn definition(random: &mut fastrand::Rng) -> TableDefinition {
+    let fields = [
+        NestedField::optional(1, "n", PrimitiveType::Long.into()),
+        NestedField::optional(2, "text", PrimitiveType::String.into()),
+        NestedField::optional(3, "p", PrimitiveType::Int.into()),
+        NestedField::optional(4, "file_name", PrimitiveType::String.into()),
+    ];
+    let schema = Schema::builder().with_fields(fields.map(Into::into)).build().unwrap();
+    let spec = || {
+        let spec = UnboundPartitionSpec::builder().add_partition_field(3, "p", Transform::Identity);
+        spec.unwrap().build()
+    };
+    let partition_spec = random.bool().then(spec);
+    let properties = [
+        ("history.expire.max-snapshot-age-ms", ["1", "500", "86400000"]),
+        ("history.expire.min-snapshots-to-keep", ["1", "2", "100"]),
+        ("commit.manifest.min-count-to-merge", ["2", "3", "100"]),
+        ("write.metadata.previous-versions-max", ["1", "3", "20"]),
+    ];
+    let properties =
+        properties.map(|(key, values)| (key.to_owned(), random.choice(values).unwrap().to_owned()));
+    let (name, write_order) = ("t".to_owned(), None);
+    TableDefinition { name, schema, partition_spec, write_order, properties: properties.into() }
+}
+
+/// A number in the environment.
+fn told(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// The schedules of `seeds` that go wrong, until there are `enough`.
+fn failures(seeds: std::ops::Range<u64>, lie: Option<Lie>, enough: usize) -> Vec<(u64, Vec<String>)> {
+    let (next, found) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
+    let work = || {
+        while found.lock().unwrap().len() < enough {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let faults = match catch_unwind(AssertUnwindSafe(|| run(seed, lie))) {
+                Ok((faults, _)) => faults,
+                Err(_) => vec!["it panics".to_owned()],
+            };
+            if !faults.is_empty() {
+                found.lock().unwrap().push((seed, faults));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(work);
+        }
+    });
+    let mut found = found.into_inner().unwrap();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_record_comes_once_whatever_happens() {
+    if let Some(seed) = told("FRAZIL_SIMULATION_SEED") {
+        let (faults, trace) = run(seed, None);
+        trace.iter().for_each(|line| println!("{line}"));
+        assert!(faults.is_empty(), "seed {seed}: {faults:#?}");
+        return;
+    }
+    let schedules = told("FRAZIL_SIMULATION_SCHEDULES").unwrap_or(SCHEDULES);
+    let failed = failures(0..schedules, None, 3);
+    assert!(failed.is_empty(), "FRAZIL_SIMULATION_SEED={} shows the first of {failed:#?}", failed[0].0);
+}
+
+#[test]
+fn a_seed_gives_the_same_schedule_again() {
+    for seed in 0..20 {
+        assert_eq!(run(seed, None), run(seed, None), "seed {seed}");
+    }
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for (lie, expected) in [
+        (Lie::HideTokens, "has the rows"),
+        (Lie::OldSummary, "Summary"),
+        (Lie::ExpireNeeded, "needs it"),
+        (Lie::DeleteReferenced, "FilesExist"),
+        (Lie::AnswerEarly, "was answered for"),
+        (Lie::LoseNumbers, "WrittenOut"),
+        (Lie::ForgetRollback, "was answered for"),
+    ] {
+        let failed = failures(0..SCHEDULES, Some(lie), 1);
+        let is_found = failed.iter().any(|(_, faults)| faults.iter().any(|fault| fault.contains(expected)));
+        assert!(is_found, "{lie:?}: {failed:?}");
+    }
+}
