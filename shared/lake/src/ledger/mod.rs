@@ -32,7 +32,7 @@ pub(crate) use self::store::{Ledgers, Memory, is_ledger, root};
 use crate::token::Token;
 
 /// The table property that names the table's ledger: one URI.
-pub(crate) const PROPERTY: &str = "frazil.ledger";
+pub const PROPERTY: &str = "frazil.ledger";
 /// The table property that says how long the ledger keeps a token after its commit, in milliseconds.
 pub(crate) const RETENTION: &str = "frazil.ledger.retention-ms";
 /// A day more than SQS keeps a message.
