@@ -358,7 +358,7 @@ fn ledgers_that_were_replaced_go() {
             [{"id": 1, "name": "n", "type": "long", "required": false}]},
             "properties": {"history.expire.max-snapshot-age-ms": "1"}}"#,
     );
-    place.replay(&[&input, Path::new("--definition"), &definition]);
+    place.replay(&[&input, Path::new("--table"), &definition]);
     age(&place);
     let folder = format!("ledgers/{TABLE}");
     let written = files(&place.warehouse().join(&folder));

@@ -18,7 +18,7 @@ use super::PROPERTY;
 use crate::catalog::Lake;
 use crate::commit::{Change, Committed, Layout, Marks, Replace, Verdict, commit};
 use crate::env::Env;
-use crate::job::{AppendOptions, CommitMetrics, Limits, Outcome, SourceObject, Status};
+use crate::job::{AppendError, AppendOptions, CommitMetrics, Limits, Outcome, SourceObject, Status};
 use crate::token::Token;
 use crate::{TableDefinition, append};
 
@@ -29,6 +29,7 @@ const SHORT: [(&str, &str); 2] =
 struct Bench {
     folder: TempDir,
     lake: Lake,
+    properties: Vec<(&'static str, &'static str)>,
 }
 
 /// Another engine's commits have no marks.
@@ -50,9 +51,13 @@ fn ident() -> TableIdent {
 
 impl Bench {
     async fn new() -> Self {
+        Self::with([]).await
+    }
+
+    async fn with<const N: usize>(properties: [(&'static str, &'static str); N]) -> Self {
         let folder = TempDir::new().unwrap();
         let lake = open(folder.path()).await;
-        Self { folder, lake }
+        Self { folder, lake, properties: SHORT.into_iter().chain(properties).collect() }
     }
 
     fn object(&self, n: i64) -> SourceObject {
@@ -66,6 +71,10 @@ impl Bench {
 
     /// Delivers objects, each with one row, to a function that has just started.
     async fn deliver(&self, numbers: impl IntoIterator<Item = i64>) -> Outcome {
+        self.try_to_deliver(numbers).await.unwrap()
+    }
+
+    async fn try_to_deliver(&self, numbers: impl IntoIterator<Item = i64>) -> Result<Outcome, AppendError> {
         // Snapshots that are kept for a millisecond are not of the same one.
         tokio::time::sleep(Duration::from_millis(3)).await;
         let columns = [("n", "long"), ("record_id", "string"), ("file_name", "string")];
@@ -74,7 +83,7 @@ impl Bench {
             .zip(1..)
             .map(|((name, kind), id)| json!({"id": id, "name": name, "type": kind, "required": false}));
         let properties: serde_json::Map<_, _> =
-            SHORT.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+            self.properties.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
         let definition = json!({"name": "events", "properties": properties,
             "schema": {"type": "struct", "schema-id": 0, "fields": fields.collect::<Vec<_>>()}});
         let options = AppendOptions {
@@ -86,7 +95,7 @@ impl Bench {
             limits: Limits::for_memory(512 << 20),
         };
         let objects = numbers.into_iter().map(|n| self.object(n)).collect();
-        append(&open(self.folder.path()).await, &options, objects).await.unwrap()
+        append(&open(self.folder.path()).await, &options, objects).await
     }
 
     async fn table(&self) -> Table {
@@ -196,4 +205,42 @@ async fn a_deleted_row_stays_deleted_past_expiry() {
     assert_ne!(bench.ledger().await, lost);
     assert!(bench.ledger().await.exists());
     assert_eq!(statuses(&bench.deliver([known, 11]).await), [None; 2]);
+}
+
+/// Rows do not wait for a ledger, but what it should have held does.
+#[tokio::test]
+async fn nothing_expires_without_a_ledger() {
+    let bench = Bench::new().await;
+    // Where the folder should be, there is a file.
+    let blocked = bench.folder.path().join("ledgers");
+    std::fs::write(&blocked, "").unwrap();
+    for n in 1..=4 {
+        assert_eq!(statuses(&bench.deliver([n]).await), [Some((1, 0))]);
+    }
+    let table = bench.table().await;
+    assert_eq!((table.metadata().snapshots().len(), table.metadata().properties().get(PROPERTY)), (4, None));
+    std::fs::remove_file(&blocked).unwrap();
+    bench.deliver([5]).await;
+    assert_eq!(bench.table().await.metadata().snapshots().len(), 2);
+    assert_eq!(statuses(&bench.deliver(1..=5).await), [None; 5]);
+}
+
+/// Of an object that nothing is known of there can be rows only in files as old as the tokens that are missing.
+#[tokio::test]
+async fn the_table_is_asked_only_for_what_is_older_than_the_ledger() {
+    // Commit 3 was the base of commit 4, which dropped what was older.
+    for (at, is_read) in [(3, false), (2, false), (1, true), (0, true)] {
+        let bench = Bench::with([(super::RETENTION, "1")]).await;
+        for n in 1..=4 {
+            bench.deliver([n]).await;
+        }
+        let table = bench.table().await;
+        let snapshot = table.metadata().current_snapshot().unwrap();
+        let list = table.manifest_list_reader(snapshot).load().await.unwrap();
+        let mut manifests: Vec<_> = list.entries().iter().collect();
+        manifests.sort_by_key(|manifest| manifest.sequence_number);
+        std::fs::remove_file(manifests[at].manifest_path.strip_prefix("file://").unwrap()).unwrap();
+        let delivered = bench.try_to_deliver([5]).await;
+        assert_eq!(delivered.is_err(), is_read, "manifest {at}: {delivered:?}");
+    }
 }
