@@ -10,6 +10,8 @@
 //!   attempt. After a success too: the table must really hold the snapshot.
 //! - Nothing is deleted but metadata files that this commit has pushed out of the log ([`leftovers`]).
 
+#[cfg(test)]
+mod engine_tests;
 mod entry;
 mod expiry;
 mod leftovers;
