@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array as _, Int64Array, RecordBatch, new_null_array};
 use arrow_select::concat::concat_batches;
+use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use iceberg::TableIdent;
 use iceberg::arrow::schema_to_arrow_schema;
@@ -51,7 +52,8 @@ impl Engine {
         let metadata = base.table.metadata().clone();
         match self.random.u8(..10) {
             0 | 1 => self.append(&base, &metadata).await,
-            2 => self.compact(&base, &metadata).await,
+            2 => self.compact(&base, &metadata, false).await,
+            9 => self.compact(&base, &metadata, true).await,
             3 | 4 => self.expire(&base, &metadata).await,
             5 => self.roll_back(&base, &metadata).await,
             6 | 7 => self.refer(&base, &metadata).await,
@@ -75,13 +77,19 @@ impl Engine {
         self.commit(base, metadata, Operation::Append, vec![file], None, list, by).await;
     }
 
-    /// Makes one file of all in a partition.
-    async fn compact(&mut self, base: &Loaded, metadata: &TableMetadata) {
+    /// Makes one file of all in a partition; without one row, if one is to be deleted.
+    async fn compact(&mut self, base: &Loaded, metadata: &TableMetadata, deletes: bool) {
         let live = live(&base.table).await;
         let mut partitions: BTreeMap<String, Live> = BTreeMap::new();
         for entry in &live {
             partitions.entry(format!("{:?}", entry.data_file().partition())).or_default().push(entry.clone());
         }
+        let may_go = self.hand.world.model().rows_of_one_version();
+        let world = self.hand.world.clone();
+        let live_rows = live.iter().flat_map(|entry| numbers(&world.bytes(entry.file_path()).unwrap()));
+        let may_go: Vec<i64> = live_rows.filter(|row| deletes && may_go.contains(row)).collect();
+        let deleted: Vec<i64> = self.random.choice(may_go).into_iter().collect();
+        let operation = if deleted.is_empty() { Operation::Replace } else { Operation::Overwrite };
         let mut files = Vec::new();
         for entries in partitions.values() {
             let batches: Vec<RecordBatch> = entries
@@ -91,11 +99,15 @@ impl Engine {
             let all = concat_batches(&batches[0].schema(), &batches);
             // Files of different writers may differ in what they say of their columns.
             let Ok(all) = all else { return };
+            let all = without(&all, &deleted);
+            if all.num_rows() == 0 {
+                continue;
+            }
             files.push(self.write(metadata, &all, entries[0].data_file().partition().clone()));
         }
         if !files.is_empty() {
-            let by = By::Other { added: Vec::new(), deleted: Vec::new() };
-            self.commit(base, metadata, Operation::Replace, files, Some(live), Vec::new(), by).await;
+            let by = By::Other { added: Vec::new(), deleted };
+            self.commit(base, metadata, operation, files, Some(live), Vec::new(), by).await;
         }
     }
 
@@ -347,6 +359,13 @@ pub(crate) fn read(bytes: &Bytes) -> RecordBatch {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().with_batch_size(1 << 16);
     let mut batches = reader.build().unwrap();
     batches.next().unwrap().unwrap()
+}
+
+/// `rows` but those whose `n` is `deleted`.
+fn without(rows: &RecordBatch, deleted: &[i64]) -> RecordBatch {
+    let numbers = rows.column_by_name("n").unwrap().as_any().downcast_ref::<Int64Array>().unwrap();
+    let stays = numbers.iter().map(|number| Some(number.is_none_or(|number| !deleted.contains(&number))));
+    filter_record_batch(rows, &stays.collect()).unwrap()
 }
 
 /// The values of `n` in a data file.
