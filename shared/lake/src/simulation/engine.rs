@@ -34,6 +34,9 @@ pub(crate) struct Engine {
     pub(crate) random: fastrand::Rng,
     catalog: SimulatedCatalog,
     rows: i64,
+    /// Whether snapshots expire before the table's properties let them. Their tokens may then be in no ledger yet, and what
+    /// was deleted comes back with a redelivery: an engine that does so deletes nothing here.
+    is_hasty: bool,
 }
 
 /// A file of the table, as its manifests have it.
@@ -41,9 +44,10 @@ type Live = Vec<ManifestEntryRef>;
 
 impl Engine {
     pub(crate) fn new(hand: Hand, ident: TableIdent) -> Self {
-        let random = fastrand::Rng::with_seed(hand.dice("engine"));
+        let mut random = fastrand::Rng::with_seed(hand.dice("engine"));
+        let is_hasty = random.bool();
         let catalog = SimulatedCatalog::new(&hand, 0, None);
-        Self { hand, ident, random, catalog, rows: FIRST_ROW }
+        Self { hand, ident, random, catalog, rows: FIRST_ROW, is_hasty }
     }
 
     /// Does something to the table, if there is one.
@@ -53,7 +57,7 @@ impl Engine {
         match self.random.u8(..10) {
             0 | 1 => self.append(&base, &metadata).await,
             2 => self.compact(&base, &metadata, false).await,
-            9 => self.compact(&base, &metadata, true).await,
+            9 if !self.is_hasty => self.compact(&base, &metadata, true).await,
             3 | 4 => self.expire(&base, &metadata).await,
             5 => self.roll_back(&base, &metadata).await,
             6 | 7 => self.refer(&base, &metadata).await,
@@ -122,8 +126,18 @@ impl Engine {
                 lineage.into_iter().take(if is_tag { 1 } else { keep })
             })
             .collect();
-        let gone: Vec<i64> = metadata.snapshots().map(|snapshot| snapshot.snapshot_id()).collect();
-        let gone: Vec<i64> = gone.into_iter().filter(|id| !kept.contains(id)).collect();
+        let property = |key: &str| metadata.properties().get(key).and_then(|text| text.parse::<i64>().ok());
+        let least = property("history.expire.min-snapshots-to-keep").unwrap_or(1) as usize;
+        let main: Vec<i64> =
+            ancestors(metadata, metadata.current_snapshot_id()).into_iter().take(least).collect();
+        let max_age_ms = property("history.expire.max-snapshot-age-ms").unwrap_or(i64::MAX);
+        let old_ms = self.now_ms(metadata).saturating_sub(max_age_ms);
+        let gone = metadata.snapshots().filter(|snapshot| {
+            let id = snapshot.snapshot_id();
+            let is_due = snapshot.timestamp_ms() < old_ms && !main.contains(&id);
+            !kept.contains(&id) && (self.is_hasty || is_due)
+        });
+        let gone: Vec<i64> = gone.map(|snapshot| snapshot.snapshot_id()).collect();
         let builder = metadata.clone().into_builder(base.table.metadata_location().map(str::to_owned));
         let next = builder.remove_snapshots(&gone).build().unwrap().metadata;
         self.put(base, metadata, next).await;
@@ -189,6 +203,9 @@ impl Engine {
             ])
             .unwrap();
         let value = self.random.choice(values).unwrap();
+        if key.starts_with("history") && !self.is_hasty {
+            return;
+        }
         let builder = metadata.clone().into_builder(base.table.metadata_location().map(str::to_owned));
         let changed = builder.set_properties(HashMap::from([(key.to_owned(), value.to_owned())]));
         let next = changed.unwrap().build().unwrap().metadata;
