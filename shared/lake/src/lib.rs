@@ -23,7 +23,8 @@ mod ledger;
 mod name_bounds;
 mod objects;
 pub mod quarantine;
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod simulation;
 mod storage;
 mod task;

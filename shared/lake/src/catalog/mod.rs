@@ -19,7 +19,8 @@ mod metadata_name;
 mod rest;
 #[cfg(feature = "s3tables")]
 mod s3tables;
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 pub(crate) mod simulated;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array as _, Int64Array, RecordBatch, new_null_array};
 use arrow_select::concat::concat_batches;
+use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use iceberg::TableIdent;
 use iceberg::arrow::schema_to_arrow_schema;
@@ -33,6 +34,9 @@ pub(crate) struct Engine {
     pub(crate) random: fastrand::Rng,
     catalog: SimulatedCatalog,
     rows: i64,
+    /// Whether snapshots expire before the table's properties let them. Their tokens may then be in no ledger yet, and what
+    /// was deleted comes back with a redelivery: an engine that does so deletes nothing here.
+    is_hasty: bool,
 }
 
 /// A file of the table, as its manifests have it.
@@ -40,9 +44,10 @@ type Live = Vec<ManifestEntryRef>;
 
 impl Engine {
     pub(crate) fn new(hand: Hand, ident: TableIdent) -> Self {
-        let random = fastrand::Rng::with_seed(hand.dice("engine"));
+        let mut random = fastrand::Rng::with_seed(hand.dice("engine"));
+        let is_hasty = random.bool();
         let catalog = SimulatedCatalog::new(&hand, 0, None);
-        Self { hand, ident, random, catalog, rows: FIRST_ROW }
+        Self { hand, ident, random, catalog, rows: FIRST_ROW, is_hasty }
     }
 
     /// Does something to the table, if there is one.
@@ -51,7 +56,8 @@ impl Engine {
         let metadata = base.table.metadata().clone();
         match self.random.u8(..10) {
             0 | 1 => self.append(&base, &metadata).await,
-            2 => self.compact(&base, &metadata).await,
+            2 => self.compact(&base, &metadata, false).await,
+            9 if !self.is_hasty => self.compact(&base, &metadata, true).await,
             3 | 4 => self.expire(&base, &metadata).await,
             5 => self.roll_back(&base, &metadata).await,
             6 | 7 => self.refer(&base, &metadata).await,
@@ -75,13 +81,19 @@ impl Engine {
         self.commit(base, metadata, Operation::Append, vec![file], None, list, by).await;
     }
 
-    /// Makes one file of all in a partition.
-    async fn compact(&mut self, base: &Loaded, metadata: &TableMetadata) {
+    /// Makes one file of all in a partition; without one row, if one is to be deleted.
+    async fn compact(&mut self, base: &Loaded, metadata: &TableMetadata, deletes: bool) {
         let live = live(&base.table).await;
         let mut partitions: BTreeMap<String, Live> = BTreeMap::new();
         for entry in &live {
             partitions.entry(format!("{:?}", entry.data_file().partition())).or_default().push(entry.clone());
         }
+        let may_go = self.hand.world.model().rows_of_one_version();
+        let world = self.hand.world.clone();
+        let live_rows = live.iter().flat_map(|entry| numbers(&world.bytes(entry.file_path()).unwrap()));
+        let may_go: Vec<i64> = live_rows.filter(|row| deletes && may_go.contains(row)).collect();
+        let deleted: Vec<i64> = self.random.choice(may_go).into_iter().collect();
+        let operation = if deleted.is_empty() { Operation::Replace } else { Operation::Overwrite };
         let mut files = Vec::new();
         for entries in partitions.values() {
             let batches: Vec<RecordBatch> = entries
@@ -91,11 +103,15 @@ impl Engine {
             let all = concat_batches(&batches[0].schema(), &batches);
             // Files of different writers may differ in what they say of their columns.
             let Ok(all) = all else { return };
+            let all = without(&all, &deleted);
+            if all.num_rows() == 0 {
+                continue;
+            }
             files.push(self.write(metadata, &all, entries[0].data_file().partition().clone()));
         }
         if !files.is_empty() {
-            let by = By::Other { added: Vec::new(), deleted: Vec::new() };
-            self.commit(base, metadata, Operation::Replace, files, Some(live), Vec::new(), by).await;
+            let by = By::Other { added: Vec::new(), deleted };
+            self.commit(base, metadata, operation, files, Some(live), Vec::new(), by).await;
         }
     }
 
@@ -110,8 +126,18 @@ impl Engine {
                 lineage.into_iter().take(if is_tag { 1 } else { keep })
             })
             .collect();
-        let gone: Vec<i64> = metadata.snapshots().map(|snapshot| snapshot.snapshot_id()).collect();
-        let gone: Vec<i64> = gone.into_iter().filter(|id| !kept.contains(id)).collect();
+        let property = |key: &str| metadata.properties().get(key).and_then(|text| text.parse::<i64>().ok());
+        let least = property("history.expire.min-snapshots-to-keep").unwrap_or(1) as usize;
+        let main: Vec<i64> =
+            ancestors(metadata, metadata.current_snapshot_id()).into_iter().take(least).collect();
+        let max_age_ms = property("history.expire.max-snapshot-age-ms").unwrap_or(i64::MAX);
+        let old_ms = self.now_ms(metadata).saturating_sub(max_age_ms);
+        let gone = metadata.snapshots().filter(|snapshot| {
+            let id = snapshot.snapshot_id();
+            let is_due = snapshot.timestamp_ms() < old_ms && !main.contains(&id);
+            !kept.contains(&id) && (self.is_hasty || is_due)
+        });
+        let gone: Vec<i64> = gone.map(|snapshot| snapshot.snapshot_id()).collect();
         let builder = metadata.clone().into_builder(base.table.metadata_location().map(str::to_owned));
         let next = builder.remove_snapshots(&gone).build().unwrap().metadata;
         self.put(base, metadata, next).await;
@@ -177,6 +203,9 @@ impl Engine {
             ])
             .unwrap();
         let value = self.random.choice(values).unwrap();
+        if key.starts_with("history") && !self.is_hasty {
+            return;
+        }
         let builder = metadata.clone().into_builder(base.table.metadata_location().map(str::to_owned));
         let changed = builder.set_properties(HashMap::from([(key.to_owned(), value.to_owned())]));
         let next = changed.unwrap().build().unwrap().metadata;
@@ -347,6 +376,13 @@ pub(crate) fn read(bytes: &Bytes) -> RecordBatch {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().with_batch_size(1 << 16);
     let mut batches = reader.build().unwrap();
     batches.next().unwrap().unwrap()
+}
+
+/// `rows` but those whose `n` is `deleted`.
+fn without(rows: &RecordBatch, deleted: &[i64]) -> RecordBatch {
+    let numbers = rows.column_by_name("n").unwrap().as_any().downcast_ref::<Int64Array>().unwrap();
+    let stays = numbers.iter().map(|number| Some(number.is_none_or(|number| !deleted.contains(&number))));
+    filter_record_batch(rows, &stays.collect()).unwrap()
 }
 
 /// The values of `n` in a data file.

@@ -40,7 +40,9 @@ use crate::{
 };
 
 /// Schedules of a test run, unless the environment says otherwise.
-const SCHEDULES: u64 = 300;
+const SCHEDULES: u64 = 100;
+/// Schedules in which a planted bug must show.
+const SCHEDULES_WITH_BUG: u64 = 1_000;
 /// The writers that share a table are numbered from 0; these come after them.
 const OTHER_ENGINE: u64 = 6;
 const LAST: u64 = 7;
@@ -256,7 +258,8 @@ impl Schedule {
             }
         }
         let mut model = self.world.model();
-        let rows = model.current_rows();
+        let mut rows = model.current_rows();
+        rows.extend(model.current_deleted());
         let lacking: Vec<i64> = model
             .inputs
             .iter()
@@ -351,7 +354,7 @@ fn every_record_comes_once_whatever_happens() {
 
 #[test]
 fn a_seed_gives_the_same_schedule_again() {
-    for seed in 0..20 {
+    for seed in 0..5 {
         assert_eq!(run(seed, None), run(seed, None), "seed {seed}");
     }
 }
@@ -367,7 +370,7 @@ fn planted_bugs_are_found() {
         (Lie::LoseNumbers, "WrittenOut"),
         (Lie::ForgetRollback, "was answered for"),
     ] {
-        let failed = failures(0..SCHEDULES, Some(lie), 1);
+        let failed = failures(0..SCHEDULES_WITH_BUG, Some(lie), 1);
         let is_found = failed.iter().any(|(_, faults)| faults.iter().any(|fault| fault.contains(expected)));
         assert!(is_found, "{lie:?}: {failed:?}");
     }

@@ -37,8 +37,9 @@ pub(crate) enum By {
 pub(crate) struct Model {
     pub(crate) inputs: Vec<Input>,
     pub(crate) pointer: Option<Pointer>,
-    /// Rows of each snapshot that there ever was.
+    /// Rows of each snapshot that there ever was, and those that were deleted on its line.
     rows: HashMap<i64, BTreeSet<i64>>,
+    deleted: HashMap<i64, BTreeSet<i64>>,
     /// Objects that were answered for, with the number of rollbacks there had been.
     answered: BTreeMap<usize, u64>,
     rollbacks: u64,
@@ -70,6 +71,18 @@ impl Model {
         current.map(|id| self.rows(id)).unwrap_or_default()
     }
 
+    /// The rows that were deleted from the current snapshot or one before it: they must not come back.
+    pub(crate) fn current_deleted(&self) -> BTreeSet<i64> {
+        let current = self.pointer.as_ref().and_then(|pointer| pointer.metadata.current_snapshot_id());
+        current.and_then(|id| self.deleted.get(&id)).cloned().unwrap_or_default()
+    }
+
+    /// Whether the table has all rows of the object `at` that nobody has deleted.
+    fn has(&self, at: usize) -> bool {
+        let (rows, deleted) = (self.current_rows(), self.current_deleted());
+        self.inputs[at].rows.iter().all(|row| rows.contains(row) || deleted.contains(row))
+    }
+
     /// How often the table was rolled back so far.
     pub(crate) fn rollbacks(&self) -> u64 {
         self.rollbacks
@@ -82,10 +95,8 @@ impl Model {
         if rollbacks != self.rollbacks {
             return;
         }
-        let (rows, has) = (self.inputs[at].rows.clone(), self.current_rows());
-        self.expect(rows.iter().all(|row| has.contains(row)), || {
-            format!("object {at} was answered for, and is not in the table")
-        });
+        let is_there = self.has(at);
+        self.expect(is_there, || format!("object {at} was answered for, and is not in the table"));
     }
 
     /// Puts `next` in the place of the table at `before`; false if the table is another one.
@@ -95,8 +106,7 @@ impl Model {
             return false;
         }
         self.pointer = Some(next.clone());
-        let empty = base.is_none();
-        let Some(base) = base.filter(|_| !empty) else { return true };
+        let Some(base) = base else { return true };
         let (old, new) = (&base.metadata, &next.metadata);
         let added: Vec<i64> = ids(new).difference(&ids(old)).copied().collect();
         let gone: Vec<i64> = ids(old).difference(&ids(new)).copied().collect();
@@ -127,6 +137,7 @@ impl Model {
             )
         });
         let mut rows = parent.map(|parent| self.rows(parent)).unwrap_or_default();
+        let mut gone = parent.and_then(|parent| self.deleted.get(&parent)).cloned().unwrap_or_default();
         match by {
             By::Append { .. } => {
                 let tokens = listed(new, id);
@@ -142,10 +153,12 @@ impl Model {
             }
             By::Other { added, deleted } => {
                 rows.extend(added);
-                rows.retain(|row| !deleted.contains(row));
+                gone.extend(deleted);
             }
         }
+        rows.retain(|row| !gone.contains(row));
         self.rows.insert(id, rows);
+        self.deleted.insert(id, gone);
     }
 
     /// An append keeps references, and the snapshots that they, the table's properties or a rollback need.
@@ -191,6 +204,15 @@ impl Model {
         }
     }
 
+    /// The rows of objects that are there in one version only. What another version brings again cannot be told from new
+    /// records, once the row is gone from the table.
+    pub(crate) fn rows_of_one_version(&self) -> BTreeSet<i64> {
+        let mut versions: HashMap<&str, usize> = HashMap::new();
+        self.inputs.iter().for_each(|input| *versions.entry(&input.object.uri).or_default() += 1);
+        let once = self.inputs.iter().filter(|input| versions[input.object.uri.as_str()] == 1);
+        once.flat_map(|input| input.rows.clone()).collect()
+    }
+
     /// Someone deletes `path`.
     pub(crate) fn deletes(&mut self, path: &str) {
         let Some(pointer) = &self.pointer else { return };
@@ -203,14 +225,11 @@ impl Model {
 
     /// Before everything is delivered once more: whatever was answered for is there, unless the table was rolled back.
     pub(crate) fn check_answers(&mut self) {
-        let has = self.current_rows();
         let answers: Vec<usize> =
             self.answered.iter().filter(|(_, at)| **at == self.rollbacks).map(|(at, _)| *at).collect();
         for at in answers {
-            let rows = self.inputs[at].rows.clone();
-            self.expect(rows.iter().all(|row| has.contains(row)), || {
-                format!("object {at} was answered for, and is no longer in the table")
-            });
+            let is_there = self.has(at);
+            self.expect(is_there, || format!("object {at} was answered for, and is no longer in the table"));
         }
     }
 }
