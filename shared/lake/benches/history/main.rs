@@ -65,7 +65,7 @@ fn arguments() -> Arguments {
     };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
-        let mut value = || given.next().unwrap_or_else(|| usage());
+        let mut value = || given.next().unwrap_or_else(usage);
         match name.as_str() {
             "--objects" => read.objects = value().parse().unwrap_or_else(|_| usage()),
             "--at" => {
@@ -74,7 +74,7 @@ fn arguments() -> Arguments {
             }
             "--property" => {
                 let property = value();
-                let (key, value) = property.split_once('=').unwrap_or_else(|| usage());
+                let (key, value) = property.split_once('=').unwrap_or_else(usage);
                 read.properties.insert(key.to_owned(), value.to_owned());
             }
             "--every" => {
@@ -239,7 +239,6 @@ static MOVED_MS: AtomicI64 = AtomicI64::new(0);
 struct Moved;
 
 impl Source for Moved {
-    #[expect(clippy::disallowed_methods, reason = "the clock that is moved")]
     fn now_ms(&self) -> i64 {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         since_epoch.as_millis() as i64 + MOVED_MS.load(Ordering::Relaxed)
