@@ -4,7 +4,7 @@
 //! new ledger, or that the present one will do. A ledger is one immutable file that the table property [`PROPERTY`] names;
 //! it holds the tokens of older commits and the line of commits that they are from. Why and how: decision 17.
 //!
-//! A token counts only if its commit is an ancestor of the current snapshot ([`line`]). A ledger that cannot be read is
+//! A token counts only if its commit is an ancestor of the current snapshot ([`mod@line`]). A ledger that cannot be read is
 //! never an empty one: where it ends, and where there is none, the table itself is asked.
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ const MARGIN_MS: i64 = 24 * 3_600_000;
 
 impl Doubt {
     /// Whether an object that came at `time_ms` is too young to have been in a commit that is not remembered. The time
-    /// must be one that cannot change while the object's key stays the same: see [`crate::ledger::name_time`].
+    /// must be one that cannot change while the object's key stays the same: see [`crate::ledger::name_time()`].
     pub(crate) fn is_excluded(&self, time_ms: i64, now_ms: i64) -> bool {
         time_ms > self.floor.time_ms.saturating_add(MARGIN_MS) && time_ms < now_ms.saturating_add(MARGIN_MS)
     }

@@ -148,7 +148,7 @@ pub(crate) struct Memory<'a> {
     pub(crate) root: &'a str,
     /// The objects that the commit adds.
     pub(crate) tokens: &'a [Token],
-    /// The newest time that their names tell ([`super::name_time`]): a clock that no writer has set. None if they tell none.
+    /// The newest time that their names tell ([`super::name_time()`]): a clock that no writer has set. None if they tell none.
     pub(crate) newest_ms: Option<i64>,
 }
 

@@ -1,7 +1,7 @@
 //! Raw objects -> a stream of records, each with its origin.
 //!
 //! In: objects by URI. Out: their records one after the other, or what is refused of them before a table is asked. An
-//! object is found ([`find`]), fetched in ranges (`fetch`), decompressed (`compression`) and cut into records
+//! object is found ([`find()`]), fetched in ranges (`fetch`), decompressed (`compression`) and cut into records
 //! ([`Records`]); a [`Pass`] does so for many objects, in the time that there is. Two things that go wrong are told apart:
 //! the storage failed (the object may be read later) or the content is damaged (it never will be, and is refused).
 

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::super::config::{S3Config, S3Encryption};
 use crate::aws;
 
-/// Parts of [`PART_BYTES`] that are sent at the same time, of all files: more than the writer's thread can fill.
+/// Parts of `PART_BYTES` that are sent at the same time, of all files: more than the writer's thread can fill.
 pub(super) const PARTS_IN_FLIGHT: usize = 2;
 /// The slowest transfer that is waited for, beyond the time of a request without a body.
 const SLOWEST_BYTES_PER_SECOND: u64 = 1024 * 1024;
