@@ -266,9 +266,16 @@ async fn read_first_rows(table: &Table) -> anyhow::Result<Vec<String>> {
     });
     let mut batches =
         table.reader_builder().with_batch_size(SHOWN_ROWS).build().read(Box::pin(tasks))?.stream();
-    let Some(batch) = batches.try_next().await? else { return Ok(Vec::new()) };
     let mut rows = vec![columns.iter().map(|name| shortened(name)).collect::<Vec<_>>()];
-    rows.extend(text_of(&batch)?);
+    while rows.len() <= SHOWN_ROWS
+        && let Some(batch) = batches.try_next().await?
+    {
+        rows.extend(text_of(&batch)?);
+    }
+    rows.truncate(SHOWN_ROWS + 1);
+    if rows.len() == 1 {
+        return Ok(Vec::new());
+    }
     let widths: Vec<usize> = (0..columns.len())
         .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
         .collect();
