@@ -78,15 +78,15 @@ class Tokens(unittest.TestCase):
         ledger = self.ledger(lake)
         ledger.unlink()
         lake.stop()
+        status, report = lake.frazil("audit")
+        self.assertEqual(status, 1)
+        self.assertEqual(len([found for found in report["findings"] if ledger.name in json.dumps(found)]), 1, report)
         logged = lake.log.stat().st_size
         lake.deliver(objects[0])
         self.assertEqual(lake.numbers(), wanted)
         lines = lake.log.read_text()[logged:].splitlines()
         warnings = [line for line in lines if "WARN" in line.upper() and ledger.name in line]
         self.assertEqual(len(warnings), 1, lines)
-        status, report = lake.frazil("audit")
-        self.assertEqual(status, 1)
-        self.assertEqual(len([found for found in report["findings"] if ledger.name in json.dumps(found)]), 1, report)
         lake.append("12.json", row(12))
         self.assertEqual(lake.numbers(), [*wanted, 12])
         self.assertTrue(self.ledger(lake).exists())
