@@ -7,12 +7,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use iceberg::Result;
 use iceberg::spec::{
     MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention, TableMetadata, TableProperties,
 };
-
-use super::refs::refs;
 
 /// The table property that says how large the snapshots in the metadata may be together, as JSON that is not compressed.
 pub(crate) const MAX_METADATA_BYTES: &str = "frazil.history.max-metadata-bytes";
@@ -80,9 +77,14 @@ fn keeps_all(retention: &SnapshotRetention) -> bool {
 }
 
 /// What is to go from `base` when a snapshot is added to its branch `branch`, which counts among those that are kept.
-pub(crate) fn expired(base: &TableMetadata, branch: &str, now_ms: i64) -> Result<Expired> {
-    let refs = refs(base)?;
-    let Some(policy) = Policy::of(base, &refs) else { return Ok(Expired::default()) };
+/// `refs` are the references of `base`.
+pub(crate) fn expired(
+    base: &TableMetadata,
+    refs: &HashMap<String, SnapshotReference>,
+    branch: &str,
+    now_ms: i64,
+) -> Expired {
+    let Some(policy) = Policy::of(base, refs) else { return Expired::default() };
     // The earlier of both clocks: one that is ahead must not cost history.
     let now_ms = now_ms.min(base.last_updated_ms());
     let is_older = |timestamp_ms: i64, age_ms: i64| timestamp_ms < now_ms.saturating_sub(age_ms);
@@ -91,7 +93,7 @@ pub(crate) fn expired(base: &TableMetadata, branch: &str, now_ms: i64) -> Result
     let mut kept: HashSet<i64> = HashSet::new();
     // Ancestors of branches, also those that are not kept: they are no strays.
     let mut reached: HashSet<i64> = HashSet::new();
-    for (name, reference) in &refs {
+    for (name, reference) in refs {
         let head = base.snapshot_by_id(reference.snapshot_id);
         let max_ref_age_ms = match reference.retention {
             SnapshotRetention::Branch { max_ref_age_ms, .. } | SnapshotRetention::Tag { max_ref_age_ms } => {
@@ -133,7 +135,7 @@ pub(crate) fn expired(base: &TableMetadata, branch: &str, now_ms: i64) -> Result
         base.snapshots().filter(|snapshot| goes(snapshot)).map(|snapshot| snapshot.snapshot_id()).collect();
     expired.snapshots.sort_unstable();
     expired.refs.sort_unstable();
-    Ok(expired)
+    expired
 }
 
 /// The snapshot `head` and its ancestors, as far as they are there.
@@ -154,8 +156,10 @@ fn json_bytes(snapshot: &Snapshot) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use iceberg::Result;
     use serde_json::{Value, json};
 
+    use super::super::refs::refs;
     use super::*;
 
     /// Snapshots by id, parent and time; references.
@@ -193,6 +197,10 @@ mod tests {
 
     fn main_at(id: i64) -> Value {
         json!({"main": {"snapshot-id": id, "type": "branch"}})
+    }
+
+    fn expired(base: &TableMetadata, branch: &str, now_ms: i64) -> Result<Expired> {
+        Ok(super::expired(base, &refs(base)?, branch, now_ms))
     }
 
     fn gone(metadata: &TableMetadata) -> Vec<i64> {

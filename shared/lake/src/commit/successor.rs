@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{
     FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, PartitionSpecRef, SchemaRef,
-    Snapshot, Summary, TableMetadata, TableMetadataBuildResult, TableMetadataBuilder,
+    Snapshot, SnapshotReference, Summary, TableMetadata, TableMetadataBuildResult, TableMetadataBuilder,
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result, TableRequirement};
@@ -69,7 +69,12 @@ impl<'a> Successors<'a> {
             schema = change.apply(metadata)?;
             builder = builder.add_current_schema(schema.as_ref().clone())?;
         }
-        let (expired, ledger) = self.forgotten(base, now_ms).await?;
+        // Listing them serialises the metadata: once for each base, and only where something may expire.
+        let references = match self.change.expire {
+            true => refs(metadata)?,
+            false => HashMap::new(),
+        };
+        let (expired, ledger) = self.forgotten(base, &references, now_ms).await?;
         let mut properties = self.change.properties.clone();
         properties.extend(ledger.map(|uri| (ledger::PROPERTY.to_owned(), uri)));
         if !properties.is_empty() {
@@ -94,7 +99,7 @@ impl<'a> Successors<'a> {
         let summary = self.summary(metadata, counts, parent.as_deref());
         let snapshot = self.snapshot(metadata, schema.schema_id(), parent_id, list, summary, now_ms);
         let result = self.finish(builder, metadata, snapshot, &expired)?;
-        let requirements = self.requirements(metadata, head.map(|head| head.snapshot_id()))?;
+        let requirements = self.requirements(metadata, references, head.map(|head| head.snapshot_id()));
         Ok(Successor::Next(Box::new(Next {
             updates: result.changes,
             requirements,
@@ -103,9 +108,14 @@ impl<'a> Successors<'a> {
     }
 
     /// What expires, and the ledger of tokens that is written for that or because it is time, if one is.
-    async fn forgotten(&self, base: &Table, now_ms: i64) -> Result<(Expired, Option<String>)> {
+    async fn forgotten(
+        &self,
+        base: &Table,
+        references: &HashMap<String, SnapshotReference>,
+        now_ms: i64,
+    ) -> Result<(Expired, Option<String>)> {
         let expired = match self.change.expire {
-            true => expired(base.metadata(), self.change.branch, now_ms)?,
+            true => expired(base.metadata(), references, self.change.branch, now_ms),
             false => Expired::default(),
         };
         let Some(memory) = &self.change.memory else { return Ok((expired, None)) };
@@ -324,7 +334,12 @@ impl<'a> Successors<'a> {
     }
 
     /// What must hold of a table for the successor of `base` to be that of the table.
-    fn requirements(&self, base: &TableMetadata, head: Option<i64>) -> Result<Vec<TableRequirement>> {
+    fn requirements(
+        &self,
+        base: &TableMetadata,
+        references: HashMap<String, SnapshotReference>,
+        head: Option<i64>,
+    ) -> Vec<TableRequirement> {
         let mut requirements = vec![
             TableRequirement::UuidMatch { uuid: base.uuid() },
             TableRequirement::RefSnapshotIdMatch { r#ref: self.change.branch.to_owned(), snapshot_id: head },
@@ -335,14 +350,12 @@ impl<'a> Successors<'a> {
             let last_assigned_field_id = base.last_column_id();
             requirements.push(TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id });
         }
-        if self.change.expire {
-            // What is kept for the sake of a reference depends on where it points to.
-            for (name, reference) in refs(base)?.into_iter().filter(|(name, _)| name != self.change.branch) {
-                let snapshot_id = Some(reference.snapshot_id);
-                requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref: name, snapshot_id });
-            }
+        // What is kept for the sake of a reference depends on where it points to.
+        for (name, reference) in references.into_iter().filter(|(name, _)| name != self.change.branch) {
+            let snapshot_id = Some(reference.snapshot_id);
+            requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref: name, snapshot_id });
         }
-        Ok(requirements)
+        requirements
     }
 }
 
