@@ -132,6 +132,11 @@ pub(crate) fn tokens_of(snapshot: &Snapshot) -> impl Iterator<Item = Token> {
     listed.split_ascii_whitespace().filter_map(Token::parse)
 }
 
+/// Whether `text` is a list of tokens, and nothing else.
+pub(crate) fn are_tokens(text: &str) -> bool {
+    text.split_ascii_whitespace().all(|token| Token::parse(token).is_some())
+}
+
 /// Whether a snapshot lists its objects.
 pub(crate) fn is_ours(snapshot: &Snapshot) -> bool {
     snapshot.summary().additional_properties.contains_key(SUMMARY_KEY)

@@ -20,7 +20,7 @@ use super::summary::Counts;
 use super::{Change, Replace};
 use crate::catalog::Next;
 use crate::env::Env;
-use crate::ledger::{self, Added};
+use crate::ledger::{Added, Written};
 use crate::token::COMMIT_KEY;
 
 /// The successors of the bases of one commit's attempts.
@@ -74,9 +74,9 @@ impl<'a> Successors<'a> {
             true => refs(metadata)?,
             false => HashMap::new(),
         };
-        let (expired, ledger) = self.forgotten(base, &references, now_ms).await?;
+        let (expired, written) = self.forgotten(base, &references, now_ms).await?;
         let mut properties = self.change.properties.clone();
-        properties.extend(ledger.map(|uri| (ledger::PROPERTY.to_owned(), uri)));
+        properties.extend(written.map(|written| written.properties(metadata)).unwrap_or_default());
         if !properties.is_empty() {
             builder = builder.set_properties(properties)?;
         }
@@ -107,13 +107,13 @@ impl<'a> Successors<'a> {
         })))
     }
 
-    /// What expires, and the ledger of tokens that is written for that or because it is time, if one is.
+    /// What expires, and by what tokens are remembered then.
     async fn forgotten(
         &self,
         base: &Table,
         references: &HashMap<String, SnapshotReference>,
         now_ms: i64,
-    ) -> Result<(Expired, Option<String>)> {
+    ) -> Result<(Expired, Option<Written>)> {
         let expired = match self.change.expire {
             true => expired(base.metadata(), references, self.change.branch, now_ms),
             false => Expired::default(),
@@ -126,7 +126,7 @@ impl<'a> Successors<'a> {
             id: self.change.id,
         });
         match memory.update(base, added, &expired.snapshots, self.env).await {
-            Ok(ledger) => Ok((expired, ledger)),
+            Ok(written) => Ok((expired, Some(written))),
             // The rows must not wait for a ledger; what it should have held must.
             Err(error) => {
                 tracing::warn!(%error, "no ledger of tokens can be written, so that no snapshot expires; the commit goes on");

@@ -1,9 +1,8 @@
 //! When a commit writes a new ledger.
 //!
-//! The tokens of a snapshot must be in the ledger before anyone expires it, and a ledger is not written with every commit.
-//! So all that there is goes in once the oldest that is not in it is half as old as snapshots become, or once a commit is
-//! to expire it. Snapshots that live for less than [`SHORT_MS`] may be gone before the next commit: then every commit
-//! writes one, with its own tokens in it.
+//! A ledger is not written with every commit: the tokens since stand in a property ([`mod@super::recent`]). All that there is
+//! goes in once the oldest that is not in it is half as old as snapshots become, or once a commit is to expire it. Where
+//! snapshots live for less than [`SHORT_MS`], every commit writes one, with its own tokens in it.
 
 use iceberg::spec::{TableMetadata, TableProperties};
 
@@ -25,12 +24,14 @@ pub(super) fn is_due(
     now_ms: i64,
 ) -> bool {
     let line = &remembered.line;
-    let is_broken = match &remembered.ledger {
-        State::None | State::Unreadable(_) => false,
-        State::Lost(_) => true,
-        // After a rollback, or where the line had to be sought.
-        State::Read(ledger) => line.is_recovered || line.end != End::Ledger(ledger.commits.len()),
-    };
+    // After a rollback, or where the line had to be sought.
+    let is_broken = line.is_recovered
+        || line.guessed.is_some()
+        || match &remembered.ledger {
+            State::None | State::Unreadable(_) => false,
+            State::Lost(_) => true,
+            State::Read(ledger) => line.end != End::Ledger(ledger.commits.len()),
+        };
     if is_broken || line.snapshots.iter().any(|snapshot| retiring.contains(&snapshot.snapshot_id())) {
         return true;
     }

@@ -1,21 +1,22 @@
 //! The ancestors of a table's current snapshot, as far as snapshots, older metadata files and a ledger tell.
 //!
-//! In: a table's metadata, and its ledger. Out: a [`Line`]. The line goes from the current snapshot to its parents until
-//! it meets the ledger: there the ledger's own line goes on, up to that commit and no further. So what was rolled back
-//! does not count.
+//! In: a table's metadata, and its ledger. Out: a [`Line`]. The line goes from the current snapshot to its parents, those
+//! that have expired as [`Recent`] has them, until it meets the ledger: there the ledger's own line goes on, up to that
+//! commit and no further. So what was rolled back does not count.
 //!
-//! Other engines may expire snapshots before they are in the ledger. Then the table's older metadata files, which its log
-//! names, still have them, and tell whether they lead to the ledger or past it: a rollback to before the ledger's last
-//! commit, commits of other engines only, and an expiry look the same in the current metadata as a delete by another
-//! engine and an expiry. If these files are gone too, it is taken for a delete, which is far more common: the ledger
-//! counts. To forget a token is to bring deleted rows back, which nobody notices.
+//! Commits of other engines may expire before one of ours has told of them. Then the table's older metadata files, which
+//! its log names, still have them, and tell whether they lead to what is remembered or past it: a rollback, commits of
+//! other engines only, and an expiry look the same in the current metadata as a delete by another engine and an expiry. If
+//! these files are gone too, it is taken for a delete, which is far more common: all that is remembered counts. To forget
+//! a token is to bring deleted rows back, which nobody notices.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use iceberg::Result;
 use iceberg::io::FileIO;
 use iceberg::spec::{SnapshotRef, TableMetadata};
 
+use super::recent::Recent;
 use super::{Commit, Floor, Ledger};
 use crate::token::{self, FIRST_SEQUENCE_NUMBER};
 
@@ -28,6 +29,8 @@ pub(crate) struct Line {
     /// Those that the ledger does not have.
     pub(super) snapshots: Vec<SnapshotRef>,
     pub(super) end: End,
+    /// Up to where tokens are missing, if it had to be guessed how the line goes on from there.
+    pub(super) guessed: Option<Floor>,
     /// Whether some of them stand in older metadata files only.
     pub(super) is_recovered: bool,
 }
@@ -40,48 +43,59 @@ pub(super) enum End {
     First,
     /// So many commits of the ledger.
     Ledger(usize),
-    /// So many commits of the ledger, as far as can be told, and others.
-    Probably(usize),
     /// Unknown.
     Open,
 }
 
 impl Line {
-    /// What `metadata` tells with `ledger`.
-    pub(super) fn of(metadata: &TableMetadata, ledger: Option<&Ledger>) -> Self {
+    /// What `metadata` tells with `recent` and `ledger`.
+    pub(super) fn of(metadata: &TableMetadata, recent: &Recent<'_>, ledger: Option<&Ledger>) -> Self {
         let mut line = Self::default();
         let Some(current) = metadata.current_snapshot() else { return line };
         line.end = End::Open;
-        let mut next = Some(current);
-        // None is longer than this, unless it is damaged and leads back into itself.
-        for _ in 0..metadata.snapshots().len() {
-            let Some(snapshot) = next else { break };
-            if line.meets(ledger, snapshot.snapshot_id()) {
-                return line;
-            }
-            line.push(snapshot);
-            next = snapshot.parent_snapshot_id().and_then(|parent| metadata.snapshot_by_id(parent));
-        }
-        if let Some(parent) = line.snapshots.last().and_then(|last| last.parent_snapshot_id()) {
-            line.meets(ledger, parent);
-        }
+        line.go_on(current, ledger, |id| metadata.snapshot_by_id(id).or_else(|| recent.get(id)));
         line
     }
 
-    /// Follows a line with an open end through older metadata files to `ledger`.
+    /// Adds `first` and its ancestors, as far as `get` has them, up to the ledger.
+    fn go_on<'a>(
+        &mut self,
+        first: &'a SnapshotRef,
+        ledger: Option<&Ledger>,
+        get: impl Fn(i64) -> Option<&'a SnapshotRef>,
+    ) {
+        // A table that is damaged may lead back into itself.
+        let mut passed = HashSet::new();
+        let mut next = Some(first);
+        while let Some(snapshot) = next
+            && passed.insert(snapshot.snapshot_id())
+        {
+            if self.meets(ledger, snapshot.snapshot_id()) {
+                return;
+            }
+            self.push(snapshot);
+            next = snapshot.parent_snapshot_id().and_then(&get);
+        }
+        if let Some(parent) = self.snapshots.last().and_then(|last| last.parent_snapshot_id()) {
+            self.meets(ledger, parent);
+        }
+    }
+
+    /// Follows a line with an open end through older metadata files to `recent` or `ledger`.
     ///
     /// # Errors
     /// The storage's, unless a file is gone.
     pub(super) async fn follow(
         &mut self,
         metadata: &TableMetadata,
-        ledger: &Ledger,
+        recent: &Recent<'_>,
+        ledger: Option<&Ledger>,
         file_io: &FileIO,
     ) -> Result<()> {
         let known = self.snapshots.len();
         let mut older: HashMap<i64, SnapshotRef> = HashMap::new();
         for entry in metadata.metadata_log().iter().rev().take(MAX_METADATA_FILES) {
-            if !self.may_meet(ledger) {
+            if !self.may_meet(recent, ledger) {
                 break;
             }
             let file = match TableMetadata::read_from(file_io, &entry.metadata_file).await {
@@ -93,7 +107,7 @@ impl Line {
             };
             // An older file still has a parent that an expiry has struck out of its child later.
             older.extend(file.snapshots().map(|snapshot| (snapshot.snapshot_id(), snapshot.clone())));
-            while self.may_meet(ledger)
+            while self.may_meet(recent, ledger)
                 && let Some(last) = self.snapshots.last()
             {
                 let id = last.snapshot_id();
@@ -104,20 +118,33 @@ impl Line {
                     }
                     break;
                 };
-                if self.meets(Some(ledger), parent) {
+                if self.meets(ledger, parent) {
                     break;
                 }
-                let Some(snapshot) = older.get(&parent) else { break };
+                let Some(snapshot) = older.get(&parent).or_else(|| recent.get(parent)) else { break };
                 self.push(snapshot);
             }
         }
         self.is_recovered = self.snapshots.len() > known;
-        if self.may_meet(ledger) {
-            let last = self.snapshots.last().map_or(0, |last| last.sequence_number());
-            let is_before = |commit: &&Commit| last == 0 || commit.sequence_number < last;
-            self.end = End::Probably(ledger.commits.iter().filter(is_before).count());
+        if self.may_meet(recent, ledger) {
+            self.guess(recent, ledger);
         }
         Ok(())
+    }
+
+    /// Takes all that is remembered of commits before the last snapshot for its ancestors.
+    fn guess(&mut self, recent: &Recent<'_>, ledger: Option<&Ledger>) {
+        let last = self.snapshots.last().map_or(0, |last| last.sequence_number());
+        let is_before = |sequence_number: i64| last == 0 || sequence_number < last;
+        self.guessed = self.open_floor();
+        let newest = recent.snapshots().iter().rfind(|snapshot| is_before(snapshot.sequence_number()));
+        if let Some(newest) = newest {
+            self.go_on(newest, ledger, |id| recent.get(id));
+        }
+        if let Some(ledger) = ledger.filter(|_| self.end == End::Open) {
+            let commits = ledger.commits.iter().filter(|commit| is_before(commit.sequence_number));
+            self.end = End::Ledger(commits.count());
+        }
     }
 
     /// Puts what was found earlier behind the last snapshot, which is the same, in the place of the open end.
@@ -125,17 +152,20 @@ impl Line {
         let last = self.snapshots.last().map(|last| last.snapshot_id());
         let rest = found.snapshots.into_iter().skip_while(|one| Some(one.snapshot_id()) != last).skip(1);
         self.snapshots.extend(rest);
-        (self.end, self.is_recovered) = (found.end, found.is_recovered);
+        (self.end, self.guessed, self.is_recovered) = (found.end, found.guessed, found.is_recovered);
     }
 
-    /// Whether an ancestor of the last snapshot may be in the ledger. Every commit takes a sequence number above all that
-    /// there were, so that no ancestor has a higher one than its child.
-    pub(super) fn may_meet(&self, ledger: &Ledger) -> bool {
+    /// Whether an ancestor of the last snapshot may be in `recent` or `ledger`. Every commit takes a sequence number above
+    /// all that there were, so that no ancestor has a higher one than its child.
+    pub(super) fn may_meet(&self, recent: &Recent<'_>, ledger: Option<&Ledger>) -> bool {
         if self.end != End::Open {
             return false;
         }
-        let (Some(first), Some(last)) = (ledger.commits.first(), self.snapshots.last()) else { return false };
-        last.sequence_number() == 0 || first.sequence_number < last.sequence_number()
+        let oldest = recent.snapshots().first().map(|first| first.sequence_number());
+        let oldest =
+            ledger.and_then(|ledger| ledger.commits.first()).map(|first| first.sequence_number).or(oldest);
+        let (Some(oldest), Some(last)) = (oldest, self.snapshots.last()) else { return false };
+        last.sequence_number() == 0 || oldest < last.sequence_number()
     }
 
     fn meets(&mut self, ledger: Option<&Ledger>, id: i64) -> bool {
@@ -155,24 +185,28 @@ impl Line {
     /// How many commits of the ledger count.
     pub(super) fn counted(&self) -> usize {
         match self.end {
-            End::Ledger(count) | End::Probably(count) => count,
+            End::Ledger(count) => count,
             End::First | End::Open => 0,
         }
     }
 
     /// Up to where tokens are missing.
     pub(super) fn floor(&self, ledger: Option<&Ledger>) -> Option<Floor> {
-        match self.end {
+        self.guessed.or_else(|| match self.end {
             End::First => None,
             End::Ledger(_) => ledger.and_then(|ledger| ledger.floor),
-            End::Probably(_) | End::Open => self.snapshots.last().map(|last| Floor {
-                sequence_number: match last.sequence_number() {
-                    0 => i64::MAX,
-                    number => number - 1,
-                },
-                time_ms: last.timestamp_ms(),
-            }),
-        }
+            End::Open => self.open_floor(),
+        })
+    }
+
+    fn open_floor(&self) -> Option<Floor> {
+        self.snapshots.last().map(|last| Floor {
+            sequence_number: match last.sequence_number() {
+                0 => i64::MAX,
+                number => number - 1,
+            },
+            time_ms: last.timestamp_ms(),
+        })
     }
 }
 

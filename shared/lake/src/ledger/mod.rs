@@ -2,7 +2,8 @@
 //!
 //! In: a table, and on a commit what it adds and expires. Out: what the table remembers of an object, and the place of a
 //! new ledger, or that the present one will do. A ledger is one immutable file that the table property [`PROPERTY`] names;
-//! it holds the tokens of older commits and the line of commits that they are from. Why and how: decision 17.
+//! it holds the tokens of older commits and the line of commits that they are from. Those of the commits since stand in a
+//! property of their own ([`mod@recent`]). Why and how: decision 17.
 //!
 //! A token counts only if its commit is an ancestor of the current snapshot ([`mod@line`]). A ledger that cannot be read is
 //! never an empty one: where it ends, and where there is none, the table itself is asked.
@@ -14,6 +15,7 @@ mod fold;
 mod format;
 mod line;
 mod name_time;
+mod recent;
 mod remembered;
 mod store;
 #[cfg(test)]
@@ -28,7 +30,7 @@ pub(crate) use self::fold::Added;
 use self::format::{ENTRY_BYTES, Entry};
 pub(crate) use self::name_time::name_time;
 pub(crate) use self::remembered::{Doubt, Remembered};
-pub(crate) use self::store::{Ledgers, Memory, is_ledger, root};
+pub(crate) use self::store::{Ledgers, Memory, Written, is_ledger, root};
 use crate::token::Token;
 
 /// The table property that names the table's ledger: one URI.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::line::{End, Line};
+use super::line::Line;
 use super::{Commit, Floor, Ledger};
 use crate::token::{self, History, Token, Version};
 
@@ -135,10 +135,5 @@ impl Remembered {
             State::Lost(what) | State::Unreadable(what) => Some(what),
             State::None | State::Read(_) => None,
         }
-    }
-
-    /// Whether the line had to be guessed.
-    pub(super) fn is_guessed(&self) -> bool {
-        matches!(self.line.end, End::Probably(_))
     }
 }

@@ -10,6 +10,7 @@ use iceberg::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
 use super::line::Line;
+use super::recent::{self, Recent};
 use super::remembered::State;
 use super::{Added, Ledger, PROPERTY, Remembered, due, fold};
 use crate::env::Env;
@@ -30,8 +31,8 @@ pub(crate) struct Ledgers {
 struct Kept {
     /// By table: where its ledger is, and what it holds.
     ledgers: HashMap<Uuid, (String, Arc<Ledger>)>,
-    /// What older metadata files told of a line: by the ledger's place and the line's last snapshot.
-    lines: HashMap<(String, i64), Line>,
+    /// What older metadata files told of a line: by the table, its ledger's place and the line's last snapshot.
+    lines: HashMap<(Uuid, String, i64), Line>,
     /// URIs that something was said of.
     warned: HashSet<String>,
 }
@@ -39,60 +40,70 @@ struct Kept {
 impl Ledgers {
     /// What the table `metadata` remembers. A ledger that cannot be read is a warning, and the table must be asked.
     pub(crate) async fn of(&self, metadata: &TableMetadata, file_io: &FileIO) -> Remembered {
-        let Some(uri) = metadata.properties().get(PROPERTY) else {
-            return Remembered { line: Line::of(metadata, None), ledger: State::None };
+        let recent = Recent::of(metadata);
+        let state = match metadata.properties().get(PROPERTY) {
+            None => State::None,
+            Some(uri) => match self.ledger(metadata.uuid(), uri, file_io).await {
+                Ok(Ok(ledger)) => State::Read(ledger),
+                Ok(Err(what)) => {
+                    self.warn(uri, &what);
+                    State::Lost(what)
+                }
+                Err(error) => self.unreadable(uri, &error),
+            },
         };
-        match self.read(metadata, uri, file_io).await {
-            Ok(Ok(remembered)) => remembered,
-            Ok(Err(what)) => {
-                self.warn(uri, &what);
-                Remembered { line: Line::of(metadata, None), ledger: State::Lost(what) }
-            }
+        match self.line(metadata, &recent, state.ledger(), file_io).await {
+            Ok(line) => Remembered { line, ledger: state },
             Err(error) => {
-                let what = format!("it cannot be read now: {error}");
-                self.warn(uri, &what);
-                Remembered { line: Line::of(metadata, None), ledger: State::Unreadable(what) }
+                let uri = metadata.properties().get(PROPERTY).map_or(recent::PROPERTY, String::as_str);
+                let ledger = self.unreadable(uri, &error);
+                Remembered { line: Line::of(metadata, &recent, None), ledger }
             }
         }
     }
 
-    /// The inner error is what is wrong with the ledger for good.
-    async fn read(
+    fn unreadable(&self, uri: &str, error: &Error) -> State {
+        let what = format!("it cannot be read now: {error}");
+        self.warn(uri, &what);
+        State::Unreadable(what)
+    }
+
+    async fn line(
         &self,
         metadata: &TableMetadata,
-        uri: &str,
+        recent: &Recent<'_>,
+        ledger: Option<&Ledger>,
         file_io: &FileIO,
-    ) -> Result<std::result::Result<Remembered, String>> {
-        let ledger = match self.ledger(metadata.uuid(), uri, file_io).await? {
-            Ok(ledger) => ledger,
-            Err(what) => return Ok(Err(what)),
-        };
-        let mut line = Line::of(metadata, Some(&ledger));
-        if line.may_meet(&ledger) {
-            let key = (uri.to_owned(), line.snapshots.last().map_or(0, |last| last.snapshot_id()));
-            let kept = self.kept().lines.get(&key).cloned();
-            match kept {
-                Some(rest) => line.join(rest),
-                None => {
-                    line.follow(metadata, &ledger, file_io).await?;
-                    let mut kept = self.kept();
-                    if kept.lines.len() > 16 {
-                        kept.lines.clear();
-                    }
-                    kept.lines.insert(key, line.clone());
+    ) -> Result<Line> {
+        let mut line = Line::of(metadata, recent, ledger);
+        if !line.may_meet(recent, ledger) {
+            return Ok(line);
+        }
+        let uri = metadata.properties().get(PROPERTY).cloned().unwrap_or_default();
+        let last = line.snapshots.last().map_or(0, |last| last.snapshot_id());
+        let key = (metadata.uuid(), uri, last);
+        let kept = self.kept().lines.get(&key).cloned();
+        match kept {
+            Some(rest) => line.join(rest),
+            None => {
+                line.follow(metadata, recent, ledger, file_io).await?;
+                let mut kept = self.kept();
+                if kept.lines.len() > 16 {
+                    kept.lines.clear();
                 }
+                kept.lines.insert(key.clone(), line.clone());
             }
         }
-        let remembered = Remembered { line, ledger: State::Read(ledger) };
-        if remembered.is_guessed() {
+        if line.guessed.is_some() {
             self.warn(
-                uri,
-                "it cannot be told whether its last commits are still in the table: snapshots have expired before they \
-                 were in it, and the older metadata files are gone. It counts in full. If the table was rolled back to \
-                 before them, remove the table property, and deliver their objects again",
+                &key.1,
+                "it cannot be told whether its last commits are still in the table: snapshots have expired before one of \
+                 ours has told of them, and the older metadata files are gone. It counts in full. If the table was rolled \
+                 back to before them, remove the table properties frazil.ledger and frazil.ledger.recent, and deliver their \
+                 objects again",
             );
         }
-        Ok(Ok(remembered))
+        Ok(line)
     }
 
     async fn ledger(
@@ -153,8 +164,8 @@ pub(crate) struct Memory<'a> {
 }
 
 impl Memory<'_> {
-    /// The ledger that the successor of `table` is to name, or None if it goes on with the one it has. It is written to
-    /// its end. `added` is the commit, if it becomes the table's current snapshot, and `retiring` what it expires.
+    /// What the successor of `table` is to remember tokens by. A ledger is written to its end. `added` is the commit, if it
+    /// becomes the table's current snapshot, and `retiring` what it expires.
     ///
     /// # Errors
     /// The storage's. Then nothing may expire.
@@ -164,14 +175,15 @@ impl Memory<'_> {
         added: Option<Added<'_>>,
         retiring: &[i64],
         env: &Env,
-    ) -> Result<Option<String>> {
+    ) -> Result<Written> {
         let (ledgers, metadata) = (self.ledgers, table.metadata());
         let remembered = ledgers.of(metadata, table.file_io()).await;
         if let State::Unreadable(what) = &remembered.ledger {
             return Err(Error::new(ErrorKind::Unexpected, format!("the table's ledger of tokens: {what}")));
         }
-        if !due::is_due(metadata, &remembered, retiring, env.now_ms()) {
-            return Ok(None);
+        let mut recent = recent::text(metadata, &remembered.line.snapshots, added);
+        if recent.len() <= recent::MAX_BYTES && !due::is_due(metadata, &remembered, retiring, env.now_ms()) {
+            return Ok(Written::Recent(recent));
         }
         if let Some(place) = place_of(metadata, self.root) {
             let what = format!(
@@ -179,7 +191,8 @@ impl Memory<'_> {
                  FRAZIL_ERRORS elsewhere"
             );
             ledgers.warn(self.root, &what);
-            return Ok(None);
+            recent::shorten(&mut recent);
+            return Ok(Written::Recent(recent));
         }
         // The earliest of all clocks: one that is ahead must not cost memory.
         let clocks = [Some(env.now_ms()), Some(metadata.last_updated_ms()), self.newest_ms];
@@ -189,7 +202,33 @@ impl Memory<'_> {
         table.file_io().new_output(&uri)?.write(ledger.encode()).await?;
         tracing::debug!(file = uri, tokens = ledger.len(), commits = ledger.commits.len(), "ledger written");
         ledgers.keep(&uri, &ledger);
-        Ok(Some(uri))
+        Ok(Written::Ledger(uri))
+    }
+}
+
+/// By what a table remembers tokens from a commit on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// A ledger at this place, in which they all are.
+    Ledger(String),
+    /// The ledger that it has, if it has one, and this value of [`recent::PROPERTY`].
+    Recent(String),
+}
+
+impl Written {
+    /// The properties to set for it.
+    pub(crate) fn properties(self, metadata: &TableMetadata) -> HashMap<String, String> {
+        let recent = recent::PROPERTY.to_owned();
+        match self {
+            Self::Recent(text) => HashMap::from([(recent, text)]),
+            Self::Ledger(uri) => {
+                let mut properties = HashMap::from([(PROPERTY.to_owned(), uri)]);
+                if metadata.properties().contains_key(&recent) {
+                    properties.insert(recent, String::new());
+                }
+                properties
+            }
+        }
     }
 }
 

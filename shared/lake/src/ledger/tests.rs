@@ -146,7 +146,7 @@ impl Bench {
         self.log.push(path);
     }
 
-    async fn update(&self, id: i64, retiring: &[i64], now_ms: i64) -> iceberg::Result<Option<String>> {
+    async fn update(&self, id: i64, retiring: &[i64], now_ms: i64) -> iceberg::Result<Written> {
         let tokens = [token(id)];
         let (time_ms, commit) = (now_ms.max(self.time(self.last)), Uuid::from_u128(id as u128));
         let added = Added { snapshot: id, time_ms, tokens: &tokens, id: commit };
@@ -158,14 +158,18 @@ impl Bench {
     /// A commit of ours, that expires `retiring`.
     async fn append(&mut self, retiring: &[i64]) -> i64 {
         let id = self.last + 1;
-        let uri = self.update(id, retiring, self.time(id)).await.unwrap();
+        let written = self.update(id, retiring, self.time(id)).await.unwrap();
         self.logged();
-        if let Some(uri) = uri {
-            self.properties[PROPERTY] = uri.into();
-        }
+        self.keep(written);
         self.add(true);
         self.snapshots.retain(|(id, ..)| !retiring.contains(id));
         id
+    }
+
+    fn keep(&mut self, written: Written) {
+        for (name, value) in written.properties(&self.metadata()) {
+            self.properties[name] = value.into();
+        }
     }
 
     /// A commit of another engine.
@@ -268,6 +272,108 @@ async fn ledgers_are_written_before_they_are_needed_and_no_earlier() {
     assert_eq!(bench.known().await, ((1..=41).collect(), true));
 }
 
+/// Whoever expires everything at once, before any ledger is written, takes no token along.
+#[tokio::test]
+async fn an_expiry_by_hand_takes_no_token_along() {
+    let mut bench = Bench::new(json!({}));
+    for _ in 1..=3 {
+        bench.append(&[]).await;
+    }
+    let deleted = bench.overwrite();
+    bench.expire_all_but(&[deleted]);
+    bench.log.clear();
+    assert_eq!(bench.known().await, (vec![1, 2, 3], true));
+    let history = bench.remembered().await.history(&[other_version(2)]);
+    assert_eq!(history.versions[&other_version(2)][0].commit, Some(Uuid::from_u128(2)));
+    bench.append(&[]).await;
+    assert_eq!(bench.properties.get(PROPERTY), None);
+    bench.expire_all_but(&[5]);
+    bench.log.clear();
+    assert_eq!(bench.known().await, (vec![1, 2, 3, 5], true));
+    // Two commits of others, of which the first has expired: whether ours were before them is guessed, once.
+    bench.overwrite();
+    let last = bench.overwrite();
+    bench.expire_all_but(&[last]);
+    bench.log.clear();
+    assert_eq!(bench.known().await, (vec![1, 2, 3, 5], false));
+    assert_eq!(bench.remembered().await.doubt().unwrap().until, last);
+    bench.append(&[]).await;
+    assert!(bench.properties.get(PROPERTY).is_some());
+    assert_eq!(bench.known().await, (vec![1, 2, 3, 5, 8], false));
+    // With a ledger it is the same.
+    bench.append(&[]).await;
+    let deleted = bench.overwrite();
+    bench.expire_all_but(&[deleted]);
+    bench.log.clear();
+    assert_eq!(bench.known().await, (vec![1, 2, 3, 5, 8, 9], false));
+    bench.roll_back(8);
+    bench.snapshots.push((8, Some(7), true));
+    assert_eq!(bench.known().await, (vec![1, 2, 3, 5, 8], false));
+}
+
+#[tokio::test]
+async fn the_property_grows_into_a_ledger() {
+    let mut bench = Bench::new(json!({"history.expire.min-snapshots-to-keep": "10000"}));
+    // As many as nearly fill it.
+    for _ in 1..=330 {
+        bench.add(true);
+    }
+    let mut longest = 0;
+    while bench.properties.get(PROPERTY).is_none() {
+        bench.append(&[]).await;
+        longest = longest.max(bench.properties[recent::PROPERTY].as_str().unwrap().len());
+    }
+    assert!(longest > recent::MAX_BYTES - 200 && longest <= recent::MAX_BYTES, "{longest}");
+    assert_eq!(bench.properties[recent::PROPERTY], "");
+    let last = bench.append(&[]).await;
+    assert!(bench.properties[recent::PROPERTY].as_str().unwrap().len() < 200);
+    bench.expire_all_but(&[last]);
+    bench.log.clear();
+    assert_eq!(bench.known().await, ((1..=last).collect(), true));
+}
+
+/// Where no ledger may lie, the property keeps what it can, and the rest is no secret.
+#[tokio::test]
+async fn a_property_that_grows_no_further_leaves_doubt() {
+    let mut bench = Bench::new(json!({}));
+    bench.properties["write.data.path"] = bench.folder.path().to_str().unwrap().into();
+    for _ in 1..=399 {
+        bench.add(true);
+    }
+    bench.append(&[]).await;
+    assert!(bench.properties[recent::PROPERTY].as_str().unwrap().len() <= recent::MAX_BYTES);
+    bench.expire_all_but(&[400]);
+    bench.log.clear();
+    let (known, is_complete) = bench.known().await;
+    assert!(!is_complete && known.len() > 250 && known.last() == Some(&400), "{known:?}");
+    let doubt = bench.remembered().await.doubt().unwrap();
+    assert_eq!(doubt.until, known[0] - 1);
+}
+
+#[tokio::test]
+async fn a_property_of_another_table_or_a_damaged_one_is_none() {
+    let mut bench = Bench::new(json!({}));
+    bench.append(&[]).await;
+    bench.append(&[]).await;
+    bench.expire_all_but(&[2]);
+    bench.log.clear();
+    let right = bench.properties[recent::PROPERTY].as_str().unwrap().to_owned();
+    assert_eq!(bench.known().await, (vec![1, 2], true));
+    for wrong in [
+        right.replacen("9c12d441", "9c12d442", 1),
+        right.replacen(",,", ",x,", 1),
+        right[..right.len() - 1].to_owned(),
+        format!("{right};"),
+        format!("{right},"),
+        "x".to_owned(),
+        String::new(),
+    ] {
+        assert_ne!(wrong, right);
+        bench.properties[recent::PROPERTY] = wrong.clone().into();
+        assert_eq!(bench.known().await, (vec![2], false), "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn what_was_rolled_back_may_come_again() {
     let mut bench = Bench::short();
@@ -339,7 +445,7 @@ async fn what_cannot_be_told_counts() {
     bench.expire_all_but(&[last]);
     bench.log.clear();
     let remembered = bench.remembered().await;
-    assert!(remembered.is_guessed());
+    assert!(remembered.line.guessed.is_some());
     // Objects that nothing is known of may have been in what expired.
     assert_eq!(bench.known().await, ((1..=6).collect(), false));
     bench.append(&[]).await;
@@ -456,15 +562,15 @@ async fn a_clock_that_is_ahead_costs_no_token() {
     for _ in 1..=5 {
         bench.append(&[]).await;
     }
-    let uri = bench.update(6, &[], bench.time(6) + 100 * DAY).await.unwrap().unwrap();
-    bench.properties[PROPERTY] = uri.into();
+    let written = bench.update(6, &[], bench.time(6) + 100 * DAY).await.unwrap();
+    bench.keep(written);
     bench.add(true);
     assert_eq!(bench.known().await, ((1..=6).collect(), true));
     // Nor where the table's own time is ahead by now: the names of the objects tell it too.
     bench.last = 6 + 100 * 24;
     bench.newest_ms = Some(bench.time(7));
-    let uri = bench.update(bench.last + 1, &[], bench.time(7) + 100 * DAY).await.unwrap().unwrap();
-    bench.properties[PROPERTY] = uri.into();
+    let written = bench.update(bench.last + 1, &[], bench.time(7) + 100 * DAY).await.unwrap();
+    bench.keep(written);
     assert_eq!(bench.ledger().await.len(), 7);
 }
 
@@ -507,16 +613,16 @@ async fn no_ledger_lies_where_engines_delete_what_they_do_not_know() {
     for property in ["write.data.path", "write.metadata.path"] {
         let mut bench = Bench::short();
         bench.properties[property] = bench.folder.path().to_str().unwrap().into();
-        assert_eq!(bench.update(1, &[], START).await.unwrap(), None, "{property}");
+        assert!(matches!(bench.update(1, &[], START).await.unwrap(), Written::Recent(_)), "{property}");
         bench.properties[property] = bench.path("led").into();
-        assert!(bench.update(1, &[], START).await.unwrap().is_some(), "{property}");
+        assert!(matches!(bench.update(1, &[], START).await.unwrap(), Written::Ledger(_)), "{property}");
     }
     let bench = Bench::short();
     let errors = bench.path("table/errors");
     let memory =
         Memory { ledgers: &bench.ledgers, root: &root(&errors, "ns.t"), tokens: &[], newest_ms: None };
     let written = memory.update(&bench.table(), None, &[], &Env::new(At(START))).await;
-    assert_eq!(written.unwrap(), None);
+    assert!(matches!(written.unwrap(), Written::Recent(_)));
 }
 
 #[test]
