@@ -7,6 +7,7 @@ mod brackets;
 pub mod enrich;
 pub mod frame;
 pub mod identity;
+mod nesting;
 pub mod rejection;
 pub mod scan;
 mod token;

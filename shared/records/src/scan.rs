@@ -7,10 +7,9 @@
 
 use std::ops::Range;
 
+pub use crate::nesting::DEPTH_LIMIT;
+use crate::nesting::{Container, Nesting, TooDeep};
 use crate::token::{literal_end, number_end, string_end};
-
-/// The deepest nesting of arrays and objects that is followed.
-pub const DEPTH_LIMIT: usize = 512;
 
 /// Why no value could be delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,14 +123,14 @@ pub fn value_end(text: &[u8], start: usize) -> Result<usize, Fault> {
 
 /// The same of a value that stands within `outer` arrays and objects.
 fn value_end_within(text: &[u8], start: usize, outer: usize) -> Result<usize, Fault> {
-    let mut open = Nesting { outer, ..Nesting::default() };
+    let mut open = Nesting::within(outer);
     let mut at = start;
     loop {
         let first = *text.get(at).ok_or(Fault::Incomplete)?;
         match first {
             b'"' => at = string_end(text, at)?,
             b'{' => {
-                open.push(Container::Object, at)?;
+                open.push(Container::Object).map_err(|TooDeep| too_deep(at))?;
                 at = skip_whitespace(text, at + 1);
                 if text.get(at) != Some(&b'}') {
                     at = past_key(text, at, "'\"' or '}'")?.value_start;
@@ -141,7 +140,7 @@ fn value_end_within(text: &[u8], start: usize, outer: usize) -> Result<usize, Fa
                 at += 1;
             }
             b'[' => {
-                open.push(Container::Array, at)?;
+                open.push(Container::Array).map_err(|TooDeep| too_deep(at))?;
                 at = skip_whitespace(text, at + 1);
                 if text.get(at) != Some(&b']') {
                     continue;
@@ -285,6 +284,10 @@ impl Iterator for Members<'_> {
     }
 }
 
+fn too_deep(at: usize) -> Fault {
+    Fault::Invalid { at, expected: "at most 512 levels of nesting" }
+}
+
 struct Key {
     end: usize,
     value_start: usize,
@@ -304,48 +307,6 @@ fn past_key(text: &[u8], start: usize, expected: &'static str) -> Result<Key, Fa
         Some(b':') => Ok(Key { end, value_start: skip_whitespace(text, colon + 1) }),
         Some(_) => Err(Fault::Invalid { at: colon, expected: "':'" }),
         None => Err(Fault::Incomplete),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Container {
-    Object,
-    Array,
-}
-
-/// The open containers, one bit each: a stack that needs neither recursion nor the heap.
-#[derive(Default)]
-struct Nesting {
-    objects: [u64; DEPTH_LIMIT / 64],
-    depth: usize,
-    /// Containers around all of these.
-    outer: usize,
-}
-
-impl Nesting {
-    fn push(&mut self, container: Container, at: usize) -> Result<(), Fault> {
-        let too_deep = Fault::Invalid { at, expected: "at most 512 levels of nesting" };
-        if self.outer + self.depth >= DEPTH_LIMIT {
-            return Err(too_deep);
-        }
-        let word = self.objects.get_mut(self.depth / 64).ok_or(too_deep)?;
-        let bit = 1 << (self.depth % 64);
-        match container {
-            Container::Object => *word |= bit,
-            Container::Array => *word &= !bit,
-        }
-        self.depth += 1;
-        Ok(())
-    }
-
-    fn pop(&mut self) {
-        self.depth -= 1;
-    }
-
-    fn innermost(&self) -> Option<Container> {
-        let top = self.depth.checked_sub(1)?;
-        let is_object = self.objects[top / 64] & (1 << (top % 64)) != 0;
-        Some(if is_object { Container::Object } else { Container::Array })
     }
 }
 
