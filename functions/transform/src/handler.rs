@@ -30,8 +30,8 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     /// Size of the event in bytes.
     pub request_bytes: usize,
-    /// Size of the response as JSON, in bytes.
-    pub response_bytes: usize,
+    /// Size of the response as JSON, in bytes. None if it cannot be told, a defect; no record is taken then.
+    pub response_bytes: Option<usize>,
 }
 
 /// A record that was answered `ProcessingFailed`.
@@ -89,14 +89,15 @@ impl Outcome {
     pub fn metrics(&self) -> Values {
         let (records, failed) = (self.response.records.len(), self.failures.len());
         let not_fitting = self.failed_by_reason().remove(&Reason::ResponseTooLarge).unwrap_or(0);
-        vec![
+        let mut values: Values = vec![
             ("RecordsReceived", records.into()),
             ("RecordsOk", (records - failed).into()),
             ("RecordsFailed", failed.into()),
             ("RecordsNotFitting", not_fitting.into()),
             ("RequestBytes", self.request_bytes.into()),
-            ("ResponseBytes", self.response_bytes.into()),
-        ]
+        ];
+        values.extend(self.response_bytes.map(|bytes| ("ResponseBytes", bytes.into())));
+        values
     }
 }
 
@@ -118,10 +119,8 @@ pub fn handle(event_json: &str, now_micros: i64, config: &Config) -> Result<Outc
     for (index, record) in event.records.iter().enumerate() {
         let result = enricher.enrich(record).and_then(|data_base64| {
             let answer = &mut response.records[index];
-            // Base64 has no escapes: its length as JSON is its own.
-            let accepted_bytes = json_length(&record.ok(String::new())) + data_base64.len();
-            let grown_bytes = response_bytes - json_length(answer) + accepted_bytes;
-            if grown_bytes >= config.max_response_bytes {
+            let grown_bytes = grown(response_bytes, answer, &record.ok(String::new()), &data_base64);
+            if grown_bytes.is_none_or(|bytes| bytes >= config.max_response_bytes) {
                 return Err(Refusal::new(Reason::ResponseTooLarge, too_large(grown_bytes, config)));
             }
             response_bytes = grown_bytes;
@@ -181,13 +180,25 @@ fn record_id(event: &Event<'_>, record: &Record<'_>) -> Uuid {
     }
 }
 
-fn too_large(grown_bytes: usize, config: &Config) -> String {
+/// The length of a response of `response_bytes` once `answer` is replaced by `accepted` with the data `data_base64`.
+fn grown(
+    response_bytes: Option<usize>,
+    answer: &impl Serialize,
+    accepted: &impl Serialize,
+    data_base64: &str,
+) -> Option<usize> {
+    // Base64 has no escapes: its length as JSON is its own.
+    Some(response_bytes? - json_length(answer)? + json_length(accepted)? + data_base64.len())
+}
+
+fn too_large(grown_bytes: Option<usize>, config: &Config) -> String {
     let limit = config.max_response_bytes;
+    let grown_bytes = grown_bytes.map_or_else(|| "uncountable".to_owned(), |bytes| bytes.to_string());
     format!("the response would have {grown_bytes} bytes with this record, expected less than {limit}")
 }
 
-/// The length of a value as JSON, in bytes.
-fn json_length(value: &impl Serialize) -> usize {
+/// The length of a value as JSON, in bytes. None if it cannot be JSON, which answers, strings throughout, always can.
+fn json_length(value: &impl Serialize) -> Option<usize> {
     struct Counter(usize);
     impl io::Write for Counter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -199,11 +210,7 @@ fn json_length(value: &impl Serialize) -> usize {
         }
     }
     let mut counter = Counter(0);
-    match serde_json::to_writer(&mut counter, value) {
-        Ok(()) => counter.0,
-        // Answers are strings throughout, and counting cannot fail; should it ever, nothing fits any more.
-        Err(_) => usize::MAX / 2,
-    }
+    serde_json::to_writer(&mut counter, value).ok().map(|()| counter.0)
 }
 
 #[cfg(test)]
@@ -225,7 +232,7 @@ mod tests {
 
     fn run(event_json: &str, config: &Config) -> Outcome {
         let outcome = handle(event_json, NOW_MICROS, config).unwrap();
-        assert_eq!(outcome.response_bytes, serde_json::to_vec(&outcome.response).unwrap().len());
+        assert_eq!(outcome.response_bytes, Some(serde_json::to_vec(&outcome.response).unwrap().len()));
         outcome
     }
 
@@ -333,18 +340,19 @@ mod tests {
         let whole = run(&event, &Config::default());
         assert!(whole.failures.is_empty());
 
-        let barely = Config { max_response_bytes: whole.response_bytes + 1 };
+        let barely = Config { max_response_bytes: whole.response_bytes.unwrap() + 1 };
         assert!(run(&event, &barely).failures.is_empty());
 
-        let short = Config { max_response_bytes: whole.response_bytes };
+        let short = Config { max_response_bytes: whole.response_bytes.unwrap() };
         let outcome = run(&event, &short);
-        assert!(outcome.response_bytes < short.max_response_bytes);
+        assert!(outcome.response_bytes.unwrap() < short.max_response_bytes);
         let failed: Vec<_> =
             outcome.failures.iter().map(|failure| (failure.index, failure.refusal.reason)).collect();
         assert_eq!(failed, [(2, Reason::ResponseTooLarge)]);
 
         // A record that does not fit leaves room for smaller ones behind it.
-        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes - large.len() });
+        let outcome =
+            run(&event, &Config { max_response_bytes: whole.response_bytes.unwrap() - large.len() });
         let failed: Vec<_> = outcome.failures.iter().map(|failure| failure.index).collect();
         assert_eq!(failed, [1]);
 
@@ -358,7 +366,7 @@ mod tests {
         let event = event(vec![put("r1", &STANDARD.encode(own)), put("r2", &STANDARD.encode(own))]);
         let whole = run(&event, &Config::default());
         assert!(content(&whole.response.records[0]).starts_with(r#"{"producer_record_id":"1","producer_i"#));
-        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes });
+        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes.unwrap() });
         assert!(outcome.response_bytes < whole.response_bytes);
         let failed: Vec<_> = outcome.failures.iter().map(|failure| failure.index).collect();
         assert_eq!(failed, [1]);
