@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+/// The name under which every engine must open the SQLite catalog.
+pub const CATALOG_NAME: &str = "frazil";
+
 /// Which catalog. Region, credentials and endpoints of AWS come from its standard environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CatalogConfig {

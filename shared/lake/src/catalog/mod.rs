@@ -15,6 +15,8 @@ mod glue;
 mod metadata;
 #[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
 mod metadata_name;
+#[cfg(any(feature = "glue", feature = "rest", feature = "s3tables"))]
+mod refused;
 #[cfg(feature = "rest")]
 mod rest;
 #[cfg(feature = "s3tables")]
@@ -33,15 +35,11 @@ mod swap;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-#[cfg(any(feature = "glue", feature = "rest", feature = "s3tables"))]
-use iceberg::Error;
-#[cfg(any(feature = "glue", feature = "s3tables"))]
-use iceberg::NamespaceIdent;
 use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
 use iceberg::table::Table;
 use iceberg::{Catalog, ErrorKind, Result, TableIdent};
 
-pub use self::config::{CatalogConfig, RestAuth, Secret};
+pub use self::config::{CATALOG_NAME, CatalogConfig, RestAuth, Secret};
 #[cfg(test)]
 pub(crate) use self::swap::Loaded;
 pub(crate) use self::swap::{Next, NotSwapped, TableCatalog};
@@ -50,9 +48,6 @@ use crate::env::{Env, Source};
 use crate::ledger::Ledgers;
 use crate::name_bounds::NameBounds;
 use crate::storage::{S3Config, storage_factory};
-
-/// The name under which every engine must open the SQLite catalog.
-pub const CATALOG_NAME: &str = "frazil";
 
 /// A catalog and the storage of its tables.
 #[derive(Clone, Debug)]
@@ -187,24 +182,4 @@ impl CatalogConfig {
             }
         }
     }
-}
-
-/// The name of a namespace of `catalog`, which has one level of them.
-#[cfg(any(feature = "glue", feature = "s3tables"))]
-fn database_of<'a>(namespace: &'a NamespaceIdent, catalog: &str) -> Result<&'a str> {
-    match namespace.as_ref().as_slice() {
-        [database] => Ok(database),
-        _ => {
-            let what = format!(
-                "{namespace} has several levels, and {catalog} has one: FRAZIL_TABLE is DATABASE.TABLE there"
-            );
-            Err(Error::new(ErrorKind::DataInvalid, what))
-        }
-    }
-}
-
-#[cfg(any(feature = "glue", feature = "rest", feature = "s3tables"))]
-fn unsupported(what: &str, catalog: &str) -> Error {
-    let what = format!("Frazil does not {what} in {catalog}: do it with the catalog's own tools");
-    Error::new(ErrorKind::FeatureUnsupported, what)
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use aws_sdk_glue::types::DatabaseInput;
 use iceberg::{Error, ErrorKind, Namespace, NamespaceIdent, Result};
 
-use super::super::{aws, database_of};
-use super::{ACCESS, CATALOG, GlueCatalog, is_missing};
+use super::super::aws;
+use super::entry::{database, is_missing, no_database};
+use super::{ACCESS, GlueCatalog};
 
 /// Properties of a namespace that Glue has a place for.
 const LOCATION: &str = "location";
@@ -93,28 +94,4 @@ impl GlueCatalog {
         })?;
         Ok(format!("{}/{namespace}.db/{name}", warehouse.trim_end_matches('/')))
     }
-}
-
-/// The name of the database `namespace`.
-pub(super) fn database(namespace: &NamespaceIdent) -> Result<&str> {
-    lower_case(database_of(namespace, CATALOG)?)
-}
-
-/// Glue keeps names in lower case: a name that is not would be another one there.
-pub(super) fn lower_case(name: &str) -> Result<&str> {
-    if name.chars().any(char::is_uppercase) {
-        let what = format!(
-            "{name} has upper-case letters, and Glue keeps names in lower case: say {}",
-            name.to_lowercase()
-        );
-        return Err(Error::new(ErrorKind::DataInvalid, what));
-    }
-    Ok(name)
-}
-
-pub(super) fn no_database(namespace: &NamespaceIdent) -> Error {
-    let what = format!(
-        "Glue has no database {namespace}: create it, or see FRAZIL_TABLE and FRAZIL_GLUE_CATALOG_ID"
-    );
-    Error::new(ErrorKind::NamespaceNotFound, what)
 }

@@ -1,16 +1,19 @@
-//! Glue's entry of a table: the pointer to its metadata file, its columns for whoever browses the catalog, and what others
+//! Glue's entry of a table: its name, the pointer to its metadata file, its columns for whoever browses the catalog, and what others
 //! have written there.
 //!
 //! In: a table, and its entry so far. Out: the entry as it is to be. Nothing is dropped from an entry but its old
-//! columns and pointers. Refused: entries that are no Iceberg tables.
+//! columns and pointers. Refused: entries that are no Iceberg tables, and names that Glue does not keep.
 
 use aws_sdk_glue::types::{StorageDescriptor, Table as Entry, TableInput};
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
-use iceberg::{Error, ErrorKind, Result, TableIdent};
+use iceberg::{Error, ErrorKind, NamespaceIdent, Result, TableIdent};
 
+use super::super::refused::database_of;
 use super::columns;
 
+/// The catalog, for people.
+pub(super) const CATALOG: &str = "Glue";
 const TABLE_TYPE: &str = "table_type";
 const ICEBERG: &str = "ICEBERG";
 const METADATA_LOCATION: &str = "metadata_location";
@@ -19,6 +22,35 @@ const PREVIOUS_METADATA_LOCATION: &str = "previous_metadata_location";
 const COMMENT: &str = "comment";
 /// Glue's own type of tables whose files are not its own.
 const EXTERNAL_TABLE: &str = "EXTERNAL_TABLE";
+
+/// The name of the database `namespace`.
+pub(super) fn database(namespace: &NamespaceIdent) -> Result<&str> {
+    lower_case(database_of(namespace, CATALOG)?)
+}
+
+/// Glue keeps names in lower case: a name that is not would be another one there.
+pub(super) fn lower_case(name: &str) -> Result<&str> {
+    if name.chars().any(char::is_uppercase) {
+        let what = format!(
+            "{name} has upper-case letters, and Glue keeps names in lower case: say {}",
+            name.to_lowercase()
+        );
+        return Err(Error::new(ErrorKind::DataInvalid, what));
+    }
+    Ok(name)
+}
+
+pub(super) fn no_database(namespace: &NamespaceIdent) -> Error {
+    let what = format!(
+        "Glue has no database {namespace}: create it, or see FRAZIL_TABLE and FRAZIL_GLUE_CATALOG_ID"
+    );
+    Error::new(ErrorKind::NamespaceNotFound, what)
+}
+
+/// Whether `code` says that there is no such database or table.
+pub(super) fn is_missing(code: Option<&str>) -> bool {
+    code == Some("EntityNotFoundException")
+}
 
 pub(super) fn is_iceberg(entry: &Entry) -> bool {
     parameter(entry, TABLE_TYPE).is_some_and(|kind| kind.eq_ignore_ascii_case(ICEBERG))

@@ -24,15 +24,14 @@ use iceberg::{
     Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent,
 };
 
-use self::databases::{database, lower_case, no_database};
+use self::entry::{CATALOG, database, is_missing, lower_case, no_database};
 use self::optimizers::Optimizers;
 use super::aws;
 use super::metadata::MetadataFiles;
+use super::refused::unsupported;
 use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
-use super::unsupported;
 use crate::aws::sdk_config;
 
-const CATALOG: &str = "Glue";
 /// What a role needs in Glue. A denial names the action and the resource that are missing.
 const ACCESS: &str = "glue:GetTable and glue:UpdateTable (to create tables also glue:GetDatabase, \
                       glue:CreateDatabase and glue:CreateTable) on catalog, database and table; where Lake Formation \
@@ -280,8 +279,4 @@ impl Catalog for GlueCatalog {
     async fn rename_table(&self, _: &TableIdent, _: &TableIdent) -> Result<()> {
         Err(unsupported("rename a table", CATALOG))
     }
-}
-
-fn is_missing(code: Option<&str>) -> bool {
-    code == Some("EntityNotFoundException")
 }

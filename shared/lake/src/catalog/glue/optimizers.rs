@@ -19,7 +19,7 @@ use futures::future::join_all;
 use iceberg::{Error, ErrorKind, Result, TableIdent};
 
 use super::super::aws;
-use super::database;
+use super::entry::database;
 
 /// A partition is compacted from this many small files on. Glue's own default of 100 is never reached by partitions of an
 /// hour that get a file a minute.

@@ -30,8 +30,8 @@ use self::failure::Failure;
 use self::request::{Base, Query, json, parse};
 use self::session::{ATTEMPTS, FIRST_PAUSE, Sessions};
 use super::config::RestAuth;
+use super::refused::unsupported;
 use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
-use super::unsupported;
 
 const CATALOG: &str = "a REST catalog";
 

@@ -23,8 +23,8 @@ use iceberg::{
 
 use super::aws;
 use super::metadata::MetadataFiles;
+use super::refused::{database_of, unsupported};
 use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
-use super::{database_of, unsupported};
 use crate::aws::sdk_config;
 
 const CATALOG: &str = "an S3 table bucket";

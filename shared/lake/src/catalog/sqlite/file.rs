@@ -24,19 +24,25 @@ pub(super) async fn use_write_ahead_log(database: &Path) -> Result<()> {
         .busy_timeout(BUSY_TIMEOUT)
         .journal_mode(SqliteJournalMode::Wal);
     // SQLite does not wait for locks while it changes the journal mode; another process may be doing the same.
-    let mut attempts = 0;
+    let until = Instant::now() + BUSY_TIMEOUT;
     loop {
         match options.connect().await {
             Ok(connection) => {
                 return connection.close().await.map_err(|error| unreadable(database, error));
             }
-            Err(error) if attempts < 100 && error.to_string().contains("locked") => {
-                attempts += 1;
+            Err(error) if Instant::now() < until && is_locked(&error) => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(error) => return Err(unreadable(database, error)),
         }
     }
+}
+
+/// Whether another connection has the database for itself: SQLITE_BUSY or SQLITE_LOCKED, whose low byte is the kind (SQLite,
+/// "Result and Error Codes").
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| [5, 6].contains(&(code & 0xff)))
 }
 
 /// Brings the commits in the write-ahead log into the file `database`, so that a copy of this file alone is the catalog.

@@ -25,7 +25,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 pub(super) use self::file::checkpoint;
-use super::CATALOG_NAME;
+use super::config::CATALOG_NAME;
 use super::metadata::MetadataFiles;
 use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
 
