@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use futures::{StreamExt as _, stream};
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFileFormat, Operation, PrimitiveType, Schema, SnapshotRef, TableMetadata, Type};
+use iceberg::spec::{DataFileFormat, Operation, PrimitiveType, Schema, TableMetadata, Type};
 use lake::quarantine::Ledger;
 use lake::{Committed, Token};
 use parquet::file::metadata::ParquetMetaDataReader;
@@ -59,9 +59,7 @@ pub(super) struct Commit {
 fn commits(metadata: &TableMetadata, tokens: &[(Token, i64)]) -> HashMap<i64, Commit> {
     let ours: HashSet<i64> = tokens.iter().map(|(_, snapshot)| *snapshot).collect();
     let (mut commits, mut deleted_by) = (HashMap::new(), None);
-    let parent = |snapshot: &&SnapshotRef| metadata.snapshot_by_id(snapshot.parent_snapshot_id()?);
-    let ancestry = std::iter::successors(metadata.current_snapshot(), parent);
-    for snapshot in ancestry.take(metadata.snapshots().len()) {
+    for snapshot in lake::ancestors(metadata, metadata.current_snapshot_id()) {
         let id = snapshot.snapshot_id();
         if ours.contains(&id) {
             let added = snapshot.summary().additional_properties.get("added-records");

@@ -4,6 +4,7 @@
 //! goes one way: object -> bytes -> record frames -> rows and rejections -> batches -> data files and quarantine ->
 //! snapshot. No event types of AWS are known here, only the lines of Firehose's error objects.
 
+mod ancestors;
 mod append;
 #[cfg(feature = "aws")]
 mod aws;
@@ -31,6 +32,7 @@ mod task;
 mod token;
 mod write;
 
+pub use ancestors::ancestors;
 pub use append::append;
 pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
 pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder, SystemColumn, SystemValue};

@@ -9,9 +9,10 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use iceberg::spec::{Snapshot, SnapshotRef, TableMetadata};
+use iceberg::spec::{Snapshot, TableMetadata};
 use uuid::Uuid;
 
+use crate::ancestors::ancestors;
 use crate::digest::Digest;
 
 /// Where a snapshot's summary lists its objects: `<key digest>.<version digest>`, parted by spaces.
@@ -151,7 +152,7 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
         wanted.entry(token.key).or_default().push(*token);
     }
     let mut history = History::new(metadata.current_snapshot_id() == since);
-    for snapshot in ancestry(metadata) {
+    for snapshot in ancestors(metadata, metadata.current_snapshot_id()) {
         if Some(snapshot.snapshot_id()) == since {
             history.complete = true;
             break;
@@ -173,13 +174,6 @@ pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<
 pub(crate) fn accounting(snapshot: &Snapshot) -> Option<Uuid> {
     let summary = &snapshot.summary().additional_properties;
     summary.contains_key(REJECTED_KEY).then(|| Uuid::try_parse(summary.get(COMMIT_KEY)?).ok())?
-}
-
-/// The current snapshot of a table and its ancestors, as far as they have not expired.
-fn ancestry(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
-    let parent = |snapshot: &&SnapshotRef| metadata.snapshot_by_id(snapshot.parent_snapshot_id()?);
-    // None is longer than this, unless it is damaged and leads back into itself.
-    std::iter::successors(metadata.current_snapshot(), parent).take(metadata.snapshots().len())
 }
 
 /// The value of [`SUMMARY_KEY`] for `tokens`.

@@ -7,9 +7,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use iceberg::Result;
 use iceberg::spec::{
-    MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention, TableMetadata, TableProperties,
+    MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention, TableMetadata, TableMetadataBuildResult,
+    TableMetadataBuilder, TableProperties,
 };
+
+use crate::ancestors::ancestors;
 
 /// The table property that says how large the snapshots in the metadata may be together, as JSON that is not compressed.
 pub(crate) const MAX_METADATA_BYTES: &str = "frazil.history.max-metadata-bytes";
@@ -115,7 +119,7 @@ pub(crate) fn expired(
                 let max_age_ms = max_snapshot_age_ms.unwrap_or(policy.max_age_ms);
                 let added = usize::from(name == branch);
                 let mut bytes = 0;
-                for (at, snapshot) in ancestors(base, reference.snapshot_id).enumerate() {
+                for (at, snapshot) in ancestors(base, Some(reference.snapshot_id)).enumerate() {
                     reached.insert(snapshot.snapshot_id());
                     bytes += json_bytes(snapshot);
                     let is_large = policy.max_bytes.is_some_and(|max| bytes > max);
@@ -138,13 +142,34 @@ pub(crate) fn expired(
     expired
 }
 
-/// The snapshot `head` and its ancestors, as far as they are there.
-pub(crate) fn ancestors(metadata: &TableMetadata, head: i64) -> impl Iterator<Item = &Snapshot> {
-    let parent =
-        |snapshot: &&Snapshot| metadata.snapshot_by_id(snapshot.parent_snapshot_id()?).map(AsRef::as_ref);
-    // None is longer than this, unless it is damaged and leads back into itself.
-    std::iter::successors(metadata.snapshot_by_id(head).map(AsRef::as_ref), parent)
-        .take(metadata.snapshots().len())
+/// What `builder` makes of `base`, without what is `expired`.
+pub(super) fn without(
+    builder: TableMetadataBuilder,
+    base: &TableMetadata,
+    expired: &Expired,
+) -> Result<TableMetadataBuildResult> {
+    if *expired == Expired::default() {
+        return builder.build();
+    }
+    let mut shorter = builder.clone();
+    for name in &expired.refs {
+        shorter = shorter.remove_ref(name);
+    }
+    let goes = |id: &i64| expired.snapshots.contains(id) || base.snapshot_by_id(*id).is_none();
+    for id in base.statistics_iter().map(|file| file.snapshot_id).filter(goes) {
+        shorter = shorter.remove_statistics(id);
+    }
+    for id in base.partition_statistics_iter().map(|file| file.snapshot_id).filter(goes) {
+        shorter = shorter.remove_partition_statistics(id);
+    }
+    match shorter.remove_snapshots(&expired.snapshots).build() {
+        Ok(result) => Ok(result),
+        // A log that others have left in disorder is no reason to append nothing.
+        Err(error) => {
+            tracing::warn!(%error, "snapshots cannot expire; the commit goes on without");
+            builder.build()
+        }
+    }
 }
 
 /// About how many bytes of JSON the snapshot takes, not compressed.

@@ -19,6 +19,7 @@ mod manifests;
 mod marks;
 mod merge;
 mod refs;
+mod requirements;
 mod retries;
 mod schema;
 mod successor;
@@ -37,11 +38,11 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use self::expiry::MAX_METADATA_BYTES;
-use self::expiry::ancestors;
 pub(crate) use self::marks::{Marks, Objects, Verdict};
 use self::retries::{Lost, Retries};
 pub(crate) use self::schema::SchemaChange;
 use self::successor::{Successor, Successors};
+use crate::ancestors::ancestors;
 use crate::catalog::{NotSwapped, TableCatalog};
 use crate::env::Env;
 use crate::failpoint::failpoint;
@@ -231,7 +232,7 @@ pub(crate) async fn commit(
 fn ours(metadata: &TableMetadata, change: &Change<'_>) -> Option<i64> {
     let head = metadata.snapshot_for_ref(change.branch)?;
     let id = change.id.to_string();
-    let mut history = ancestors(metadata, head.snapshot_id());
+    let mut history = ancestors(metadata, Some(head.snapshot_id()));
     let found = history.find(|snapshot| {
         snapshot.summary().additional_properties.get(token::COMMIT_KEY).is_some_and(|commit| *commit == id)
     });

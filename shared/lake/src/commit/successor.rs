@@ -7,17 +7,19 @@ use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{
     FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, PartitionSpecRef, SchemaRef,
-    Snapshot, SnapshotReference, Summary, TableMetadata, TableMetadataBuildResult, TableMetadataBuilder,
+    Snapshot, SnapshotReference, Summary, TableMetadata,
 };
 use iceberg::table::Table;
-use iceberg::{Error, ErrorKind, Result, TableRequirement};
+use iceberg::{Error, ErrorKind, Result};
 
-use super::expiry::{Expired, ancestors, expired};
+use super::expiry::{Expired, expired, without};
 use super::manifests::{ManifestWriting, New, may_have_files};
 use super::merge::Settings;
 use super::refs::refs;
+use super::requirements::requirements;
 use super::summary::Counts;
 use super::{Change, Replace};
+use crate::ancestors::ancestors;
 use crate::catalog::Next;
 use crate::env::Env;
 use crate::ledger::{Added, Written};
@@ -98,8 +100,9 @@ impl<'a> Successors<'a> {
         let list = self.writing.write_list(metadata, parent_id, manifests).await?;
         let summary = self.summary(metadata, counts, parent.as_deref());
         let snapshot = self.snapshot(metadata, schema.schema_id(), parent_id, list, summary, now_ms);
-        let result = self.finish(builder, metadata, snapshot, &expired)?;
-        let requirements = self.requirements(metadata, references, head.map(|head| head.snapshot_id()));
+        let result = without(builder.set_branch_snapshot(snapshot, branch)?, metadata, &expired)?;
+        let requirements =
+            requirements(self.change, metadata, references, head.map(|head| head.snapshot_id()));
         Ok(Successor::Next(Box::new(Next {
             updates: result.changes,
             requirements,
@@ -234,7 +237,7 @@ impl<'a> Successors<'a> {
             return Ok(Some(carried));
         };
         let Some(planned) = parent.and_then(|parent| {
-            ancestors(base, parent.snapshot_id()).find(|one| one.snapshot_id() == *planned_on)
+            ancestors(base, Some(parent.snapshot_id())).find(|one| one.snapshot_id() == *planned_on)
         }) else {
             return Ok(None);
         };
@@ -298,64 +301,6 @@ impl<'a> Successors<'a> {
             }
             _ => snapshot.build(),
         }
-    }
-
-    /// The metadata with the snapshot, and without what expires.
-    fn finish(
-        &self,
-        builder: TableMetadataBuilder,
-        base: &TableMetadata,
-        snapshot: Snapshot,
-        expired: &Expired,
-    ) -> Result<TableMetadataBuildResult> {
-        let builder = builder.set_branch_snapshot(snapshot, self.change.branch)?;
-        if *expired == Expired::default() {
-            return builder.build();
-        }
-        let mut shorter = builder.clone();
-        for name in &expired.refs {
-            shorter = shorter.remove_ref(name);
-        }
-        let goes = |id: &i64| expired.snapshots.contains(id) || base.snapshot_by_id(*id).is_none();
-        for id in base.statistics_iter().map(|file| file.snapshot_id).filter(goes) {
-            shorter = shorter.remove_statistics(id);
-        }
-        for id in base.partition_statistics_iter().map(|file| file.snapshot_id).filter(goes) {
-            shorter = shorter.remove_partition_statistics(id);
-        }
-        match shorter.remove_snapshots(&expired.snapshots).build() {
-            Ok(result) => Ok(result),
-            // A log that others have left in disorder is no reason to append nothing.
-            Err(error) => {
-                tracing::warn!(%error, "snapshots cannot expire; the commit goes on without");
-                builder.build()
-            }
-        }
-    }
-
-    /// What must hold of a table for the successor of `base` to be that of the table.
-    fn requirements(
-        &self,
-        base: &TableMetadata,
-        references: HashMap<String, SnapshotReference>,
-        head: Option<i64>,
-    ) -> Vec<TableRequirement> {
-        let mut requirements = vec![
-            TableRequirement::UuidMatch { uuid: base.uuid() },
-            TableRequirement::RefSnapshotIdMatch { r#ref: self.change.branch.to_owned(), snapshot_id: head },
-            TableRequirement::CurrentSchemaIdMatch { current_schema_id: base.current_schema_id() },
-            TableRequirement::DefaultSpecIdMatch { default_spec_id: base.default_partition_spec_id() },
-        ];
-        if self.change.schema.is_some() {
-            let last_assigned_field_id = base.last_column_id();
-            requirements.push(TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id });
-        }
-        // What is kept for the sake of a reference depends on where it points to.
-        for (name, reference) in references.into_iter().filter(|(name, _)| name != self.change.branch) {
-            let snapshot_id = Some(reference.snapshot_id);
-            requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref: name, snapshot_id });
-        }
-        requirements
     }
 }
 
