@@ -238,7 +238,7 @@ impl Column {
             Values::Float(values) => push!(values, value.float()),
             Values::Double(values) => push!(values, value.double()),
             Values::Decimal { precision, scale, values } => push!(values, value.decimal(*precision, *scale)),
-            Values::Date(values) => push!(values, value.date()),
+            Values::Date(values) => push!(values, value.date(self.unit)),
             Values::Time(values) => push!(values, value.time_of_day()),
             Values::Timestamp(values) => match value.timestamp_micros(self.unit) {
                 Ok(decoded) => values.push(decoded),
@@ -308,7 +308,7 @@ impl Column {
             Values::Decimal { precision, scale, .. } => {
                 format!("decimal({precision},{scale}) (a number that it holds exactly)")
             }
-            Values::Date(_) => "date (YYYY-MM-DD)".into(),
+            Values::Date(_) => "date (YYYY-MM-DD, or an instant that is midnight in UTC)".into(),
             Values::Time(_) => "time (HH:MM:SS.ffffff)".into(),
             Values::Timestamp(_) | Values::TimestampNanos(_) => {
                 let unit = self.unit.map_or("seconds, milliseconds, microseconds or nanoseconds", Unit::name);

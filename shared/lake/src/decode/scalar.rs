@@ -3,7 +3,8 @@
 //! The rules, strict so that nothing is damaged silently: a whole number may be spelled `1.0` or `1e3`; a string may
 //! spell a boolean or a number, and of leading zeros it may have the one of two digits (ISO 8601 writes hours so, and
 //! transform `partition_hour`; `007` is no number); a decimal is exact or refused; instants are RFC 3339 (UTC where no
-//! zone is given) or numbers since 1970, in the unit that `unit.rs` tells; a uuid is canonical; binary is base64
+//! zone is given; `time.rs` has further spellings) or numbers since 1970, in the unit that `unit.rs` tells; a date may be
+//! spelled as the instant at which it begins in UTC; a uuid is canonical; binary is base64
 //! (RFC 4648 section 4, padding optional).
 
 use std::borrow::Cow;
@@ -26,6 +27,8 @@ pub(super) enum Scalar<'a> {
     Number(&'a str),
     Boolean(bool),
 }
+
+const DAY_NANOS: i128 = 86_400_000_000_000;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -61,11 +64,15 @@ impl<'a> Scalar<'a> {
             .filter(|value| (-limit < *value) && (*value < limit))
     }
 
-    pub(super) fn date(self) -> Option<i32> {
-        match self {
-            Self::Text(text) => time::date(text),
-            _ => None,
+    /// Days since 1970. An instant stands for its day where it is the first of it, in UTC: no part of it is lost.
+    pub(super) fn date(self, unit: Option<Unit>) -> Option<i32> {
+        if let Self::Text(text) = self
+            && let Some(days) = time::date(text)
+        {
+            return Some(days);
         }
+        let nanos = self.instant(unit).ok()?;
+        (nanos.rem_euclid(DAY_NANOS) == 0).then(|| i32::try_from(nanos / DAY_NANOS).ok()).flatten()
     }
 
     pub(super) fn time_of_day(self) -> Option<i64> {
