@@ -2,7 +2,7 @@
 //!
 //! In: the JSON of an invocation. The laws: nothing panics; a message of a queue is one delivery, in order; a
 //! transformation event gets one answer for each record, in order, whose size is what it is said to be and stays under
-//! the limit; what is passed on is one line of JSON.
+//! the limit; what is passed on is lines of JSON.
 #![no_main]
 
 use base64::Engine as _;
@@ -49,17 +49,18 @@ fn answer(json: &str, config: &Config) -> Outcome {
 
     let bytes = serde_json::to_vec(&outcome.response).expect("an answer is JSON");
     assert_eq!(bytes.len(), outcome.response_bytes);
-    let all_failed = outcome.failures.len() == answers.len();
-    assert!(all_failed || bytes.len() < config.max_response_bytes);
+    let passes_any = answers.iter().any(|answer| answer.result == ProcessingResult::Ok);
+    assert!(!passes_any || bytes.len() < config.max_response_bytes);
 
     for (index, answer) in answers.iter().enumerate() {
         let failed = outcome.failures.iter().any(|failure| failure.index == index);
         assert_eq!(failed, answer.result == ProcessingResult::ProcessingFailed);
-        assert_eq!(failed, answer.data_base64().is_none());
+        assert_eq!(answer.result == ProcessingResult::Ok, answer.data_base64().is_some());
         if let Some(data) = answer.data_base64() {
             let line = STANDARD.decode(data).expect("base64");
             assert_eq!(line.last(), Some(&b'\n'));
-            serde_json::from_slice::<IgnoredAny>(&line).expect("JSON");
+            let events = serde_json::Deserializer::from_slice(&line).into_iter::<IgnoredAny>();
+            assert!(events.map(|event| event.expect("JSON")).count() > 0);
         }
     }
     outcome

@@ -61,6 +61,8 @@ pub(super) struct Counts {
     pub(super) records: u64,
     pub(super) ok: u64,
     pub(super) failed: u64,
+    /// Records that hold no event on purpose.
+    pub(super) dropped: u64,
     /// Why they failed.
     pub(super) refusals: Refusals,
     /// Inputs that hold no record.
@@ -75,6 +77,7 @@ impl AddAssign for Counts {
         self.records += other.records;
         self.ok += other.ok;
         self.failed += other.failed;
+        self.dropped += other.dropped;
         self.refusals.append(other.refusals);
         self.empty.extend(other.empty);
         self.damaged.extend(other.damaged);
@@ -246,7 +249,8 @@ impl<'a> Firehose<'a> {
         self.counts.invocations += 1;
         self.counts.records += records;
         self.counts.failed += outcome.failures.len() as u64;
-        self.counts.ok += records - outcome.failures.len() as u64;
+        self.counts.dropped += outcome.dropped as u64;
+        self.counts.ok += records - (outcome.failures.len() + outcome.dropped) as u64;
         Ok(())
     }
 

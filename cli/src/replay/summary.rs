@@ -31,6 +31,8 @@ pub(super) struct Summary {
     records: u64,
     ok: u64,
     failed: u64,
+    /// Records that hold no event on purpose.
+    dropped: u64,
     invocations: u64,
     objects: u64,
     objects_already_committed: u64,
@@ -62,6 +64,7 @@ impl Summary {
             records: 0,
             ok: 0,
             failed: 0,
+            dropped: 0,
             invocations: 0,
             objects: 0,
             objects_already_committed: 0,
@@ -86,6 +89,7 @@ impl Summary {
         self.records = counts.records;
         self.ok = counts.ok;
         self.failed = counts.failed;
+        self.dropped = counts.dropped;
         self.invocations = counts.invocations;
         self.refusals.append(counts.refusals);
         self.empty = counts.empty;
@@ -151,6 +155,9 @@ impl Summary {
         );
         line("ok", self.ok, "");
         line("failed", self.failed, &kept(self.failed, "processing-failed"));
+        if self.dropped > 0 {
+            line("dropped", self.dropped, "control messages, tombstones and empty arrays: no events");
+        }
         line("objects", self.objects, &already);
         line("rows", self.rows, &format!("{:.2} s{rate}", self.seconds));
         line("quarantined", self.rows_quarantined, &kept(self.rows_quarantined, "quarantine"));
@@ -227,9 +234,12 @@ impl Summary {
                 let reasons: Vec<String> = refused
                     .map(|refused| format!("{} {}", refused.reason, HumanCount(refused.records)))
                     .collect();
+                if reasons.is_empty() && self.dropped > 0 {
+                    let dropped = counted(self.dropped, "record");
+                    return Some(format!("no record got into {}: {dropped} without an event", self.table));
+                }
                 let hint = if self.ok == 0 {
-                    ". A replay reads JSON objects, one after the other: convert other formats first, and unfold an array \
-                     with jq -c '.[]'"
+                    ". A replay reads JSON objects: convert other formats first"
                 } else {
                     ""
                 };

@@ -3,7 +3,7 @@
 //! In: the event's JSON and the clock. Out: an [`Outcome`]: the response with every record answered exactly
 //! once, in order, and what a log or a caller wants to know. Refused: an event that is no transformation
 //! event. A record that cannot be enriched, or that no longer fits into the response, is answered
-//! `ProcessingFailed` alone.
+//! `ProcessingFailed` alone; one that holds no event on purpose, `Dropped`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,9 +13,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lambda::firehose::{Event, EventError, Position, Record, Response};
 use lambda::metrics::Values;
-use records::enrich::{Stamp, enrich};
+use records::enrich::Stamp;
 use records::identity::Origin;
 use records::rejection::{Reason, Refusal};
+use records::unpack::Unpacker;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -28,6 +29,10 @@ pub struct Outcome {
     pub response: Response,
     /// The records answered `ProcessingFailed`, in order.
     pub failures: Vec<Failure>,
+    /// How many records were answered `Dropped`.
+    pub dropped: usize,
+    /// How many events are in the records answered `Ok`.
+    pub events: usize,
     /// Size of the event in bytes.
     pub request_bytes: usize,
     /// Size of the response as JSON, in bytes. None if it cannot be told, a defect; no record is taken then.
@@ -75,7 +80,9 @@ impl Outcome {
         let records = self.response.records.len();
         tracing::info!(
             records,
-            ok = records - self.failures.len(),
+            ok = records - self.failures.len() - self.dropped,
+            events = self.events,
+            dropped = self.dropped,
             failed = self.failures.len(),
             failed_by_code = failed_by_code.join(","),
             request_bytes = self.request_bytes,
@@ -91,9 +98,11 @@ impl Outcome {
         let not_fitting = self.failed_by_reason().remove(&Reason::ResponseTooLarge).unwrap_or(0);
         let mut values: Values = vec![
             ("RecordsReceived", records.into()),
-            ("RecordsOk", (records - failed).into()),
+            ("RecordsOk", (records - failed - self.dropped).into()),
+            ("RecordsDropped", self.dropped.into()),
             ("RecordsFailed", failed.into()),
             ("RecordsNotFitting", not_fitting.into()),
+            ("EventsOk", self.events.into()),
             ("RequestBytes", self.request_bytes.into()),
         ];
         values.extend(self.response_bytes.map(|bytes| ("ResponseBytes", bytes.into())));
@@ -110,41 +119,63 @@ impl Outcome {
 pub fn handle(event_json: &str, now_micros: i64, config: &Config) -> Result<Outcome, EventError> {
     let event = Event::parse(event_json)?;
     let now = Stamp::from_epoch_micros(now_micros).unwrap_or_default();
-    let mut enricher = Enricher { event: &event, now, decoded: Vec::new(), enriched: Vec::new() };
+    let unpacker = Unpacker::new(config.max_response_bytes);
+    let mut enricher = Enricher { event: &event, now, unpacker, decoded: Vec::new(), enriched: Vec::new() };
 
     // Room for every record's refusal is kept from the start; a record that succeeds takes the difference.
     let mut response = Response { records: event.records.iter().map(Record::processing_failed).collect() };
     let mut response_bytes = json_length(&response);
     let mut failures = Vec::new();
+    let (mut dropped, mut events) = (0, 0);
     for (index, record) in event.records.iter().enumerate() {
-        let result = enricher.enrich(record).and_then(|data_base64| {
+        let result = enricher.enrich(record).and_then(|enriched| {
             let answer = &mut response.records[index];
+            let Some(Enriched { data_base64, events: count }) = enriched else {
+                // A shorter answer than the refusal that room was kept for.
+                let drop = record.dropped();
+                response_bytes = grown(response_bytes, answer, &drop, "");
+                *answer = drop;
+                dropped += 1;
+                return Ok(());
+            };
             let grown_bytes = grown(response_bytes, answer, &record.ok(String::new()), &data_base64);
             if grown_bytes.is_none_or(|bytes| bytes >= config.max_response_bytes) {
                 return Err(Refusal::new(Reason::ResponseTooLarge, too_large(grown_bytes, config)));
             }
             response_bytes = grown_bytes;
             *answer = record.ok(data_base64);
+            events += count;
             Ok(())
         });
         if let Err(refusal) = result {
             failures.push(Failure { index, record_id: record.record_id().to_owned(), refusal });
         }
     }
-    Ok(Outcome { response, failures, request_bytes: event_json.len(), response_bytes })
+    Ok(Outcome { response, failures, dropped, events, request_bytes: event_json.len(), response_bytes })
 }
 
 struct Enricher<'a> {
     event: &'a Event<'a>,
     now: Stamp,
+    unpacker: Unpacker,
     // Used again for every record.
     decoded: Vec<u8>,
     enriched: Vec<u8>,
 }
 
+/// What a record becomes.
+struct Enriched {
+    /// Its events, a line each, in base64.
+    data_base64: String,
+    events: usize,
+}
+
 impl Enricher<'_> {
-    /// The enriched record, in base64.
-    fn enrich(&mut self, record: &Record<'_>) -> Result<String, Refusal> {
+    /// The enriched events of the record; None if it holds none on purpose.
+    fn enrich(&mut self, record: &Record<'_>) -> Result<Option<Enriched>, Refusal> {
+        if record.is_tombstone() {
+            return Ok(None);
+        }
         let data =
             record.data_base64().ok_or_else(|| Refusal::new(Reason::Empty, "the record has no data"))?;
         self.decoded.clear();
@@ -153,8 +184,9 @@ impl Enricher<'_> {
             .map_err(|error| Refusal::new(Reason::InvalidBase64, format!("not base64: {error}")))?;
         let stamp = record.arrival_micros().and_then(Stamp::from_epoch_micros).unwrap_or(self.now);
         self.enriched.clear();
-        enrich(&self.decoded, record_id(self.event, record), &stamp, &mut self.enriched)?;
-        Ok(STANDARD.encode(&self.enriched))
+        let id = record_id(self.event, record);
+        let events = self.unpacker.enrich(&self.decoded, id, &stamp, &mut self.enriched)?;
+        Ok((events > 0).then(|| Enriched { data_base64: STANDARD.encode(&self.enriched), events }))
     }
 }
 
@@ -358,6 +390,47 @@ mod tests {
 
         let outcome = run(&event, &Config { max_response_bytes: 1 });
         assert_eq!(outcome.failures.len(), 3);
+    }
+
+    #[test]
+    fn a_record_of_several_events_becomes_a_line_for_each_with_ids_that_stay() {
+        let text = "{\"svc\":\"edge\",\"n\":1}\n{\"svc\":\"edge\",\"n\":2}\n";
+        let event = event(vec![put("r1", &STANDARD.encode(text)), put("r2", &STANDARD.encode("[{},{}]"))]);
+        let outcome = run(&event, &Config::default());
+        assert_eq!((outcome.events, outcome.dropped, outcome.failures.len()), (4, 0, 0));
+        let first = content(&outcome.response.records[0]);
+        let id = Origin::DirectPut { delivery_stream: "arn:d", record_id: "r1" }.record_id();
+        let lines: Vec<&str> = first.lines().collect();
+        assert!(lines.len() == 2 && lines[0].contains(&id.to_string()), "{first}");
+        assert!(lines[1].contains(&records::unpack::event_id(id, 1).to_string()), "{first}");
+        assert!(!lines[1].contains(&id.to_string()), "{first}");
+        let retry = handle(&event, NOW_MICROS + 1, &Config::default()).unwrap();
+        assert_eq!(content(&retry.response.records[0]), first);
+        // What several events grow by counts, too.
+        let short = run(&event, &Config { max_response_bytes: outcome.response_bytes.unwrap() });
+        assert_eq!(short.failures[0].refusal.reason, Reason::ResponseTooLarge);
+    }
+
+    #[test]
+    fn what_holds_no_event_on_purpose_is_dropped_and_counted() {
+        let control = r#"{"messageType":"CONTROL_MESSAGE","owner":"CloudwatchLogs","logGroup":"","logStream":"",
+            "subscriptionFilters":[],"logEvents":[{"id":"","timestamp":1,"message":"reachable?"}]}"#;
+        let metadata = json!({"partitionId": "0", "offset": "1"});
+        let records = vec![
+            put("r1", &STANDARD.encode(control)),
+            json!({"recordId": "r2", "kafkaRecordValue": null, "mskRecordMetadata": metadata}),
+            json!({"recordId": "r3", "kafkaRecordValue": "", "mskRecordMetadata": metadata}),
+            json!({"recordId": "r4"}),
+        ];
+        let outcome = run(&event(records), &Config::default());
+        let results: Vec<_> = outcome.response.records.iter().map(|answer| answer.result).collect();
+        use ProcessingResult::{Dropped, ProcessingFailed};
+        assert_eq!(results, [Dropped, Dropped, ProcessingFailed, ProcessingFailed]);
+        assert_eq!((outcome.events, outcome.dropped, outcome.failures.len()), (0, 2, 2));
+        let metric = |name| outcome.metrics().into_iter().find(|(it, _)| *it == name).unwrap().1;
+        assert_eq!([metric("RecordsOk"), metric("RecordsDropped"), metric("RecordsFailed")], [0, 2, 2]);
+        let names = outcome.metrics().len();
+        assert_eq!(names, lambda::metrics::METRICS.iter().filter(|it| it.function == "transform").count());
     }
 
     #[test]

@@ -147,8 +147,10 @@ async fn an_event_is_answered() {
     let expected = [
         ("RecordsReceived", 2),
         ("RecordsOk", 1),
+        ("RecordsDropped", 0),
         ("RecordsFailed", 1),
         ("RecordsNotFitting", 0),
+        ("EventsOk", 1),
         ("RequestBytes", event.len() as u64),
         ("ResponseBytes", response_bytes),
     ];

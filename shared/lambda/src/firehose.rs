@@ -184,14 +184,23 @@ impl Record<'_> {
         }
     }
 
+    /// Whether it is a Kafka record that has no value on purpose: a tombstone, which marks a key as deleted.
+    pub fn is_tombstone(&self) -> bool {
+        self.msk_record_metadata.is_some() && self.data.is_none() && self.kafka_record_value.is_none()
+    }
+
+    /// The answer that passes nothing on, and keeps nothing.
+    pub fn dropped(&self) -> RecordResponse {
+        self.without_data(ProcessingResult::Dropped)
+    }
+
     /// The answer that sends the record to the error prefix as it came.
     pub fn processing_failed(&self) -> RecordResponse {
-        RecordResponse {
-            record_id: self.record_id.to_string(),
-            result: ProcessingResult::ProcessingFailed,
-            data: None,
-            kafka_record_value: None,
-        }
+        self.without_data(ProcessingResult::ProcessingFailed)
+    }
+
+    fn without_data(&self, result: ProcessingResult) -> RecordResponse {
+        RecordResponse { record_id: self.record_id.to_string(), result, data: None, kafka_record_value: None }
     }
 }
 
@@ -243,6 +252,8 @@ impl RecordResponse {
 pub enum ProcessingResult {
     /// Deliver the new content.
     Ok,
+    /// Deliver nothing: the record holds no event on purpose.
+    Dropped,
     /// Deliver the record as it came under the error prefix.
     ProcessingFailed,
 }

@@ -39,11 +39,13 @@ const fn metric(
 
 /// Every metric.
 #[rustfmt::skip]
-pub const METRICS: [Metric; 20] = [
+pub const METRICS: [Metric; 22] = [
     metric("transform", "RecordsReceived", "Count", "Records in the event"),
     metric("transform", "RecordsOk", "Count", "Records answered Ok"),
+    metric("transform", "RecordsDropped", "Count", "Records answered Dropped: they hold no event on purpose"),
     metric("transform", "RecordsFailed", "Count", "Records answered ProcessingFailed, RecordsNotFitting among them"),
     metric("transform", "RecordsNotFitting", "Count", "Records that failed only because the response was full"),
+    metric("transform", "EventsOk", "Count", "Events in the records answered Ok"),
     metric("transform", "RequestBytes", "Bytes", "Size of the event"),
     metric("transform", "ResponseBytes", "Bytes", "Size of the response"),
     metric("append", "ObjectsCommitted", "Count", "Objects committed"),

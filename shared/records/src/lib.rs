@@ -11,3 +11,4 @@ mod nesting;
 pub mod rejection;
 pub mod scan;
 mod token;
+pub mod unpack;

@@ -47,13 +47,15 @@ pub enum Reason {
     WindowTooLarge,
     /// The object decompresses to more than the configured ceiling.
     DecompressionLimit,
+    /// An aggregate of the Kinesis Producer Library is damaged.
+    CorruptAggregate,
     /// A line of an error object of Firehose lacks the record or the time of its arrival.
     InvalidErrorLine,
 }
 
 impl Reason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::InvalidBase64,
         Self::Empty,
         Self::NotUtf8,
@@ -73,6 +75,7 @@ impl Reason {
         Self::NestedCompression,
         Self::WindowTooLarge,
         Self::DecompressionLimit,
+        Self::CorruptAggregate,
         Self::InvalidErrorLine,
     ];
 
@@ -98,6 +101,7 @@ impl Reason {
             Self::NestedCompression => "nested_compression",
             Self::WindowTooLarge => "window_too_large",
             Self::DecompressionLimit => "decompression_limit",
+            Self::CorruptAggregate => "corrupt_aggregate",
             Self::InvalidErrorLine => "invalid_error_line",
         }
     }
@@ -144,6 +148,9 @@ impl Reason {
             Self::DecompressionLimit => {
                 "Raise the configured ceiling if the object is genuine; \
                  otherwise find out who wrote it."
+            }
+            Self::CorruptAggregate => {
+                "Send the events again, or turn the aggregation of the Kinesis Producer Library off."
             }
             Self::InvalidErrorLine => {
                 "Keep keys with processing-failed for what Firehose writes there, and deliver other data elsewhere."

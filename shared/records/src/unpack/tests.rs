@@ -1,0 +1,144 @@
+use std::io::Write as _;
+
+use md5::{Digest as _, Md5};
+
+use super::*;
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An aggregate as the library writes it: one partition key, which every user record has.
+fn aggregate(records: &[&[u8]]) -> Vec<u8> {
+    let mut message = b"\x0A\x01k".to_vec();
+    for data in records {
+        message.extend([0x1A, data.len() as u8 + 4, 0x08, 0, 0x1A, data.len() as u8]);
+        message.extend_from_slice(data);
+    }
+    [kpl::MAGIC, &message, &Md5::digest(&message)].concat()
+}
+
+/// Each piece: the event's text, `dropped`, or the code of the refusal.
+fn pieces(record: &[u8]) -> Vec<String> {
+    let mut pieces = Vec::new();
+    let taken = Unpacker::new(1 << 16).unpack(record, &mut |piece| {
+        pieces.push(match piece {
+            Piece::Event(text) => String::from_utf8_lossy(text).into_owned(),
+            Piece::Refused(_, refusal) => refusal.reason.code().to_owned(),
+            Piece::Dropped => "dropped".to_owned(),
+        });
+        Ok(())
+    });
+    taken.unwrap();
+    pieces
+}
+
+fn enriched(record: &[u8], max_bytes: usize) -> Result<(usize, String), Refusal> {
+    let mut out = b"before".to_vec();
+    let result = Unpacker::new(max_bytes).enrich(record, Uuid::from_u128(1), &Stamp::default(), &mut out);
+    let text = String::from_utf8(out).unwrap();
+    assert!(result.is_ok() || text == "before");
+    result.map(|events| (events, text["before".len()..].to_owned()))
+}
+
+#[test]
+fn values_of_a_record_are_events_one_by_one() {
+    for record in
+        ["{\"a\":1}\n{\"a\":2}\n", "{\"a\":1}{\"a\":2}", "[{\"a\":1}, {\"a\":2}]", "[{\"a\":1}]{\"a\":2}"]
+    {
+        assert_eq!(pieces(record.as_bytes()), ["{\"a\":1}", "{\"a\":2}"], "{record}");
+        assert_eq!(pieces(&gzip(record.as_bytes())), ["{\"a\":1}", "{\"a\":2}"], "{record}");
+    }
+    assert_eq!(pieces(b"[]"), ["dropped"]);
+    assert_eq!(pieces(b"[1,{}]"), ["[1,{}]"]);
+    assert_eq!(pieces(b"[{},[{}],2]"), ["{}", "[{}]", "2"]);
+    assert_eq!(pieces(b"{}\nno\n{}"), ["{}", "invalid_json", "{}"]);
+}
+
+#[test]
+fn gzip_is_unpacked_as_far_as_there_is_room() {
+    assert_eq!(pieces(&[gzip(b"{\"a\":1}"), b"\n".to_vec(), gzip(b"{}")].concat()), ["{\"a\":1}", "{}"]);
+    assert_eq!(pieces(&gzip(&vec![b' '; 1 << 17])), ["decompression_limit"]);
+    let whole = gzip(b"{\"a\":1}");
+    assert_eq!(pieces(&whole[..whole.len() - 1]), ["corrupt_compression"]);
+    assert_eq!(pieces(&[whole.clone(), b"x".to_vec()].concat()), ["corrupt_compression"]);
+    let nested = (0..MAX_LAYERS).fold(b"{}".to_vec(), |content, _| gzip(&content));
+    assert_eq!(pieces(&nested), ["{}"]);
+    assert_eq!(pieces(&gzip(&nested)), ["nested_compression"]);
+}
+
+const ENVELOPE: &str = r#"{"messageType":"DATA_MESSAGE","owner":"123","logGroup":"/svc/a","logStream":"s\u0031",
+    "subscriptionFilters":["f"],"logEvents":[{"id":"1","timestamp":1772000000001,"message":"{\"n\": 1}"},
+    {"id":"2","timestamp":1772000000002,"message":"text\n","extractedFields":{"level":"info"}}]}"#;
+
+#[test]
+fn a_subscription_gives_its_log_events() {
+    let events = [
+        r#"{"id":"1","timestamp":1772000000001,"message":"{\"n\": 1}","owner":"123","log_group":"/svc/a","log_stream":"s\u0031"}"#,
+        r#"{"id":"2","timestamp":1772000000002,"message":"text\n","extracted_fields":{"level":"info"},"owner":"123","log_group":"/svc/a","log_stream":"s\u0031"}"#,
+    ];
+    assert_eq!(pieces(ENVELOPE.as_bytes()), events);
+    assert_eq!(pieces(&gzip(ENVELOPE.as_bytes())), events);
+    let control = ENVELOPE.replace("DATA_", "CONTROL_");
+    assert_eq!(pieces(control.as_bytes()), ["dropped"]);
+    assert_eq!(enriched(control.as_bytes(), 1 << 16).unwrap(), (0, String::new()));
+    // What only looks like one is an event as it is.
+    for other in [
+        ENVELOPE.replace("DATA_", "OTHER_"),
+        ENVELOPE.replace("\"123\"", "123"),
+        ENVELOPE.replace("\"id\"", "\"no\""),
+        ENVELOPE.replace("\"owner\":\"123\",", ""),
+        ENVELOPE.replace("\"owner\"", "\"logGroup\""),
+    ] {
+        assert_eq!(pieces(other.as_bytes()), [&*other]);
+    }
+}
+
+#[test]
+fn an_aggregate_gives_its_user_records() {
+    let two = aggregate(&[b"{\"a\":1}", b"{\"a\":2}"]);
+    assert_eq!(pieces(&two), ["{\"a\":1}", "{\"a\":2}"]);
+    assert_eq!(pieces(&aggregate(&[&gzip(b"{\"a\":1}"), b"{}{}"])), ["{\"a\":1}", "{}", "{}"]);
+    assert_eq!(pieces(kpl::MAGIC), ["corrupt_aggregate"]);
+    for at in kpl::MAGIC.len()..two.len() {
+        let mut damaged = two.clone();
+        damaged[at] ^= 0x40;
+        assert_eq!(pieces(&damaged), ["corrupt_aggregate"], "byte {at}");
+    }
+    // The checksum is right, the message is not: a length goes beyond the end.
+    let message = [0x1A, 9, 0];
+    let short = [kpl::MAGIC, &message, &Md5::digest(message)].concat();
+    assert_eq!(pieces(&short), ["corrupt_aggregate"]);
+}
+
+#[test]
+fn every_event_has_an_id_that_stays() {
+    let (count, text) = enriched(b"{\"a\":1}{\"a\":2}{\"a\":3}", 1 << 16).unwrap();
+    assert_eq!((count, text.lines().count()), (3, 3));
+    // Computed with Python's uuid.uuid5.
+    for (line, id) in text.lines().zip([
+        "00000000-0000-0000-0000-000000000001",
+        "c6ae59cd-4100-5d14-850d-f8202b722a98",
+        "8ff9f83c-0bdf-58d9-be4e-b11369508e29",
+    ]) {
+        assert!(line.contains(&format!("\"record_id\":\"{id}\"")), "{line}");
+    }
+}
+
+#[test]
+fn one_bad_event_refuses_the_record_whole() {
+    let refused = |record: &[u8]| {
+        let refusal = enriched(record, 1 << 16).unwrap_err();
+        (refusal.reason, refusal.message)
+    };
+    let (reason, message) = refused(b"{\"a\":1}\n{\"a\":}\n");
+    assert_eq!(reason, Reason::InvalidJson);
+    assert!(message.starts_with("event 2 of the record: not JSON at byte 5: found '}'"), "{message}");
+    assert_eq!(refused(b"{\"a\":1}[1]").0, Reason::NotAnObject);
+    assert_eq!(refused(b"{\"a\":}\n{\"a\":1}").1, "not JSON at byte 5: found '}', expected a JSON value");
+    assert_eq!(refused(&gzip(b" ")).0, Reason::Empty);
+    assert_eq!(refused(b"{\"a\":\"\xFF\"}{}").0, Reason::NotUtf8);
+    assert_eq!(enriched(&b"{}".repeat(100), 1000).unwrap_err().reason, Reason::ResponseTooLarge);
+}
