@@ -131,8 +131,19 @@ class Dashboard(Case):
         for widget in self.widgets:
             entries = [entry[-1] for entry in widget["properties"].get("metrics", []) if isinstance(entry[-1], dict)]
             ids = {entry.get("id") for entry in entries}
-            for entry in entries:
-                self.assertLessEqual(set(re.findall(r"[a-z]\w*", entry.get("expression", ""))), ids)
+            for expression in (entry.get("expression", "") for entry in entries):
+                if not expression.startswith("SEARCH("):
+                    self.assertLessEqual(set(re.findall(r"[a-z]\w*", expression)), ids)
+
+    def test_searches_find_what_is_emitted(self):
+        metrics, namespace, dimension = emitted()
+        (kind,) = re.findall(r'const KIND_DIMENSION: &str = "(.*)";', read("shared/lambda/src/metrics.rs"))
+        searches = re.findall(r"SEARCH\('(.*?)', 'Sum', 300\)", self.text)
+        self.assertEqual(len(searches), 1)
+        schema, function, name = re.fullmatch(r'\{(.*)\} Function=\\"\$\{(\w+)\}\\" MetricName=\\"(\w+)\\"', searches[0]).groups()
+        self.assertEqual((schema, function), (f"{namespace},{dimension},{kind}", "AppendFunction"))
+        self.assertEqual(metrics[name], "append")
+        self.assertIn(f'emit_by_kind(now_millis, "{name}"', read("functions/append/src/handler.rs"))
 
     def test_widgets_do_not_overlap(self):
         cells = [(x, y) for widget in self.widgets for x in range(widget["x"], widget["x"] + widget["width"])
@@ -216,6 +227,12 @@ class Alarms(Case):
 
 
 class Documents(Case):
+    def test_operating_has_every_kind_of_error(self):
+        names = re.findall(r'Self::\w+ => "(\w+)",', read("shared/lake/src/error.rs"))
+        section = read("docs/operating.md").split("### What kind of error", 1)[1].split("\n## ", 1)[0]
+        self.assertGreater(len(names), 5)
+        self.assertEqual(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE), names)
+
     def test_operating_has_every_metric_and_alarm(self):
         rows = re.findall(r"^\|.*\|$", read("docs/operating.md"), re.MULTILINE)
         mentioned = set(re.findall(r"`([\w./]+)`", "\n".join(rows)))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, SecondsFormat};
 use futures::FutureExt as _;
-use lake::{AppendError, AppendOptions, Lake, ObjectOutcome, Outcome, SourceObject, Status, Token};
+use lake::{AppendOptions, Kind, Lake, ObjectOutcome, Outcome, Part, SourceObject, Status, Token};
 use lambda::failure::{ErrorType, PANICKED};
 use lambda::metrics::Emitter;
 use lambda::notification::{Delivery, Notification, ObjectRef, Source, SqsBatchResponse};
@@ -40,8 +40,10 @@ pub struct Handled {
 #[derive(Debug, thiserror::Error)]
 #[error("{error:#}")]
 pub struct Failure {
-    /// The kind of failure.
+    /// What is to be looked after.
     pub error_type: ErrorType,
+    /// What helps, if lake failed.
+    pub error_kind: Option<Kind>,
     /// What happened.
     pub error: anyhow::Error,
 }
@@ -49,7 +51,7 @@ pub struct Failure {
 impl Failure {
     /// Makes an error a failure of this type.
     pub fn of<E: Into<anyhow::Error>>(error_type: ErrorType) -> impl FnOnce(E) -> Self {
-        move |error| Self { error_type, error: error.into() }
+        move |error| Self { error_type, error_kind: None, error: error.into() }
     }
 }
 
@@ -112,7 +114,9 @@ impl Appender {
             tracing::warn!(error = %error, "the catalog's log stays beside its file");
         }
         report.log(clock.started.elapsed(), handled.as_ref().err());
-        self.emitter.emit(clock.now_micros() / 1000, report.metrics());
+        let now_millis = clock.now_micros() / 1000;
+        self.emitter.emit_by_kind(now_millis, "ObjectsFailed", report.failed_by_kind());
+        self.emitter.emit(now_millis, report.metrics());
         handled
     }
 
@@ -153,13 +157,18 @@ impl Appender {
                     Some(outcome)
                 }
                 Err(error) => {
-                    report.add_failed(&objects);
-                    let error_type = match error {
-                        AppendError::Catalog(_) => ErrorType::CatalogFailed,
-                        AppendError::Storage(_) => ErrorType::StorageFailed,
+                    report.add_failed(&objects, error.kind);
+                    let error_type = match error.part {
+                        Part::Catalog => ErrorType::CatalogFailed,
+                        Part::Storage => ErrorType::StorageFailed,
                     };
+                    let error_kind = Some(error.kind);
                     let what = format!("cannot append to the table {}", self.config.table);
-                    return Err(Failure { error_type, error: anyhow::Error::new(error).context(what) });
+                    return Err(Failure {
+                        error_type,
+                        error_kind,
+                        error: anyhow::Error::new(error).context(what),
+                    });
                 }
             }
         };
@@ -203,12 +212,13 @@ impl Appender {
                             rows_quarantined += rejected.values().sum::<u64>();
                         }
                         Status::Failed(error) => {
+                            let error_kind = Some(Kind::of(error));
                             let error = anyhow!("cannot read {}: {error}", object.uri);
-                            return Err(Failure { error_type: ErrorType::ObjectFailed, error });
+                            return Err(Failure { error_type: ErrorType::ObjectFailed, error_kind, error });
                         }
                         Status::NotReached => {
                             let error = anyhow!("there was no time for {}", object.uri);
-                            return Err(Failure { error_type: ErrorType::OutOfTime, error });
+                            return Err(Failure::of(ErrorType::OutOfTime)(error));
                         }
                         Status::AlreadyCommitted | Status::Ignored => {}
                     }

@@ -3,10 +3,10 @@
 //! In: what became of its objects. Out: log lines, one per object and one for the invocation, and metrics. No line has
 //! anything of the records' content.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use lake::{CommitMetrics, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
+use lake::{CommitMetrics, Kind, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
 use lambda::metrics::Values;
 
 use crate::handler::Failure;
@@ -20,7 +20,7 @@ const OLDEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(crate) struct Report {
     committed: u64,
     known: u64,
-    failed: u64,
+    failed: BTreeMap<Kind, u64>,
     not_reached: u64,
     rows: u64,
     rows_known: u64,
@@ -51,7 +51,7 @@ impl Report {
                 }
                 Status::AlreadyCommitted => self.known += 1,
                 Status::Ignored => {}
-                Status::Failed(_) => self.failed += 1,
+                Status::Failed(error) => *self.failed.entry(Kind::of(error)).or_default() += 1,
                 Status::NotReached => self.not_reached += 1,
             }
         }
@@ -61,13 +61,13 @@ impl Report {
         self.snapshot_id = outcome.snapshot_id;
     }
 
-    /// Adds that none of `objects` was committed.
-    pub(crate) fn add_failed(&mut self, objects: &[SourceObject]) {
+    /// Adds that none of `objects` was committed, by an error of `kind`.
+    pub(crate) fn add_failed(&mut self, objects: &[SourceObject], kind: Kind) {
         let mut named = HashSet::new();
         for object in objects.iter().filter(|object| named.insert(object.token)) {
             tracing::warn!(object = object.uri, "object not committed; it must be delivered again");
         }
-        self.failed += named.len() as u64;
+        *self.failed.entry(kind).or_default() += named.len() as u64;
     }
 
     /// Logs the line of the invocation.
@@ -77,7 +77,7 @@ impl Report {
                 tracing::$level!(
                     objects_committed = self.committed,
                     objects_known = self.known,
-                    objects_failed = self.failed,
+                    objects_failed = self.failed.values().sum::<u64>(),
                     objects_not_reached = self.not_reached,
                     rows = self.rows,
                     rows_known = self.rows_known,
@@ -97,8 +97,9 @@ impl Report {
         }
         match failure {
             None => log_line!(info, "event handled"),
-            Some(Failure { error_type, error }) => {
-                log_line!(error, %error_type, error = format!("{error:#}"), "invocation failed");
+            Some(Failure { error_type, error_kind, error }) => {
+                let error_kind = error_kind.map(Kind::name);
+                log_line!(error, %error_type, error_kind, error = format!("{error:#}"), "invocation failed");
             }
         }
     }
@@ -108,7 +109,7 @@ impl Report {
         let mut values: Values = vec![
             ("ObjectsCommitted", self.committed.into()),
             ("ObjectsKnown", self.known.into()),
-            ("ObjectsFailed", self.failed.into()),
+            ("ObjectsFailed", self.failed.values().sum::<u64>().into()),
             ("ObjectsNotReached", self.not_reached.into()),
             ("RowsCommitted", self.rows.into()),
             ("RowsKnown", self.rows_known.into()),
@@ -127,6 +128,11 @@ impl Report {
         }
         values
     }
+
+    /// How many objects failed, by what helps.
+    pub(crate) fn failed_by_kind(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.failed.iter().map(|(kind, count)| (kind.name(), *count))
+    }
 }
 
 fn log_object(ObjectOutcome { object, status, bytes_read }: &ObjectOutcome) {
@@ -144,7 +150,10 @@ fn log_object(ObjectOutcome { object, status, bytes_read }: &ObjectOutcome) {
         Status::AlreadyCommitted => tracing::info!(object, "object was committed before"),
         // lake has said why.
         Status::Ignored => {}
-        Status::Failed(error) => tracing::error!(object, %error, "object failed; it must be delivered again"),
+        Status::Failed(error) => {
+            let error_kind = Kind::of(error).name();
+            tracing::error!(object, error_kind, %error, "object failed; it must be delivered again");
+        }
         Status::NotReached => tracing::warn!(object, "no time for the object; it must be delivered again"),
     }
 }

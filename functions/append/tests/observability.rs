@@ -27,6 +27,8 @@ struct Invoked {
     body: Value,
     lines: Vec<Value>,
     metrics: Vec<Value>,
+    /// Lines of metrics that have the kind of an error as a second dimension.
+    lines_by_kind: Vec<Value>,
 }
 
 impl Invoked {
@@ -42,6 +44,14 @@ impl Invoked {
         let defined = metrics["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
         let names = defined.iter().map(|metric| metric["Name"].as_str().unwrap());
         names.map(|name| (name, metrics[name].as_f64().unwrap())).collect()
+    }
+
+    /// The objects that failed, by the kind of the error.
+    fn failed_by_kind(&self) -> BTreeMap<&str, f64> {
+        let by_kind = self.lines_by_kind.iter();
+        by_kind
+            .map(|line| (line["ErrorKind"].as_str().unwrap(), line["ObjectsFailed"].as_f64().unwrap()))
+            .collect()
     }
 
     /// Some values.
@@ -104,8 +114,10 @@ fn invoke(folder: &Path, variables: &[(&str, &str)], events: &[Value], time: Dur
     let invoked = posted.into_iter().enumerate().map(|(at, (path, body))| {
         let prefix = format!("/2018-06-01/runtime/invocation/request-{at}/");
         let kind = path.strip_prefix(&prefix).or(path.strip_prefix("/2018-06-01/runtime/")).unwrap();
-        let (metrics, lines) = lines.next().unwrap().into_iter().partition(|line| line.get("_aws").is_some());
-        Invoked { kind: kind.to_owned(), body, lines, metrics }
+        let (metrics, lines): (Vec<Value>, _) =
+            lines.next().unwrap().into_iter().partition(|line| line.get("_aws").is_some());
+        let (lines_by_kind, metrics) = metrics.into_iter().partition(|line| line.get("ErrorKind").is_some());
+        Invoked { kind: kind.to_owned(), body, lines, metrics, lines_by_kind }
     });
     invoked.collect()
 }
@@ -158,8 +170,8 @@ fn split(mut function: Child, is_running: bool) -> Vec<Vec<Value>> {
     let (mut split, mut lines) = (Vec::new(), Vec::new());
     for line in written.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        let ends = line.get("_aws").is_some();
-        if !ends {
+        let ends = line.get("_aws").is_some() && line.get("ErrorKind").is_none();
+        if line.get("_aws").is_none() {
             let timestamp = line["timestamp"].as_str().unwrap();
             assert!(timestamp.ends_with('Z') && DateTime::parse_from_rfc3339(timestamp).is_ok(), "{line}");
             assert!(["ERROR", "WARN", "INFO"].contains(&line["level"].as_str().unwrap()), "{line}");
@@ -300,14 +312,15 @@ fn everything_is_counted_once_and_nothing_of_the_records_is_told() {
 fn a_failure_has_its_type_one_line_and_metrics() {
     let put_event = || s3_event("a", 1);
     let failing = |place: &str| vec![("FAILPOINTS", format!("{place}=return(error)"))];
-    for (variables, event, time, error_type, failed, not_reached) in [
-        (vec![], json!({"name": "secret"}), TIMEOUT, "EventNotUnderstood", 0.0, 0.0),
-        (vec![], s3_event("none", 1), TIMEOUT, "ObjectFailed", 1.0, 0.0),
-        (failing("after get"), put_event(), TIMEOUT, "ObjectFailed", 1.0, 0.0),
-        (vec![], put_event(), Duration::from_millis(50), "OutOfTime", 0.0, 1.0),
-        (failing("after create"), put_event(), TIMEOUT, "StorageFailed", 1.0, 0.0),
-        (failing("before swap"), put_event(), TIMEOUT, "CatalogFailed", 1.0, 0.0),
+    for (variables, event, time, error_type, kind, not_reached) in [
+        (vec![], json!({"name": "secret"}), TIMEOUT, "EventNotUnderstood", None, 0.0),
+        (vec![], s3_event("none", 1), TIMEOUT, "ObjectFailed", Some("missing"), 0.0),
+        (failing("after get"), put_event(), TIMEOUT, "ObjectFailed", Some("unexpected"), 0.0),
+        (vec![], put_event(), Duration::from_millis(50), "OutOfTime", None, 1.0),
+        (failing("after create"), put_event(), TIMEOUT, "StorageFailed", Some("unexpected"), 0.0),
+        (failing("before swap"), put_event(), TIMEOUT, "CatalogFailed", Some("unexpected"), 0.0),
     ] {
+        let failed = if kind.is_some() { 1.0 } else { 0.0 };
         let folder = TempDir::new().unwrap();
         put(folder.path(), "a", &rows(1));
         let variables: Vec<(&str, &str)> =
@@ -319,6 +332,8 @@ fn a_failure_has_its_type_one_line_and_metrics() {
         let line = lines[0];
         assert_eq!((&line["level"], &line["error_type"]), (&json!("ERROR"), &json!(error_type)));
         assert_eq!(line["error"], invoked.body["errorMessage"]);
+        assert_eq!(line.get("error_kind"), kind.map(Value::from).as_ref());
+        assert_eq!(invoked.failed_by_kind(), kind.map(|kind| (kind, 1.0)).into_iter().collect());
         assert_eq!(line["span"]["requestId"], "request-0");
         let objects = invoked.lines.iter().filter(|line| line.get("object").is_some()).count() as f64;
         assert_eq!(objects, failed + not_reached, "a line for each object: {:?}", invoked.lines);

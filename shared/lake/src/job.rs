@@ -171,14 +171,3 @@ pub struct CommitMetrics {
     /// From the first look at the table to the outcome.
     pub duration: Duration,
 }
-
-/// Why nothing was committed, as far as can be known.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// The catalog, or the files of the table's metadata.
-    #[error("the catalog failed")]
-    Catalog(#[source] Error),
-    /// The storage of data files or of the quarantine.
-    #[error("the storage failed")]
-    Storage(#[from] Error),
-}

@@ -16,6 +16,7 @@ mod decode;
 mod definition;
 mod digest;
 mod env;
+mod error;
 mod failpoint;
 mod infer;
 mod job;
@@ -39,11 +40,11 @@ pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder, SystemColumn, SystemVal
 pub use definition::TableDefinition;
 pub use digest::Digest;
 pub use env::Source;
+pub use error::{Directive, Error, Kind, Part};
 pub use failpoint::failpoint;
 pub use infer::Inference;
 pub use job::{
-    AppendError, AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject,
-    Status, WriteLimits,
+    AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status, WriteLimits,
 };
 pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};

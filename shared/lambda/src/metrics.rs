@@ -12,8 +12,10 @@ use crate::env::Environment;
 
 /// The metrics' namespace.
 pub const NAMESPACE: &str = "Frazil";
-/// The metrics' one dimension; its value is the name of the Lambda function.
+/// The metrics' dimension; its value is the name of the Lambda function.
 pub const DIMENSION: &str = "Function";
+/// A second dimension, of what is counted once more by the kind of an error.
+pub const KIND_DIMENSION: &str = "ErrorKind";
 
 /// A metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +83,24 @@ impl Emitter {
 
     /// Writes a line for one invocation, which ended `now_millis` milliseconds after the Unix epoch.
     pub fn emit(&self, now_millis: i64, values: Values) {
+        self.write(now_millis, None, values);
+    }
+
+    /// Writes the metric `name` once more, a line for each kind of error: what it is of that kind.
+    pub fn emit_by_kind(
+        &self,
+        now_millis: i64,
+        name: &'static str,
+        by_kind: impl Iterator<Item = (&'static str, u64)>,
+    ) {
+        for (kind, value) in by_kind {
+            self.write(now_millis, Some(kind), vec![(name, value.into())]);
+        }
+    }
+
+    fn write(&self, now_millis: i64, kind: Option<&str>, values: Values) {
         if let Some(function) = &self.function {
-            let line = format!("{}\n", document(function, now_millis, values));
+            let line = format!("{}\n", document(function, kind, now_millis, values));
             // One call, under the lock that log lines take: no line ends up inside another. Without standard output
             // there is nobody to tell.
             let _ = std::io::stdout().lock().write_all(line.as_bytes());
@@ -90,7 +108,7 @@ impl Emitter {
     }
 }
 
-fn document(function: &str, now_millis: i64, values: Values) -> Value {
+fn document(function: &str, kind: Option<&str>, now_millis: i64, values: Values) -> Value {
     let (mut defined, mut document) = (Vec::new(), Map::new());
     for (name, value) in values {
         // Without its unit a metric would be another metric.
@@ -99,7 +117,12 @@ fn document(function: &str, now_millis: i64, values: Values) -> Value {
             document.insert(name.to_owned(), value);
         }
     }
-    let directive = json!({"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": defined});
+    let mut dimensions = vec![DIMENSION];
+    if let Some(kind) = kind {
+        dimensions.push(KIND_DIMENSION);
+        document.insert(KIND_DIMENSION.to_owned(), kind.into());
+    }
+    let directive = json!({"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": defined});
     document.insert("_aws".to_owned(), json!({"Timestamp": now_millis, "CloudWatchMetrics": [directive]}));
     document.insert(DIMENSION.to_owned(), function.into());
     Value::Object(document)
@@ -115,7 +138,7 @@ mod tests {
     fn a_document_is_what_cloudwatch_expects() {
         let values = vec![("RecordsOk", 3.into()), ("Freshness", 1.5.into()), ("Misspelled", 1.into())];
         assert_eq!(
-            document("my-function", 1_767_323_045_678, values),
+            document("my-function", None, 1_767_323_045_678, values),
             json!({
                 "_aws": {
                     "Timestamp": 1_767_323_045_678_i64,
@@ -135,11 +158,19 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_kind_is_a_second_dimension() {
+        let document = document("f", Some("denied"), 0, vec![("ObjectsFailed", 2.into())]);
+        let directive = &document["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Dimensions"], json!([["Function", "ErrorKind"]]));
+        assert_eq!((&document["ErrorKind"], &document["ObjectsFailed"]), (&json!("denied"), &json!(2)));
+    }
+
     /// AWS: "Specification: Embedded metric format", "Embedded metric format schema".
     #[test]
     fn all_metrics_at_once_keep_to_the_specification() {
         let values = METRICS.iter().map(|metric| (metric.name, Value::from(1))).collect();
-        let document = document("f", 0, values);
+        let document = document("f", None, 0, values);
         let directive = &document["_aws"]["CloudWatchMetrics"][0];
         let metrics = directive["Metrics"].as_array().unwrap();
         assert!(metrics.len() == METRICS.len() && metrics.len() <= 100);
@@ -157,7 +188,7 @@ mod tests {
     fn names_are_distinct_and_of_a_function() {
         let names: HashSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), METRICS.len());
-        assert!(!names.contains(DIMENSION));
+        assert!(!names.contains(DIMENSION) && !names.contains(KIND_DIMENSION));
         for metric in METRICS {
             assert!(["transform", "append"].contains(&metric.function) && !metric.meaning.is_empty());
         }

@@ -6,9 +6,10 @@ use tokio::time::Instant;
 use super::sources::Sources;
 use crate::catalog::Lake;
 use crate::definition::TableDefinition;
+use crate::error::Error as Failure;
 use crate::failpoint::failpoint;
 use crate::infer;
-use crate::job::{AppendError, AppendOptions};
+use crate::job::AppendOptions;
 
 /// Of the time until the deadline, the share in which a schema is inferred.
 const INFERENCE_SHARE: u32 = 4;
@@ -21,7 +22,7 @@ pub(super) async fn table(
     sources: &mut Sources,
     lake: &Lake,
     options: &AppendOptions,
-) -> std::result::Result<Option<Table>, AppendError> {
+) -> std::result::Result<Option<Table>, Failure> {
     let definition = match &options.definition {
         Some(definition) => definition.clone(),
         None => {
@@ -43,7 +44,7 @@ pub(super) async fn table(
     };
     tracing::info!(table = %options.table, "creating the table");
     let created = lake.create(&options.table, definition).await;
-    let table = created.map_err(AppendError::Catalog)?;
+    let table = created.map_err(Failure::of_catalog)?;
     failpoint("after create")?;
     Ok(Some(table))
 }

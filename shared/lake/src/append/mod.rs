@@ -13,16 +13,17 @@ mod sources;
 use std::sync::Arc;
 use std::time::Duration;
 
+use iceberg::Result;
 use iceberg::spec::DataFile;
 use iceberg::table::Table;
-use iceberg::{Error, Result};
 use tokio::time::Instant;
 
 use self::sources::Sources;
 use crate::catalog::Lake;
 use crate::commit::{self, Change, CommitError, Committed, Layout, Objects};
+use crate::error::{Error as Failure, reworded};
 use crate::failpoint::failpoint;
-use crate::job::{AppendError, AppendOptions, CommitMetrics, Outcome, SourceObject};
+use crate::job::{AppendOptions, CommitMetrics, Outcome, SourceObject};
 use crate::known::Known;
 use crate::ledger::{self, Memory, name_time};
 use crate::objects::{FoundObject, Pass, PassTime};
@@ -44,7 +45,7 @@ pub async fn append(
     lake: &Lake,
     options: &AppendOptions,
     objects: Vec<SourceObject>,
-) -> std::result::Result<Outcome, AppendError> {
+) -> std::result::Result<Outcome, Failure> {
     let mut invocation = Invocation::new(lake, options, objects);
     match tokio::time::timeout_at(options.deadline, invocation.run()).await {
         Ok(outcome) => outcome,
@@ -82,10 +83,10 @@ impl<'a> Invocation<'a> {
         }
     }
 
-    async fn run(&mut self) -> std::result::Result<Outcome, AppendError> {
+    async fn run(&mut self) -> std::result::Result<Outcome, Failure> {
         let (lake, options) = (self.lake, self.options);
         self.sources.ignore_own(&options.errors_uri);
-        let table = lake.table(&options.table).await.map_err(AppendError::Catalog)?;
+        let table = lake.table(&options.table).await.map_err(Failure::of_catalog)?;
         let mut told = match &table {
             Some(table) => Some(horizon::settle(&mut self.sources, lake, table).await),
             None => None,
@@ -125,17 +126,17 @@ impl<'a> Invocation<'a> {
                         undo.run().await;
                     }
                     let loaded = lake.catalog.load_table(&options.table).await;
-                    current = loaded.map_err(AppendError::Catalog)?;
+                    current = loaded.map_err(Failure::of_catalog)?;
                 }
                 // Others had all the time that there was: no fault of the function, and no reason to fail it.
                 Err(CommitError::Outrun(error)) => {
                     for tally in &written.tallies {
-                        let error = Error::new(error.kind(), format!("other writers were faster: {error}"));
+                        let error = reworded(&error, format!("other writers were faster: {error}"));
                         self.sources.fail(tally.source, error);
                     }
                     break;
                 }
-                Err(CommitError::Failed(error)) => return Err(AppendError::Catalog(error)),
+                Err(CommitError::Failed(error)) => return Err(Failure::of_catalog(error)),
             }
         }
         Ok(self.outcome(Some(&current)))

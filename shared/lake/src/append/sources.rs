@@ -7,6 +7,7 @@ use futures::stream::{self, StreamExt as _};
 use iceberg::io::FileIO;
 use iceberg::{Error, Result};
 
+use crate::error::reworded;
 use crate::job::{ObjectOutcome, Rejected, SourceObject, Status};
 use crate::ledger::is_ledger;
 use crate::objects::{FoundObject, find, place};
@@ -90,7 +91,7 @@ impl Sources {
     pub(super) fn hand_back_half(&mut self, read: &[usize], error: &Error) {
         for at in &read[read.len() / 2..] {
             for version in self.versions(*at).collect::<Vec<_>>() {
-                self.fail(version, Error::new(error.kind(), error.message()));
+                self.fail(version, reworded(error, error.message()));
             }
         }
     }

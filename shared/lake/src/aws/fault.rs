@@ -3,6 +3,8 @@
 //! In: codes such as `AccessDeniedException`, which services spell in their own ways (AWS, "Common error types"; S3, "Error
 //! responses"). Out: a [`Fault`]. What a code means for one service only, that service's own module knows.
 
+use crate::error::Kind;
+
 /// What stands behind an error code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -16,8 +18,32 @@ pub(crate) enum Fault {
     WrongClock,
     /// Too many requests.
     Throttled,
+    /// A quota is used up.
+    Quota,
+    /// What is asked for is not there.
+    Missing,
+    /// A key cannot be used.
+    Key,
+    /// The request is wrong, and will be whenever it is sent.
+    Invalid,
     /// Anything else.
     Other,
+}
+
+impl Fault {
+    /// What helps. Of a code that is not listed nothing is known, not even whether it came after the deed.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Denied => Kind::Denied,
+            Self::WrongCredentials | Self::ExpiredCredentials | Self::WrongClock => Kind::Credentials,
+            Self::Throttled => Kind::Throttled,
+            Self::Quota => Kind::Exhausted,
+            Self::Missing => Kind::Missing,
+            Self::Key => Kind::Misconfigured,
+            Self::Invalid => Kind::Invalid,
+            Self::Other => Kind::Unexpected,
+        }
+    }
 }
 
 /// What stands behind `code`.
@@ -51,6 +77,13 @@ pub(crate) fn fault_of(code: &str) -> Fault {
         | "RequestThrottled"
         | "RequestThrottledException"
         | "TooManyRequestsException" => Fault::Throttled,
+        "ResourceNumberLimitExceededException" => Fault::Quota,
+        "EntityNotFoundException" | "NotFoundException" => Fault::Missing,
+        "GlueEncryptionException" => Fault::Key,
+        "BadRequestException"
+        | "InvalidInputException"
+        | "MethodNotAllowedException"
+        | "ValidationException" => Fault::Invalid,
         _ => Fault::Other,
     }
 }

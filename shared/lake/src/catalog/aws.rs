@@ -7,25 +7,12 @@ use aws_config::retry::RetryConfig;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use iceberg::{Error, ErrorKind};
+use iceberg::Error;
 
 use super::swap::NotSwapped;
 use crate::aws::{Fault, fault_of};
 use crate::causes::causes;
-
-/// Codes by which Glue and S3 Tables say that they have done nothing, and never will with this request (AWS Glue API,
-/// "UpdateTable"; Amazon S3 API, "UpdateTableMetadataLocation"). `OperationTimeoutException` and whatever is not listed may
-/// come after the deed.
-const REFUSALS: [&str; 8] = [
-    "BadRequestException",
-    "EntityNotFoundException",
-    "GlueEncryptionException",
-    "InvalidInputException",
-    "MethodNotAllowedException",
-    "NotFoundException",
-    "ResourceNumberLimitExceededException",
-    "ValidationException",
-];
+use crate::error::{Directive, Kind};
 
 /// How often the request is sent that swaps the pointer of a table: once. Sent again after a lost answer it would conflict
 /// with its own success, and a conflict would say nothing.
@@ -33,16 +20,14 @@ pub(super) fn swap_retries() -> RetryConfig {
     RetryConfig::disabled()
 }
 
-/// Why a swap was not made, which was answered with `code`: `error`. Who knows of a conflict has told so before.
-pub(super) fn not_swapped(code: Option<&str>, error: Error) -> NotSwapped {
-    let is_refusal = code.is_some_and(|code| {
-        let is_common = match fault_of(code) {
-            Fault::Denied | Fault::WrongCredentials | Fault::ExpiredCredentials | Fault::WrongClock => true,
-            Fault::Throttled | Fault::Other => false,
-        };
-        is_common || REFUSALS.contains(&code)
-    });
-    if is_refusal { NotSwapped::Refused(error) } else { NotSwapped::Unknown(error) }
+/// Why a swap was not made: `error`. A service that says what is wrong with a request has done nothing, and never will with
+/// this one (AWS Glue API, "UpdateTable"; Amazon S3 API, "UpdateTableMetadataLocation"). What may pass may come after the
+/// deed, as `OperationTimeoutException` does. Who knows of a conflict has told so before.
+pub(super) fn not_swapped(error: Error) -> NotSwapped {
+    match Kind::of(&error).directive() {
+        Directive::Retry => NotSwapped::Unknown(error),
+        Directive::HandBack | Directive::Fail => NotSwapped::Refused(error),
+    }
 }
 
 /// The error code of a service's answer, such as `AccessDeniedException`.
@@ -56,21 +41,21 @@ where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     R: Debug + Send + Sync + 'static,
 {
-    let (cause, remedy) = match error.as_service_error() {
+    let (kind, cause, remedy) = match error.as_service_error() {
         Some(service) => {
             let code = service.code().unwrap_or("an error without a code");
             // Of a wrong signature the services tell all that was signed, in many lines.
             let message =
                 service.message().and_then(|message| message.lines().next()).unwrap_or("no message");
-            (format!("{code}: {message}"), remedy_of(code, access))
+            (fault_of(code).kind(), format!("{code}: {message}"), remedy_of(code, access))
         }
         None => {
             let cause = causes(&error);
-            let remedy = remedy_of_no_answer(&error, &cause);
-            (cause, remedy)
+            let (kind, remedy) = remedy_of_no_answer(&error, &cause);
+            (kind, cause, remedy.to_owned())
         }
     };
-    Error::new(ErrorKind::Unexpected, format!("cannot {what}: {cause}. {remedy}"))
+    kind.error(format!("cannot {what}: {cause}. {remedy}"))
 }
 
 fn remedy_of(code: &str, access: &str) -> String {
@@ -86,23 +71,24 @@ fn remedy_of(code: &str, access: &str) -> String {
             "Too many requests: let fewer functions run at the same time (MaximumConcurrency), or have the quota \
              raised"
         }
-        Fault::Other if code == "ResourceNumberLimitExceededException" => {
-            "A quota is used up: delete old versions of tables, or have it raised"
+        Fault::Quota => "A quota is used up: delete old versions of tables, or have it raised",
+        Fault::Missing | Fault::Key | Fault::Invalid | Fault::Other => {
+            "See the service's documentation of this code; messages are delivered again"
         }
-        Fault::Other => "See the service's documentation of this code; messages are delivered again",
     };
     remedy.to_owned()
 }
 
-fn remedy_of_no_answer(error: &(dyn StdError + 'static), cause: &str) -> String {
+fn remedy_of_no_answer(error: &(dyn StdError + 'static), cause: &str) -> (Kind, &'static str) {
     let mut chain = std::iter::successors(Some(error), |error| (*error).source());
-    let remedy = if chain.any(|cause| cause.is::<CredentialsError>()) {
-        "There are no credentials: give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
-         AWS_PROFILE"
+    if chain.any(|cause| cause.is::<CredentialsError>()) {
+        let remedy = "There are no credentials: give the function a role, or set AWS_ACCESS_KEY_ID and \
+                      AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
+        (Kind::Credentials, remedy)
     } else if cause.contains("region") {
-        "Set AWS_REGION, or the region of the profile"
+        (Kind::Misconfigured, "Set AWS_REGION, or the region of the profile")
     } else {
-        "See AWS_ENDPOINT_URL, and the network: a function in a VPC needs an endpoint of the service there"
-    };
-    remedy.to_owned()
+        let remedy = "See AWS_ENDPOINT_URL, and the network: a function in a VPC needs an endpoint of the service there";
+        (Kind::Unavailable, remedy)
+    }
 }

@@ -12,6 +12,7 @@ use iceberg::{Error, Result, Runtime, TableCreation, TableIdent};
 
 use super::metadata_name::file_of;
 use super::swap::{Loaded, Next};
+use crate::error::reworded;
 use crate::failpoint::failpoint;
 
 #[derive(Debug)]
@@ -95,5 +96,5 @@ fn unreadable(ident: &TableIdent, location: &str, error: Error) -> Error {
         "the catalog names {location} as the metadata file of the table {ident}, and it cannot be read: {error}. Allow \
          the function's role to read it, restore it if it was deleted, or drop the catalog's entry of the table"
     );
-    Error::new(error.kind(), what)
+    reworded(&error, what)
 }

@@ -6,6 +6,7 @@ use iceberg::{Error, Result};
 use tokio::time::Instant;
 
 use crate::env::Env;
+use crate::error::{Directive, Kind};
 
 /// The first pause between attempts; it doubles up to [`MAX_PAUSE`] and is cut at random.
 pub(super) const MIN_PAUSE: Duration = Duration::from_millis(50);
@@ -66,6 +67,32 @@ impl<'a> Retries<'a> {
 
     /// The same for an error that came before there was an attempt.
     pub(super) async fn wait_after(&mut self, error: Error) -> Result<()> {
-        self.wait(Lost::Failure(error)).await.map_err(Lost::into_error)
+        let lost = match Kind::of(&error).directive() {
+            Directive::Fail => Lost::Refusal(error),
+            // What is not there may be a file that a writer has replaced meanwhile.
+            Directive::HandBack | Directive::Retry => Lost::Failure(error),
+        };
+        self.wait(lost).await.map_err(Lost::into_error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn where_only_a_person_can_help_nothing_is_tried_again() {
+        let env = Env::default();
+        for (kind, is_tried_again) in [
+            (Kind::Denied, false),
+            (Kind::Misconfigured, false),
+            (Kind::Missing, true),
+            (Kind::Throttled, true),
+            (Kind::Unexpected, true),
+        ] {
+            let mut retries = Retries::until(Instant::now() + Duration::from_secs(60), &env);
+            let waited = retries.wait_after(kind.error("planned")).await;
+            assert_eq!(waited.is_ok(), is_tried_again, "{kind}");
+        }
     }
 }

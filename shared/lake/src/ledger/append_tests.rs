@@ -18,7 +18,7 @@ use super::PROPERTY;
 use crate::catalog::Lake;
 use crate::commit::{Change, Committed, Layout, Marks, Replace, Verdict, commit};
 use crate::env::Env;
-use crate::job::{AppendError, AppendOptions, CommitMetrics, Limits, Outcome, SourceObject, Status};
+use crate::job::{AppendOptions, CommitMetrics, Limits, Outcome, SourceObject, Status};
 use crate::token::Token;
 use crate::{TableDefinition, append};
 
@@ -74,7 +74,7 @@ impl Bench {
         self.try_to_deliver(numbers).await.unwrap()
     }
 
-    async fn try_to_deliver(&self, numbers: impl IntoIterator<Item = i64>) -> Result<Outcome, AppendError> {
+    async fn try_to_deliver(&self, numbers: impl IntoIterator<Item = i64>) -> Result<Outcome, crate::Error> {
         // Snapshots that are kept for a millisecond are not of the same one.
         tokio::time::sleep(Duration::from_millis(3)).await;
         let columns = [("n", "long"), ("record_id", "string"), ("file_name", "string")];

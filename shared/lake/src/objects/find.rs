@@ -8,8 +8,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use iceberg::io::{FileIO, InputFile};
-use iceberg::{Error, ErrorKind, Result};
+use iceberg::{ErrorKind, Result};
 
+use crate::error::Kind;
 use crate::job::SourceObject;
 use crate::storage::version_uri;
 
@@ -54,7 +55,7 @@ pub(crate) async fn find(file_io: &FileIO, at: usize, object: &SourceObject) -> 
                 "the object {} does not exist; it was deleted, or the notification is for another place",
                 object.uri
             );
-            Err(Error::new(ErrorKind::DataInvalid, what))
+            Err(Kind::Missing.within(ErrorKind::DataInvalid, what))
         }
         Err(error) => Err(error),
     }

@@ -35,9 +35,7 @@ use self::world::{Faults, Hand, RAW, World};
 use crate::catalog::simulated::{LATE_MS, SimulatedCatalog};
 use crate::ledger::Ledgers;
 use crate::name_bounds::NameBounds;
-use crate::{
-    AppendError, AppendOptions, Lake, Limits, Outcome, SourceObject, Status, TableDefinition, append,
-};
+use crate::{AppendOptions, Lake, Limits, Outcome, SourceObject, Status, TableDefinition, append};
 
 /// Schedules of a test run, unless the environment says otherwise.
 const SCHEDULES: u64 = 100;
@@ -187,18 +185,19 @@ impl Schedule {
         }
     }
 
-    async fn append(&self, lake: &Lake, objects: &[usize]) -> Result<Outcome, AppendError> {
+    async fn append(&self, lake: &Lake, objects: &[usize]) -> Result<Outcome, crate::Error> {
         let inputs = self.world.model().inputs.clone();
         let objects = objects.iter().map(|at| inputs[*at].object.clone()).collect();
         let options = AppendOptions { deadline: Instant::now() + DELIVERY, ..self.options.clone() };
         append(lake, &options, objects).await
     }
 
-    fn answer(&self, who: u64, objects: &[usize], since: u64, outcome: Result<Outcome, AppendError>) {
+    fn answer(&self, who: u64, objects: &[usize], since: u64, outcome: Result<Outcome, crate::Error>) {
         let mut model = self.world.model();
         let told = match &outcome {
             Ok(outcome) => outcome.objects.iter().map(|object| in_words(&object.status)).collect(),
-            Err(error) => vec![error.to_string()],
+            // Its text names metadata files, whose names are not drawn from the seed.
+            Err(error) => vec![format!("{:?} {}", error.part, error.kind)],
         };
         model.trace.push(format!("writer {who} answers for {objects:?}: {told:?}"));
         for (at, object) in objects.iter().zip(outcome.iter().flat_map(|outcome| &outcome.objects)) {

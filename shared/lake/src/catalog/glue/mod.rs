@@ -156,9 +156,8 @@ impl TableCatalog for GlueCatalog {
                 )))
             }
             Err(error) => {
-                let code = aws::code(&error).map(str::to_owned);
                 let error = aws::failed(&format!("update the table {ident} in Glue"), ACCESS, error);
-                Err(aws::not_swapped(code.as_deref(), error))
+                Err(aws::not_swapped(error))
             }
         }
     }

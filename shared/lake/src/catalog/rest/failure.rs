@@ -7,6 +7,7 @@ use iceberg::{Error, ErrorKind, NamespaceIdent, TableIdent};
 use reqwest::StatusCode;
 
 use super::super::swap::NotSwapped;
+use crate::error::{Directive, Kind, reworded};
 
 /// What is said of an error: some servers answer with pages.
 const LONGEST_TOLD_CHARS: usize = 1000;
@@ -51,16 +52,20 @@ impl Failure {
         })
     }
 
+    /// What helps.
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Answered { status, .. } => kind_of(*status),
+            Self::Silent(_) => Kind::Unavailable,
+            // Whoever answers so is no such server.
+            Self::NotUnderstood(_) => Kind::Misconfigured,
+            Self::NoSession(error) => Kind::of(error),
+        }
+    }
+
     /// Whether the same request may succeed later.
     pub(super) fn may_pass(&self) -> bool {
-        match self {
-            Self::Answered { status, .. } => {
-                status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
-            }
-            Self::Silent(_) => true,
-            Self::NotUnderstood(_) => false,
-            Self::NoSession(error) => error.retryable(),
-        }
+        self.kind().directive() == Directive::Retry
     }
 
     /// What is said of it, in one line.
@@ -77,7 +82,7 @@ impl Failure {
     /// What failed, with a remedy.
     pub(super) fn error(&self, uri: &str) -> Error {
         if let Self::NoSession(error) = self {
-            return Error::new(error.kind(), error.message());
+            return reworded(error, error.message());
         }
         let remedy = match self.status().map(|status| status.as_u16()) {
             Some(401 | 419) => {
@@ -90,7 +95,7 @@ impl Failure {
             _ => "See FRAZIL_CATALOG_URI and the server's log; messages are delivered again",
         };
         let what = format!("the REST catalog {uri}: {}. {remedy}", self.told());
-        Error::new(ErrorKind::Unexpected, what)
+        self.kind().error(what)
     }
 
     /// What failed about the table `ident`, which is missing if anything is.
@@ -148,5 +153,18 @@ impl Failure {
                 NotSwapped::Unknown(error)
             }
         }
+    }
+}
+
+/// What a status of an answer says (Iceberg REST catalog specification, "responses").
+pub(super) fn kind_of(status: StatusCode) -> Kind {
+    match status.as_u16() {
+        401 | 419 => Kind::Credentials,
+        403 => Kind::Denied,
+        404 => Kind::Missing,
+        409 => Kind::Conflict,
+        429 => Kind::Throttled,
+        408 | 425 | 500.. => Kind::Unavailable,
+        _ => Kind::Invalid,
     }
 }

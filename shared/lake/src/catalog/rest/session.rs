@@ -17,9 +17,10 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::super::config::{RestAuth, Secret};
-use super::failure::Failure;
+use super::failure::{Failure, kind_of};
 use super::request::{Base, parse};
 use crate::causes::causes;
+use crate::error::Kind;
 
 /// A server that is reached at all is reached in this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -158,9 +159,9 @@ impl Sessions {
         let query = self.warehouse.clone().map(|name| ("warehouse", name)).into_iter().collect();
         let asked = base.send(Method::GET, "config", &query, None).await;
         // A place that has no configuration has no catalog: that is no missing table.
-        let config = asked.and_then(|answer| parse(&answer)).map_err(|failure| {
-            Failure::NoSession(failure.error(&self.uri).with_retryable(failure.may_pass()))
-        })?;
+        let config = asked
+            .and_then(|answer| parse(&answer))
+            .map_err(|failure| Failure::NoSession(failure.error(&self.uri)))?;
         Ok(Session { base: self.told_by(config, base)?, until })
     }
 
@@ -212,16 +213,13 @@ fn client(token: Option<&Secret>, tls_only: bool) -> Result<Client> {
         .pool_idle_timeout(IDLE_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
         .build();
-    client.map_err(|error| Error::new(ErrorKind::Unexpected, format!("no HTTP client: {}", causes(&error))))
+    client.map_err(|error| Kind::Misconfigured.error(format!("no HTTP client: {}", causes(&error))))
 }
 
 /// Client credentials -> a token (RFC 6749, 4.4).
 async fn exchange(server_uri: &str, credential: &Secret, scope: &str) -> Result<Token> {
-    let failed = |what: String| {
-        Error::new(
-            ErrorKind::Unexpected,
-            format!("cannot sign in to the REST catalog at {server_uri}: {what}"),
-        )
+    let failed = |kind: Kind, what: String| {
+        kind.error(format!("cannot sign in to the REST catalog at {server_uri}: {what}"))
     };
     let mut form = vec![("grant_type", "client_credentials"), ("scope", scope)];
     match credential.reveal().split_once(':') {
@@ -230,23 +228,22 @@ async fn exchange(server_uri: &str, credential: &Secret, scope: &str) -> Result<
     }
     let answer = client(None, !is_loopback(server_uri))?.post(server_uri).form(&form).send().await;
     let answer = answer.map_err(|error| {
-        failed(format!("{}. See FRAZIL_CATALOG_OAUTH2_SERVER_URI and FRAZIL_CATALOG_URI", causes(&error)))
-            .with_retryable(true)
+        let what = format!("{}. See FRAZIL_CATALOG_OAUTH2_SERVER_URI and FRAZIL_CATALOG_URI", causes(&error));
+        failed(Kind::Unavailable, what)
     })?;
     let status = answer.status();
-    let body = answer.bytes().await.map_err(|error| failed(causes(&error)).with_retryable(true))?;
+    let body = answer.bytes().await.map_err(|error| failed(Kind::Unavailable, causes(&error)))?;
     if !status.is_success() {
         let remedy = "See FRAZIL_CATALOG_CREDENTIAL, FRAZIL_CATALOG_SCOPE, \
                       FRAZIL_CATALOG_OAUTH2_SERVER_URI and FRAZIL_CATALOG_URI";
-        let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        let error = failed(format!(
-            "it answers {status}{}. {remedy}",
-            reason(&serde_json::from_slice(&body).unwrap_or_default())
-        ));
-        return Err(error.with_retryable(may_pass));
+        let reason = reason(&serde_json::from_slice(&body).unwrap_or_default());
+        // Whom it does not know it answers with 400 or 401 (RFC 6749, 5.2).
+        let kind = if status == StatusCode::BAD_REQUEST { Kind::Credentials } else { kind_of(status) };
+        return Err(failed(kind, format!("it answers {status}{reason}. {remedy}")));
     }
     // The error of the parser could show the token.
-    serde_json::from_slice(&body).map_err(|_| failed("its answer holds no access_token".to_owned()))
+    serde_json::from_slice(&body)
+        .map_err(|_| failed(Kind::Misconfigured, "its answer holds no access_token".to_owned()))
 }
 
 /// The reason that a server gives for a refusal (RFC 6749, 5.2, or the REST catalog's own shape).

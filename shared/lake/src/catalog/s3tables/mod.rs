@@ -93,9 +93,8 @@ impl S3TablesCatalog {
                 Err(NotSwapped::conflict(what))
             }
             Err(error) => {
-                let code = aws::code(&error).map(str::to_owned);
                 let error = aws::failed(&format!("update the table {ident} of S3 Tables"), ACCESS, error);
-                Err(aws::not_swapped(code.as_deref(), error))
+                Err(aws::not_swapped(error))
             }
         }
     }

@@ -10,6 +10,7 @@ use iceberg::{Error, ErrorKind};
 use super::connection::Connection;
 use super::location::Location;
 use crate::aws::{Fault, fault_of};
+use crate::error::Kind;
 
 const CHANGED: &str = "the object changed while it was read; read it again from its start";
 const WRONG_CREDENTIALS: &str = "the credentials are wrong; correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and \
@@ -83,73 +84,82 @@ where
             let details: Vec<String> = details.into_iter().filter(|text| !text.is_empty()).collect();
             (kind, format!("{why} ({})", details.join(", ")))
         }
-        _ => (ErrorKind::Unexpected, unanswered(s3, error)),
+        _ => unanswered(s3, error),
     };
-    Error::new(kind, format!("cannot {} {}: {why}", action.verb(), at.uri))
+    // Whose absence is asked about is told by the library's own kind.
+    let library = match kind {
+        Kind::Missing => ErrorKind::DataInvalid,
+        Kind::Changed => ErrorKind::PreconditionFailed,
+        _ => ErrorKind::Unexpected,
+    };
+    kind.within(library, format!("cannot {} {}: {why}", action.verb(), at.uri))
 }
 
-fn explain(s3: &Connection, action: Action, at: &Location, answer: &Answer<'_>) -> (ErrorKind, String) {
+fn explain(s3: &Connection, action: Action, at: &Location, answer: &Answer<'_>) -> (Kind, String) {
     let bucket = &at.bucket;
-    match (answer.code, answer.status) {
+    let fault = fault_of(answer.code);
+    let (kind, why) = match (answer.code, answer.status) {
         ("NoSuchBucket", _) => {
             let why = format!("the bucket {bucket} does not exist; create it, or correct the URI");
-            return (ErrorKind::DataInvalid, why);
+            return (Kind::Misconfigured, why);
         }
         ("NoSuchKey" | "NoSuchVersion" | "NotFound" | "", 404) if action == Action::Read => {
-            return (ErrorKind::DataInvalid, "the object does not exist".to_owned());
+            (Kind::Missing, "the object does not exist")
         }
-        (_, 412 | 416) => return (ErrorKind::PreconditionFailed, CHANGED.to_owned()),
-        _ => {}
-    }
-    let fault = fault_of(answer.code);
-    let why = match (answer.code, answer.status) {
-        _ if fault == Fault::WrongCredentials => WRONG_CREDENTIALS,
-        _ if fault == Fault::ExpiredCredentials => "the credentials have expired; renew them",
-        _ if fault == Fault::WrongClock => "the clock of this machine is wrong; set it",
+        (_, 412 | 416) => (Kind::Changed, CHANGED),
+        _ if fault == Fault::WrongCredentials => (fault.kind(), WRONG_CREDENTIALS),
+        _ if fault == Fault::ExpiredCredentials => (fault.kind(), "the credentials have expired; renew them"),
+        _ if fault == Fault::WrongClock => (fault.kind(), "the clock of this machine is wrong; set it"),
         ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) | (_, 301 | 307) => match answer.region {
             Some(region) => {
                 let why = format!(
                     "the bucket {bucket} is in the region {region}, and all buckets of a function must be in its own; \
                      deploy it there (outside Lambda, set AWS_REGION={region})"
                 );
-                return (ErrorKind::Unexpected, why);
+                return (Kind::Misconfigured, why);
             }
-            None => {
-                "the bucket is in another region than the function; deploy it there (outside Lambda, set AWS_REGION)"
-            }
+            None => (
+                Kind::Misconfigured,
+                "the bucket is in another region than the function; deploy it there (outside Lambda, set AWS_REGION)",
+            ),
         },
-        ("InvalidObjectState", _) => "the object is archived; restore it first",
-        ("NoSuchUpload", _) => "someone else aborted the upload, a lifecycle rule of the bucket perhaps",
-        (code, _) if code.ends_with("ThrottlingException") => {
-            "KMS has too many requests, and was asked several times; run fewer functions at a time"
+        ("InvalidObjectState", _) => (Kind::Missing, "the object is archived; restore it first"),
+        ("NoSuchUpload", _) => {
+            (Kind::Unexpected, "someone else aborted the upload, a lifecycle rule of the bucket perhaps")
         }
-        (code, _) if code.starts_with("KMS") || answer.message.contains("kms:") => KMS,
-        (_, status) if fault == Fault::Throttled || matches!(status, 429 | 503) => {
-            "S3 has too many requests, and was asked several times; run fewer functions at a time"
-        }
+        (code, _) if code.ends_with("ThrottlingException") => (
+            Kind::Throttled,
+            "KMS has too many requests, and was asked several times; run fewer functions at a time",
+        ),
+        (code, _) if code.starts_with("KMS") || answer.message.contains("kms:") => (Kind::Misconfigured, KMS),
+        (_, status) if fault == Fault::Throttled || matches!(status, 429 | 503) => (
+            Kind::Throttled,
+            "S3 has too many requests, and was asked several times; run fewer functions at a time",
+        ),
         (_, status) if fault == Fault::Denied || matches!(status, 401 | 403) => {
             let permission = action.permission(at);
             let hidden = if action == Action::Read { HIDDEN } else { "" };
             let why = format!("access is denied; grant {permission} on the bucket {bucket}{hidden}");
-            return (ErrorKind::Unexpected, why);
+            return (Kind::Denied, why);
         }
-        (_, 500..) => return (ErrorKind::Unexpected, format!("the server ({}) failed", s3.endpoint)),
-        _ => return (ErrorKind::Unexpected, format!("the server ({}) refused", s3.endpoint)),
+        (_, 500..) => return (Kind::Unavailable, format!("the server ({}) failed", s3.endpoint)),
+        _ => return (fault.kind(), format!("the server ({}) refused", s3.endpoint)),
     };
-    (ErrorKind::Unexpected, why.to_owned())
+    (kind, why.to_owned())
 }
 
 /// Why no whole answer came.
-fn unanswered<E: StdError + 'static>(s3: &Connection, error: &SdkError<E>) -> String {
+fn unanswered<E: StdError + 'static>(s3: &Connection, error: &SdkError<E>) -> (Kind, String) {
     let causes = || std::iter::successors(Some(error as &dyn StdError), |error| (*error).source());
     let root = causes().last().map(ToString::to_string).unwrap_or_default();
     // Who does not answer in time is told by a text alone.
     if causes().any(|cause| cause.is::<CredentialsError>()) || root.starts_with("identity resolver timed out")
     {
-        return format!(
+        let why = format!(
             "there are no AWS credentials to be had; give the function a role, or set AWS_ACCESS_KEY_ID and \
              AWS_SECRET_ACCESS_KEY, or AWS_PROFILE ({root})"
         );
+        return (Kind::Credentials, why);
     }
     let unreachable = match error {
         SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout(),
@@ -157,11 +167,12 @@ fn unanswered<E: StdError + 'static>(s3: &Connection, error: &SdkError<E>) -> St
         _ => false,
     };
     let endpoint = &s3.endpoint;
-    if unreachable {
+    let why = if unreachable {
         format!("S3 ({endpoint}) does not answer; {ROUTE} ({root})")
     } else {
         format!("the request to S3 ({endpoint}) failed ({root})")
-    }
+    };
+    (Kind::Unavailable, why)
 }
 
 /// Another version came while an object was read.

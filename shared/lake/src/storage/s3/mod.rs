@@ -38,6 +38,8 @@ pub(crate) use self::write::PART_BYTES;
 use super::config::S3Config;
 use super::list::ListedFile;
 
+use crate::error::Kind;
+
 /// S3.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct S3Storage {
@@ -116,7 +118,7 @@ impl Storage for S3Storage {
     async fn metadata(&self, uri: &str) -> Result<FileMetadata> {
         let at = Location::to_read(uri)?;
         let Some(head) = head(self.connect().await?.as_ref(), &at).await? else {
-            return Err(Error::new(ErrorKind::DataInvalid, format!("{uri} does not exist")));
+            return Err(Kind::Missing.within(ErrorKind::DataInvalid, format!("{uri} does not exist")));
         };
         self.version().check(&at, head.e_tag())?;
         let size = head.content_length().and_then(|length| u64::try_from(length).ok());
