@@ -228,7 +228,7 @@ FAILING = {
         b'{"user_id":"user-00009","event_type":"click","event_data":{"page":"/","x":12',
         b'{"user_id":"user-00010","event_type":"click","event_data":{"page":"/"}',
     ],
-    "array": [b'["user-00011","click"]', b'[{"user_id":"user-00012","event_type":"click"}]'],
+    "array": [b'["user-00011","click"]', b'[["user-00012","click"]]'],
     "string": [b'"page_view"', '"日本語"'.encode()],
     "number_or_null": [b"42", b"null"],
     "not_utf8": [b'{"user_id":"caf\xe9","event_type":"click","event_data":{"page":"/"}}'],
