@@ -125,9 +125,13 @@ pub async fn append(lake: &Lake, table: &Table, files: Vec<DataFile>, summary: H
     append.apply(transaction).unwrap().commit(lake.catalog()).await.unwrap();
 }
 
-/// Expires every snapshot but the current one.
+/// Expires every snapshot but the current one, and takes the tokens of recent commits along: the table is then one of which
+/// nothing but its rows tells what it has.
 pub async fn expire(lake: &Lake, table: &Table) {
     let transaction = Transaction::new(table);
+    let forget = transaction.update_table_properties().set("frazil.ledger.recent".to_owned(), String::new());
+    let table = forget.apply(transaction).unwrap().commit(lake.catalog()).await.unwrap();
+    let transaction = Transaction::new(&table);
     let expire = transaction.expire_snapshots().expire_older_than_ms(i64::MAX).retain_last(1);
     expire.apply(transaction).unwrap().commit(lake.catalog()).await.unwrap();
 }

@@ -3,7 +3,7 @@
 //! In: a record's bytes. Out: its [`Piece`]s in order: newline-delimited or concatenated values and the elements of a root
 //! array of objects one by one, also where they are in gzip; each log event of a CloudWatch Logs subscription; each user
 //! record of a KPL aggregate; what is broken, with the reason; and what holds no event on purpose. Refused: gzip and
-//! aggregates that are damaged, unpack to more than `max_bytes`, or are in each other more than [`MAX_LAYERS`] deep.
+//! aggregates that are damaged, unpack to more than `max_bytes`, or are in each other more than three deep.
 
 mod cloudwatch;
 mod kpl;
