@@ -60,7 +60,8 @@ fn answer(json: &str, config: &Config) -> Outcome {
             let line = STANDARD.decode(data).expect("base64");
             assert_eq!(line.last(), Some(&b'\n'));
             let events = serde_json::Deserializer::from_slice(&line).into_iter::<IgnoredAny>();
-            assert!(events.map(|event| event.expect("JSON")).count() > 0);
+            let events: Vec<IgnoredAny> = events.map(|event| event.expect("JSON")).collect();
+            assert!(!events.is_empty());
         }
     }
     outcome
