@@ -20,13 +20,20 @@ pub(super) fn swap_retries() -> RetryConfig {
     RetryConfig::disabled()
 }
 
-/// Why a swap was not made: `error`. A service that says what is wrong with a request has done nothing, and never will with
-/// this one (AWS Glue API, "UpdateTable"; Amazon S3 API, "UpdateTableMetadataLocation"). What may pass may come after the
-/// deed, as `OperationTimeoutException` does. Who knows of a conflict has told so before.
-pub(super) fn not_swapped(error: Error) -> NotSwapped {
+/// Why the swap that is called `what` was not made. A service that answers what is wrong with a request has done nothing,
+/// and never will with this one (AWS Glue API, "UpdateTable"; Amazon S3 API, "UpdateTableMetadataLocation"). What may pass
+/// may come after the deed, as `OperationTimeoutException` does, and without an answer nothing is known, whatever the error
+/// says. Who knows of a conflict has told so before. `access` is what a role needs.
+pub(super) fn not_swapped<E, R>(what: &str, access: &str, error: SdkError<E, R>) -> NotSwapped
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    R: Debug + Send + Sync + 'static,
+{
+    let is_answered = error.as_service_error().is_some();
+    let error = failed(what, access, error);
     match Kind::of(&error).directive() {
-        Directive::Retry => NotSwapped::Unknown(error),
-        Directive::HandBack | Directive::Fail => NotSwapped::Refused(error),
+        Directive::HandBack | Directive::Fail if is_answered => NotSwapped::Refused(error),
+        Directive::HandBack | Directive::Fail | Directive::Retry => NotSwapped::Unknown(error),
     }
 }
 
@@ -90,5 +97,22 @@ fn remedy_of_no_answer(error: &(dyn StdError + 'static), cause: &str) -> (Kind, 
     } else {
         let remedy = "See AWS_ENDPOINT_URL, and the network: a function in a VPC needs an endpoint of the service there";
         (Kind::Unavailable, remedy)
+    }
+}
+
+#[cfg(all(test, feature = "glue"))]
+mod tests {
+    use aws_sdk_glue::operation::update_table::UpdateTableError;
+
+    use super::*;
+
+    /// The swap may have been made, whatever the text of an error reminds of.
+    #[test]
+    fn without_an_answer_nothing_is_known() {
+        for text in ["timed out", "no answer from https://region.example"] {
+            let error: SdkError<UpdateTableError, ()> = SdkError::timeout_error(text);
+            let why = not_swapped("update", "access", error);
+            assert!(matches!(why, NotSwapped::Unknown(_)), "{why:?}");
+        }
     }
 }

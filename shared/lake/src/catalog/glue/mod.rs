@@ -156,8 +156,8 @@ impl TableCatalog for GlueCatalog {
                 )))
             }
             Err(error) => {
-                let error = aws::failed(&format!("update the table {ident} in Glue"), ACCESS, error);
-                Err(aws::not_swapped(error))
+                let what = format!("update the table {ident} in Glue");
+                Err(aws::not_swapped(&what, ACCESS, error))
             }
         }
     }

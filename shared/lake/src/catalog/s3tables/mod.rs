@@ -93,8 +93,8 @@ impl S3TablesCatalog {
                 Err(NotSwapped::conflict(what))
             }
             Err(error) => {
-                let error = aws::failed(&format!("update the table {ident} of S3 Tables"), ACCESS, error);
-                Err(aws::not_swapped(error))
+                let what = format!("update the table {ident} of S3 Tables");
+                Err(aws::not_swapped(&what, ACCESS, error))
             }
         }
     }
