@@ -9,12 +9,9 @@ use iceberg::spec::{TableMetadata, TableProperties};
 use super::Remembered;
 use super::line::End;
 use super::remembered::State;
-use crate::token;
 
 /// Snapshots that live so long, in milliseconds, have their tokens in the ledger from the start.
 const SHORT_MS: i64 = 3_600_000;
-/// Tokens that are not in the ledger are at most about this many: they make every metadata file larger.
-const MAX_TOKENS: usize = 8192;
 
 /// Whether the commit upon `metadata` that removes the snapshots `retiring` writes a ledger.
 pub(super) fn is_due(
@@ -41,12 +38,11 @@ pub(super) fn is_due(
     if max_age_ms < SHORT_MS {
         return true;
     }
-    let tokens: usize = line.snapshots.iter().map(|snapshot| token::tokens_of(snapshot).count()).sum();
     // The newest ones stay whatever their age.
     let kept = number(TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP)
         .and_then(|number| usize::try_from(number).ok())
         .unwrap_or(TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP_DEFAULT);
     let half = now_ms.min(metadata.last_updated_ms()).saturating_sub(max_age_ms / 2);
     let mut may_expire = line.snapshots.iter().skip(kept / 2);
-    tokens > MAX_TOKENS || may_expire.any(|snapshot| snapshot.timestamp_ms() < half)
+    may_expire.any(|snapshot| snapshot.timestamp_ms() < half)
 }
