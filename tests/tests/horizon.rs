@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iceberg::spec::{DataFile, ManifestStatus};
 use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use lake::{Limits, SUMMARY_KEY};
-use tests::{Bench, Object, definition, files, gzip, handle, lines, open, plain_table, sqs_event};
+use tests::{Bench, Object, definition, files, gzip, handle, lines, open, plain_table, sqs_event, writer};
 
 /// A table of enriched events, as far as these tests need it.
 fn events_table() -> lake::TableDefinition {
@@ -22,18 +22,7 @@ fn events(numbers: impl IntoIterator<Item = i64>) -> String {
 
 /// Expires all snapshots but the newest, and with them their tokens.
 async fn expire(bench: &Bench) {
-    let table = bench.table().await;
-    let current = table.metadata().current_snapshot_id();
-    let ids = table.metadata().snapshots().map(|snapshot| snapshot.snapshot_id());
-    let old: Vec<i64> = ids.filter(|id| Some(*id) != current).collect();
-    let transaction = Transaction::new(&table);
-    let expired = transaction.expire_snapshots().expire_snapshot_ids(old).apply(transaction).unwrap();
-    let catalog = bench.appender.lake().catalog();
-    let table = expired.commit(catalog).await.unwrap();
-    // The tokens of recent commits outlive their snapshots there.
-    let transaction = Transaction::new(&table);
-    let forget = transaction.update_table_properties().set("frazil.ledger.recent".to_owned(), String::new());
-    forget.apply(transaction).unwrap().commit(catalog).await.unwrap();
+    writer::expire(bench.appender.lake(), &bench.table().await).await;
     assert_eq!(bench.table().await.metadata().snapshots().len(), 1);
 }
 
