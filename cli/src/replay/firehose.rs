@@ -6,7 +6,6 @@
 //! template.yaml), and delivered in objects of about 5 MiB (Firehose's default).
 
 use std::io::Write as _;
-use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -23,8 +22,9 @@ use transform::config::Config;
 use transform::handler;
 use uuid::Uuid;
 
+use super::counts::Counts;
 use super::input::Input;
-use super::refusals::{Example, Refusals};
+use super::refusals::Example;
 use crate::warehouse::{RAW_BUCKET, files};
 
 const STREAM: &str = "frazil";
@@ -52,36 +52,6 @@ pub(crate) struct DeliveredObject {
     pub(crate) size_bytes: u64,
     pub(crate) etag: String,
     pub(crate) delivered_millis: i64,
-}
-
-/// What went through transform.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) invocations: u64,
-    pub(super) records: u64,
-    pub(super) ok: u64,
-    pub(super) failed: u64,
-    /// Records that hold no event on purpose.
-    pub(super) dropped: u64,
-    /// Why they failed.
-    pub(super) refusals: Refusals,
-    /// Inputs that hold no record.
-    pub(super) empty: Vec<String>,
-    /// Inputs that could not be read to their end, and why.
-    pub(super) damaged: Vec<String>,
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.invocations += other.invocations;
-        self.records += other.records;
-        self.ok += other.ok;
-        self.failed += other.failed;
-        self.dropped += other.dropped;
-        self.refusals.append(other.refusals);
-        self.empty.extend(other.empty);
-        self.damaged.extend(other.damaged);
-    }
 }
 
 /// The delivery stream of one input.

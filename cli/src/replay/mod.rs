@@ -4,6 +4,7 @@
 //! functions is stood in for by [`firehose`] (buffering, delivery) and [`queue`] (notifications, redelivery). The same
 //! input gives the same objects with the same names, so that replaying it again redelivers what the table has.
 
+mod counts;
 pub(crate) mod firehose;
 mod input;
 pub(crate) mod queue;
@@ -21,6 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lake::{Limits, S3Config, TableDefinition};
 use tokio::sync::mpsc;
 
+use self::counts::Counts;
 use self::firehose::{DeliveredObject, Firehose};
 use self::input::{Input, STDIN};
 use self::queue::Queue;
@@ -113,8 +115,8 @@ fn produce(
     root: &Path,
     sender: &mpsc::Sender<Vec<DeliveredObject>>,
     progress: &ProgressBar,
-) -> anyhow::Result<firehose::Counts> {
-    let mut counts = firehose::Counts::default();
+) -> anyhow::Result<Counts> {
+    let mut counts = Counts::default();
     for input in inputs {
         let name = input.name().to_owned();
         let mut firehose = Firehose::new(root, &input, sender)?;

@@ -15,7 +15,7 @@ use indicatif::{HumanBytes, HumanCount};
 use lake::{Outcome, Status};
 use serde::Serialize;
 
-use super::firehose::Counts;
+use super::counts::Counts;
 use super::refusals::{Example, Refusals, Refused};
 use crate::page::{counted, line, out, print_json};
 use crate::warehouse::Folders;
