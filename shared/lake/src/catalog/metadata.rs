@@ -6,11 +6,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use iceberg::io::FileIO;
-use iceberg::spec::{TableMetadata, TableMetadataBuilder, TableMetadataRef};
+use iceberg::spec::{TableMetadataBuilder, TableMetadataRef};
 use iceberg::table::Table;
 use iceberg::{Error, Result, Runtime, TableCreation, TableIdent};
 
-use super::metadata_name::file_of;
+use super::metadata_name::{file_of, unpacked};
+use super::refs::{self, Refs};
 use super::swap::{Loaded, Next};
 use crate::error::reworded;
 use crate::failpoint::failpoint;
@@ -18,8 +19,16 @@ use crate::failpoint::failpoint;
 #[derive(Debug)]
 pub(super) struct MetadataFiles {
     file_io: FileIO,
-    /// The file that was read or written last, and its location.
-    last: Mutex<Option<(String, TableMetadataRef)>>,
+    /// The file that was read or written last.
+    last: Mutex<Option<Kept>>,
+}
+
+/// What a metadata file holds.
+#[derive(Clone, Debug)]
+struct Kept {
+    location: String,
+    metadata: TableMetadataRef,
+    refs: Refs,
 }
 
 impl MetadataFiles {
@@ -27,19 +36,22 @@ impl MetadataFiles {
         Self { file_io, last: Mutex::new(None) }
     }
 
-    /// The table `ident`, whose metadata file is at `location`.
-    pub(super) async fn table(&self, ident: &TableIdent, location: &str) -> Result<Table> {
-        let metadata = match self.kept(location) {
-            Some(metadata) => metadata,
+    /// The table `ident`, whose metadata file is at `location`, and its branches and tags.
+    pub(super) async fn table(&self, ident: &TableIdent, location: &str) -> Result<(Table, Refs)> {
+        let file = match self.kept(location) {
+            Some(file) => file,
             None => {
-                let read = TableMetadata::read_from(&self.file_io, location).await;
-                let metadata =
-                    TableMetadataRef::new(read.map_err(|error| unreadable(ident, location, error))?);
-                self.keep(location, &metadata);
-                metadata
+                let read = self.read(location).await;
+                self.keep(read.map_err(|error| unreadable(ident, location, error))?)
             }
         };
-        self.built(ident, location, metadata)
+        Ok((self.built(ident, location, file.metadata)?, file.refs))
+    }
+
+    async fn read(&self, location: &str) -> Result<Kept> {
+        let json = unpacked(self.file_io.new_input(location)?.read().await?)?;
+        let metadata = TableMetadataRef::new(serde_json::from_slice(&json)?);
+        Ok(Kept { location: location.to_owned(), metadata, refs: refs::of_json(&json)? })
     }
 
     /// Writes the first metadata file of a table.
@@ -59,10 +71,11 @@ impl MetadataFiles {
     }
 
     pub(super) async fn write(&self, metadata: &TableMetadataRef, after: Option<&str>) -> Result<String> {
-        let (location, bytes) = file_of(metadata, after)?;
+        let json = serde_json::to_vec(metadata)?;
+        let refs = refs::of_json(&json)?;
+        let (location, bytes) = file_of(metadata, json, after)?;
         self.file_io.new_output(&location)?.write(bytes.into()).await?;
-        self.keep(&location, metadata);
-        Ok(location)
+        Ok(self.keep(Kept { location, metadata: metadata.clone(), refs }).location)
     }
 
     pub(super) fn built(
@@ -80,14 +93,14 @@ impl MetadataFiles {
             .build()
     }
 
-    fn kept(&self, location: &str) -> Option<TableMetadataRef> {
+    fn kept(&self, location: &str) -> Option<Kept> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|(kept, _)| kept == location).map(|(_, metadata)| metadata.clone())
+        last.as_ref().filter(|kept| kept.location == location).cloned()
     }
 
-    fn keep(&self, location: &str, metadata: &TableMetadataRef) {
+    fn keep(&self, file: Kept) -> Kept {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some((location.to_owned(), metadata.clone()));
+        last.insert(file).clone()
     }
 }
 

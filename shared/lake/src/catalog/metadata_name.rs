@@ -5,9 +5,11 @@
 //! are gzip, which is what engines go by (Iceberg specification, appendix F, "Naming for GZIP compressed Metadata JSON
 //! files"). The table's property decides about gzip, not the file before.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
+use bytes::Bytes;
 use flate2::Compression;
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use iceberg::Result;
 use iceberg::spec::{TableMetadata, TableProperties};
@@ -52,8 +54,13 @@ impl Codec {
     }
 }
 
-/// Where to write `metadata`, and what. `after` is the location of the file that it follows; None for a table's first.
-pub(super) fn file_of(metadata: &TableMetadata, after: Option<&str>) -> Result<(String, Vec<u8>)> {
+/// Where to write `metadata`, whose JSON is `json`, and what. `after` is the location of the file that it follows; None for
+/// a table's first.
+pub(super) fn file_of(
+    metadata: &TableMetadata,
+    json: Vec<u8>,
+    after: Option<&str>,
+) -> Result<(String, Vec<u8>)> {
     let codec = Codec::of(metadata);
     let number = after.map_or(0, |location| number(location).map_or(1, |number| number.saturating_add(1)));
     let folder = match metadata.properties().get(PATH).map(|path| path.trim_end_matches('/')) {
@@ -61,7 +68,6 @@ pub(super) fn file_of(metadata: &TableMetadata, after: Option<&str>) -> Result<(
         _ => format!("{}/metadata", metadata.location().trim_end_matches('/')),
     };
     let location = format!("{folder}/{number:05}-{}{}", Uuid::new_v4(), codec.suffix());
-    let json = serde_json::to_vec(metadata)?;
     let bytes = match codec {
         Codec::Plain => json,
         Codec::Gzip => {
@@ -71,6 +77,16 @@ pub(super) fn file_of(metadata: &TableMetadata, after: Option<&str>) -> Result<(
         }
     };
     Ok((location, bytes))
+}
+
+/// The JSON of a metadata file of `bytes`. Gzip is told by its magic number: there are tables whose names say nothing of it.
+pub(super) fn unpacked(bytes: Bytes) -> Result<Bytes> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    let mut json = Vec::new();
+    MultiGzDecoder::new(&*bytes).read_to_end(&mut json)?;
+    Ok(json.into())
 }
 
 /// The number in the name of the metadata file at `location`: `3` of `v3.metadata.json` and of `00003-<uuid>...`.
@@ -84,13 +100,14 @@ fn number(location: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
-    use flate2::read::GzDecoder;
     use iceberg::TableCreation;
     use iceberg::spec::{Schema, TableMetadataBuilder};
 
     use super::*;
+
+    fn file_of(metadata: &TableMetadata, after: Option<&str>) -> Result<(String, Vec<u8>)> {
+        super::file_of(metadata, serde_json::to_vec(metadata)?, after)
+    }
 
     fn metadata(properties: &[(&str, &str)]) -> TableMetadata {
         let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -155,12 +172,8 @@ mod tests {
                 let (location, bytes) = file_of(&metadata, Some(before)).unwrap();
                 let suffix = if is_gzip { "gz.metadata.json" } else { "metadata.json" };
                 assert_eq!(parts(&location).2, suffix, "{codec:?} after {before}");
-                let mut json = Vec::new();
-                if is_gzip {
-                    GzDecoder::new(&bytes[..]).read_to_end(&mut json).unwrap();
-                } else {
-                    json = bytes;
-                }
+                assert_eq!(bytes.starts_with(&[0x1f, 0x8b]), is_gzip);
+                let json = unpacked(bytes.into()).unwrap();
                 assert_eq!(serde_json::from_slice::<TableMetadata>(&json).unwrap(), metadata);
             }
         }

@@ -15,6 +15,7 @@ mod glue;
 mod metadata;
 #[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
 mod metadata_name;
+pub(crate) mod refs;
 #[cfg(any(feature = "glue", feature = "rest", feature = "s3tables"))]
 mod refused;
 #[cfg(feature = "rest")]
@@ -40,9 +41,7 @@ use iceberg::table::Table;
 use iceberg::{Catalog, ErrorKind, Result, TableIdent};
 
 pub use self::config::{CATALOG_NAME, CatalogConfig, RestAuth, Secret};
-#[cfg(test)]
-pub(crate) use self::swap::Loaded;
-pub(crate) use self::swap::{Next, NotSwapped, TableCatalog};
+pub(crate) use self::swap::{Loaded, Next, NotSwapped, TableCatalog};
 use crate::definition::TableDefinition;
 use crate::env::{Env, Source};
 use crate::ledger::Ledgers;

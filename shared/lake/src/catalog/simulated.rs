@@ -12,6 +12,7 @@ use iceberg::{
 };
 
 use super::metadata::MetadataFiles;
+use super::refs;
 use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
 use crate::simulation::lies::{Lie, Memory, edited};
 use crate::simulation::model::{By, Pointer};
@@ -104,12 +105,11 @@ impl TableCatalog for SimulatedCatalog {
         let Some(pointer) = pointer else {
             return Err(Error::new(ErrorKind::TableNotFound, format!("no table {ident}")));
         };
-        let table = self.files.table(ident, &pointer.location).await?;
-        let table = match self.lie {
-            None => table,
-            Some(lie) => lie.loaded(table, &self.hand.world),
-        };
-        Ok(Loaded { table, version: Version::Location })
+        let (table, refs) = self.files.table(ident, &pointer.location).await?;
+        let Some(lie) = self.lie else { return Ok(Loaded { table, refs, version: Version::Location }) };
+        let table = lie.loaded(table, &self.hand.world);
+        let refs = refs::of_metadata(table.metadata())?;
+        Ok(Loaded { table, refs, version: Version::Location })
     }
 
     async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {

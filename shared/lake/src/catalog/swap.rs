@@ -9,11 +9,15 @@ use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
 use iceberg::{Catalog, Error, ErrorKind, Result, TableCommit, TableIdent, TableRequirement, TableUpdate};
 
+use super::refs::Refs;
+
 /// A table as a catalog had it.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     /// Its metadata and where they lie.
     pub(crate) table: Table,
+    /// Its branches and tags.
+    pub(crate) refs: Refs,
     /// What a swap is conditional on.
     #[cfg_attr(
         not(any(feature = "glue", feature = "s3tables")),

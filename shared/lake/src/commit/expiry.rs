@@ -184,8 +184,8 @@ mod tests {
     use iceberg::Result;
     use serde_json::{Value, json};
 
-    use super::super::refs::refs;
     use super::*;
+    use crate::catalog::refs::of_metadata;
 
     /// Snapshots by id, parent and time; references.
     fn metadata(snapshots: &[(i64, Option<i64>, i64)], refs: Value, properties: Value) -> TableMetadata {
@@ -225,7 +225,8 @@ mod tests {
     }
 
     fn expired(base: &TableMetadata, branch: &str, now_ms: i64) -> Result<Expired> {
-        Ok(super::expired(base, &refs(base)?, branch, now_ms))
+        let refs = of_metadata(base)?;
+        Ok(super::expired(base, &refs, branch, now_ms))
     }
 
     fn gone(metadata: &TableMetadata) -> Vec<i64> {

@@ -18,7 +18,6 @@ mod leftovers;
 mod manifests;
 mod marks;
 mod merge;
-mod refs;
 mod requirements;
 mod retries;
 mod schema;
@@ -43,7 +42,7 @@ use self::retries::{Lost, Retries};
 pub(crate) use self::schema::SchemaChange;
 use self::successor::{Successor, Successors};
 use crate::ancestors::ancestors;
-use crate::catalog::{NotSwapped, TableCatalog};
+use crate::catalog::{Loaded, NotSwapped, TableCatalog};
 use crate::env::Env;
 use crate::failpoint::failpoint;
 use crate::job::CommitMetrics;
@@ -160,7 +159,7 @@ pub(crate) async fn commit(
 ) -> std::result::Result<Committed, CommitError> {
     let mut retries = Retries::until(deadline, env);
     let mut successors: Option<Successors<'_>> = None;
-    let mut last_base: Option<Table> = None;
+    let mut last_base: Option<Loaded> = None;
     let mut lost: Option<Lost> = None;
     loop {
         let base = match catalog.load(ident).await {
@@ -175,7 +174,7 @@ pub(crate) async fn commit(
             && let Some(snapshot) = ours(metadata, change)
         {
             if !catalog.keeps_metadata_files() {
-                leftovers::delete(last.metadata(), &base.table, deadline).await;
+                leftovers::delete(last.table.metadata(), &base.table, deadline).await;
             }
             return Ok(Committed::Snapshot(Box::new(base.table), snapshot));
         }
@@ -194,7 +193,7 @@ pub(crate) async fn commit(
             continue;
         }
         let successors = successors.get_or_insert_with(|| Successors::of(change, &base.table, env));
-        let next = match successors.of_base(&base.table, env.now_ms()).await {
+        let next = match successors.of_base(&base, env.now_ms()).await {
             Ok(Successor::Next(next)) => next,
             Ok(Successor::Outdated) => return Ok(Committed::Outdated { tried }),
             // Nothing refers to what was written.
@@ -210,7 +209,7 @@ pub(crate) async fn commit(
             Err(error) => Err(NotSwapped::Unknown(error)),
         };
         let swapped = swapped.and_then(|()| failpoint("after swap").map_err(NotSwapped::Unknown));
-        last_base = Some(base.table);
+        last_base = Some(base);
         lost = Some(match swapped {
             // The next turn finds the snapshot. If it does not, the catalog has lost it.
             Ok(()) => {

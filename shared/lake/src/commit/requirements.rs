@@ -14,7 +14,7 @@ use super::Change;
 pub(super) fn requirements(
     change: &Change<'_>,
     base: &TableMetadata,
-    references: HashMap<String, SnapshotReference>,
+    references: &HashMap<String, SnapshotReference>,
     head: Option<i64>,
 ) -> Vec<TableRequirement> {
     let mut requirements = vec![
@@ -28,9 +28,9 @@ pub(super) fn requirements(
         requirements.push(TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id });
     }
     // What is kept for the sake of a reference depends on where it points to.
-    for (name, reference) in references.into_iter().filter(|(name, _)| name != change.branch) {
-        let snapshot_id = Some(reference.snapshot_id);
-        requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref: name, snapshot_id });
+    for (name, reference) in references.iter().filter(|(name, _)| change.expire && *name != change.branch) {
+        let (r#ref, snapshot_id) = (name.clone(), Some(reference.snapshot_id));
+        requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref, snapshot_id });
     }
     requirements
 }

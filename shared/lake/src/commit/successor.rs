@@ -15,12 +15,11 @@ use iceberg::{Error, ErrorKind, Result};
 use super::expiry::{Expired, expired, without};
 use super::manifests::{ManifestWriting, New, may_have_files};
 use super::merge::Settings;
-use super::refs::refs;
 use super::requirements::requirements;
 use super::summary::Counts;
 use super::{Change, Replace};
 use crate::ancestors::ancestors;
-use crate::catalog::Next;
+use crate::catalog::{Loaded, Next};
 use crate::env::Env;
 use crate::ledger::{Added, Written};
 use crate::token::COMMIT_KEY;
@@ -54,7 +53,8 @@ impl<'a> Successors<'a> {
     ///
     /// # Errors
     /// The storage's; those of a schema change that cannot be made.
-    pub(super) async fn of_base(&mut self, base: &Table, now_ms: i64) -> Result<Successor> {
+    pub(super) async fn of_base(&mut self, base: &Loaded, now_ms: i64) -> Result<Successor> {
+        let Loaded { table: base, refs: references, .. } = base;
         let metadata = base.metadata();
         if metadata.snapshot_by_id(self.writing.snapshot_id).is_some() {
             // An attempt of ours was committed and rolled back.
@@ -71,12 +71,7 @@ impl<'a> Successors<'a> {
             schema = change.apply(metadata)?;
             builder = builder.add_current_schema(schema.as_ref().clone())?;
         }
-        // Listing them serialises the metadata: once for each base, and only where something may expire.
-        let references = match self.change.expire {
-            true => refs(metadata)?,
-            false => HashMap::new(),
-        };
-        let (expired, written) = self.forgotten(base, &references, now_ms).await?;
+        let (expired, written) = self.forgotten(base, references, now_ms).await?;
         let mut properties = self.change.properties.clone();
         properties.extend(written.map(|written| written.properties(metadata)).unwrap_or_default());
         if !properties.is_empty() {

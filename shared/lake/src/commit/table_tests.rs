@@ -7,10 +7,9 @@ use iceberg::spec::{
 };
 use serde_json::{Value, json};
 
-use super::refs::refs;
 use super::tests::{Act, Bench, Faulty, ROWS, ident, in_seconds, token};
 use super::*;
-use crate::catalog::Next;
+use crate::catalog::{Next, refs};
 use crate::token::Token;
 
 /// An entry of a manifest: status, snapshot, data and file sequence number, first row id.
@@ -200,7 +199,7 @@ async fn references_keep_their_snapshots_and_their_settings() {
         ids.push(current(&bench.append(&[token(key)]).await));
     }
     let table = bench.table().await;
-    let found = refs(table.metadata()).unwrap();
+    let found = refs::of_metadata(table.metadata()).unwrap();
     assert_eq!(found["month"].snapshot_id, tagged);
     assert_eq!(found["audit"], SnapshotReference::new(branched, of_audit));
     assert_eq!(found[MAIN_BRANCH], SnapshotReference::new(current(&table), of_main));
@@ -219,9 +218,7 @@ async fn a_tag_that_comes_during_an_attempt_keeps_its_snapshot() {
     let change = Change::append(&files, &marks, Layout::default(), Uuid::from_u128(7));
     let env = Env::default();
     let mut successors = Successors::of(&change, &base.table, &env);
-    let Successor::Next(next) = successors.of_base(&base.table, env.now_ms() + 10).await.unwrap() else {
-        panic!()
-    };
+    let Successor::Next(next) = successors.of_base(&base, env.now_ms() + 10).await.unwrap() else { panic!() };
     assert!(next.metadata.snapshot_by_id(first).is_none());
     bench
         .meanwhile(|builder| {
@@ -250,8 +247,9 @@ async fn a_clock_that_was_ahead_stops_nobody() {
     // One that is two days ahead now costs no snapshot that is younger by the table's own time.
     let (files, marks) = (bench.files().await, Objects { tokens: &[token("4")], rejected: 0 });
     let change = Change { looked_at: None, ..Change::append(&files, &marks, Layout::default(), Uuid::nil()) };
-    let mut successors = Successors::of(&change, &table, &env);
-    let Successor::Next(next) = successors.of_base(&table, env.now_ms() + 172_800_000).await.unwrap() else {
+    let base = bench.lake.catalog.load(&ident()).await.unwrap();
+    let mut successors = Successors::of(&change, &base.table, &env);
+    let Successor::Next(next) = successors.of_base(&base, env.now_ms() + 172_800_000).await.unwrap() else {
         panic!()
     };
     assert_eq!(next.metadata.snapshots().len(), 4);

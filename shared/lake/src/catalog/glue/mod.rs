@@ -119,9 +119,9 @@ impl GlueCatalog {
 impl TableCatalog for GlueCatalog {
     async fn load(&self, ident: &TableIdent) -> Result<Loaded> {
         let entry = self.existing(ident).await?;
-        let table = self.files.table(ident, entry::metadata_location(&entry, ident)?).await?;
+        let (table, refs) = self.files.table(ident, entry::metadata_location(&entry, ident)?).await?;
         self.attach_optimizers(ident).await;
-        Ok(Loaded { table, version: Version::Glue(Box::new(entry)) })
+        Ok(Loaded { table, refs, version: Version::Glue(Box::new(entry)) })
     }
 
     async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {
@@ -192,7 +192,7 @@ impl Catalog for GlueCatalog {
 
     async fn register_table(&self, ident: &TableIdent, metadata_location: String) -> Result<Table> {
         lower_case(ident.name())?;
-        let table = self.files.table(ident, &metadata_location).await?;
+        let (table, _) = self.files.table(ident, &metadata_location).await?;
         self.create_entry(&table).await?;
         Ok(table)
     }

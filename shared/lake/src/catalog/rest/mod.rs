@@ -30,6 +30,7 @@ use self::failure::Failure;
 use self::request::{Base, Query, json, parse};
 use self::session::{ATTEMPTS, FIRST_PAUSE, Sessions};
 use super::config::RestAuth;
+use super::refs;
 use super::refused::unsupported;
 use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
 
@@ -214,7 +215,8 @@ impl TableCatalog for RestCatalog {
     async fn load(&self, ident: &TableIdent) -> Result<Loaded> {
         let answer = self.read(Method::GET, |base| base.table(ident), &Query::new()).await;
         let table = self.table(ident, &answer.map_err(|failure| failure.of_table(self.uri(), ident))?)?;
-        Ok(Loaded { table, version: Version::Location })
+        let refs = refs::of_metadata(table.metadata())?;
+        Ok(Loaded { table, refs, version: Version::Location })
     }
 
     /// The server compares the table with the requirements, not with `base`: if they hold, it may have moved on.

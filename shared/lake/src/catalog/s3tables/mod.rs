@@ -128,8 +128,8 @@ impl TableCatalog for S3TablesCatalog {
             let what = format!("the table bucket has no table {ident}: create it, or see FRAZIL_TABLE");
             return Err(Error::new(ErrorKind::TableNotFound, what));
         };
-        let table = self.files.table(ident, &location).await?;
-        Ok(Loaded { table, version: Version::S3Tables(version) })
+        let (table, refs) = self.files.table(ident, &location).await?;
+        Ok(Loaded { table, refs, version: Version::S3Tables(version) })
     }
 
     async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {

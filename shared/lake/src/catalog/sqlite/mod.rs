@@ -152,8 +152,8 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 #[async_trait]
 impl TableCatalog for SqliteCatalog {
     async fn load(&self, ident: &TableIdent) -> Result<Loaded> {
-        let table = self.files.table(ident, &self.pointer(ident).await?).await?;
-        Ok(Loaded { table, version: Version::Location })
+        let (table, refs) = self.files.table(ident, &self.pointer(ident).await?).await?;
+        Ok(Loaded { table, refs, version: Version::Location })
     }
 
     async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {
@@ -203,7 +203,7 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn register_table(&self, ident: &TableIdent, metadata_location: String) -> Result<Table> {
-        let table = self.files.table(ident, &metadata_location).await?;
+        let (table, _) = self.files.table(ident, &metadata_location).await?;
         self.insert(&table).await?;
         Ok(table)
     }
