@@ -13,6 +13,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use append::config::{CatalogConfig, Config, table_ident};
@@ -23,7 +24,7 @@ use flate2::write::GzEncoder;
 use iceberg::expr::Predicate;
 use iceberg::table::Table;
 use lake::quarantine::{FileName, Ledger};
-use lake::{Limits, Outcome, S3Config, Status, TableDefinition};
+use lake::{Limits, Outcome, Routes, S3Config, Status, TableDefinition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -98,6 +99,15 @@ impl Bench {
         Self { folder, appender }
     }
 
+    /// A bench whose stream feeds many tables.
+    pub async fn routed(routes: Routes, change: impl FnOnce(&mut Limits)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut limits = Limits::for_memory(512 << 20);
+        change(&mut limits);
+        let appender = open_routed(folder.path(), None, limits, Some(routes)).await;
+        Self { folder, appender }
+    }
+
     /// Writes an object. Its ETag tells its content, as S3's does.
     pub fn put(&self, key: &str, content: impl AsRef<[u8]>) -> Object {
         let path = self.path("raw", key);
@@ -127,6 +137,12 @@ impl Bench {
     /// The table.
     pub async fn table(&self) -> Table {
         self.appender.lake().table(&table_ident(TABLE).unwrap()).await.unwrap().unwrap()
+    }
+
+    /// The values of the column `n` of the table `name`, in order; None if there is no such table.
+    pub async fn numbers_of(&self, name: &str) -> Option<Vec<i64>> {
+        let table = self.appender.lake().table(&table_ident(name).unwrap()).await.unwrap()?;
+        Some(numbers(&scan(&table, &["n"], Predicate::AlwaysTrue).await))
     }
 
     /// All rows.
@@ -174,6 +190,15 @@ impl Bench {
 
 /// A handler on the lake in `folder`, as another instance of the function would have it.
 pub async fn open(folder: &Path, definition: Option<TableDefinition>, limits: Limits) -> Appender {
+    open_routed(folder, definition, limits, None).await
+}
+
+async fn open_routed(
+    folder: &Path,
+    definition: Option<TableDefinition>,
+    limits: Limits,
+    routes: Option<Routes>,
+) -> Appender {
     let root = format!("file://{}", folder.display());
     let config = Config {
         catalog: CatalogConfig::Sqlite {
@@ -184,6 +209,7 @@ pub async fn open(folder: &Path, definition: Option<TableDefinition>, limits: Li
         source_root: format!("{root}/"),
         table: table_ident(TABLE).unwrap(),
         definition,
+        routes: routes.map(Arc::new),
         limits,
         s3: S3Config::default(),
     };

@@ -195,6 +195,7 @@ async fn targets(folders: &Folders, ceiling: Ceiling) -> anyhow::Result<BTreeMap
             source_root: format!("{}/", folders.root_uri),
             table: ident.clone(),
             definition: None,
+            routes: None,
             limits: Limits { record_bytes: ceiling.now, ..Limits::for_memory(MEMORY_BYTES) },
             s3: S3Config::default(),
         })

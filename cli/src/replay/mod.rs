@@ -2,7 +2,8 @@
 //!
 //! In: Firehose events or data files. Out: a table in a local folder, and a summary. What AWS does between the
 //! functions is stood in for by [`firehose`] (buffering, delivery) and [`queue`] (notifications, redelivery). The same
-//! input gives the same objects with the same names, so that replaying it again redelivers what the table has.
+//! input gives the same objects with the same names, so that replaying it again redelivers what the table has. What the
+//! functions are told by variables about the records of a stream is told here by the same.
 
 mod counts;
 pub(crate) mod firehose;
@@ -12,14 +13,17 @@ mod refusals;
 pub(crate) mod summary;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use append::config::{Config, table_ident};
 use append::handler::Appender;
+use append::routes::routes;
 use iceberg::TableIdent;
 use indicatif::{ProgressBar, ProgressStyle};
 use lake::{Limits, S3Config, TableDefinition};
+use lambda::env::Environment;
 use tokio::sync::mpsc;
 
 use self::counts::Counts;
@@ -66,6 +70,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         source_root: format!("{}/", folders.root_uri),
         table: table.clone(),
         definition,
+        routes: routes(&Environment::of_process(), &table)?.map(Arc::new),
         limits: Limits::for_memory(MEMORY_BYTES),
         s3: S3Config::default(),
     })

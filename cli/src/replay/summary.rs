@@ -43,6 +43,9 @@ pub(super) struct Summary {
     rows_quarantined_by_reason: BTreeMap<&'static str, u64>,
     /// Why records are among `failed` and `rows_quarantined`.
     refusals: Refusals,
+    /// Rows of each table, where records name their tables.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rows_by_table: BTreeMap<String, u64>,
     data_files: usize,
     data_file_bytes: u64,
     snapshot_id: Option<i64>,
@@ -73,6 +76,7 @@ impl Summary {
             rows_quarantined: 0,
             rows_quarantined_by_reason: BTreeMap::new(),
             refusals: Refusals::default(),
+            rows_by_table: BTreeMap::new(),
             data_files: 0,
             data_file_bytes: 0,
             snapshot_id: None,
@@ -118,6 +122,9 @@ impl Summary {
                 Status::Failed(_) | Status::NotReached | Status::Ignored => {}
             }
         }
+        for table in &outcome.tables {
+            *self.rows_by_table.entry(table.table.to_string()).or_default() += table.rows;
+        }
         self.data_files += outcome.data_files;
         self.data_file_bytes += outcome.data_file_bytes;
     }
@@ -160,6 +167,9 @@ impl Summary {
         }
         line("objects", self.objects, &already);
         line("rows", self.rows, &format!("{:.2} s{rate}", self.seconds));
+        for (table, rows) in &self.rows_by_table {
+            out!("  {:>20} in {table}", HumanCount(*rows).to_string());
+        }
         line("quarantined", self.rows_quarantined, &kept(self.rows_quarantined, "quarantine"));
         line("files", self.data_files as u64, &HumanBytes(self.data_file_bytes).to_string());
         if let Some(snapshot) = self.snapshot_id {

@@ -2,11 +2,15 @@
 //!
 //! In: the environment. Out: [`Config`]. Refused: values that are missing, out of range or of another kind.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, bail};
 use iceberg::TableIdent;
 pub use lake::CatalogConfig;
-use lake::{Limits, RestAuth, S3Config, S3Encryption, Secret, TableDefinition};
+use lake::{Limits, RestAuth, Routes, S3Config, S3Encryption, Secret, TableDefinition};
 use lambda::env::{Environment, VariableError};
+
+use crate::routes::routes;
 
 /// Where raw objects are, when nothing else is said.
 const S3: &str = "s3://";
@@ -30,8 +34,10 @@ pub struct Config {
     /// `FRAZIL_TABLE_DEFINITION`: how to create the table, as JSON or as the path or URI of a file. Without it the first
     /// objects say.
     pub definition: Option<TableDefinition>,
+    /// `FRAZIL_ROUTE_FIELD` and others: the other tables of a stream that feeds many.
+    pub routes: Option<Arc<Routes>>,
     /// `FRAZIL_MAX_RECORD_BYTES`, `FRAZIL_MAX_DECOMPRESSED_BYTES`, `FRAZIL_MAX_OPEN_PARTITIONS`,
-    /// `FRAZIL_MAX_FILES_PER_COMMIT`, and the memory of the function.
+    /// `FRAZIL_MAX_FILES_PER_COMMIT`, `FRAZIL_MAX_REJECTED_PERCENT`, and the memory of the function.
     pub limits: Limits,
     /// `FRAZIL_S3_PATH_STYLE`, `FRAZIL_S3_SSE`, `FRAZIL_S3_KMS_KEY_ID`.
     pub s3: S3Config,
@@ -50,17 +56,19 @@ impl Config {
             None => None,
             Some(text) => Some(definition(text, &s3).await?),
         };
+        let table = table_ident(name).ok_or_else(|| VariableError::Invalid {
+            name: "FRAZIL_TABLE",
+            value: name.to_owned(),
+            expected: "NAMESPACE.NAME".to_owned(),
+        })?;
         Ok(Self {
             catalog,
             errors: environment
                 .required("FRAZIL_ERRORS", "the URI of a folder for rejected rows")?
                 .to_owned(),
             source_root: environment.text("FRAZIL_SOURCE_ROOT").unwrap_or(S3).to_owned(),
-            table: table_ident(name).ok_or_else(|| VariableError::Invalid {
-                name: "FRAZIL_TABLE",
-                value: name.to_owned(),
-                expected: "NAMESPACE.NAME".to_owned(),
-            })?,
+            routes: routes(environment, &table)?.map(Arc::new),
+            table,
             definition,
             limits: limits(environment)?,
             s3,
@@ -168,6 +176,7 @@ fn limits(environment: &Environment) -> Result<Limits, VariableError> {
     if let Some(count) = environment.number("FRAZIL_MAX_FILES_PER_COMMIT", "files", 1..=100_000)? {
         limits.write.files = count;
     }
+    limits.rejected_percent = environment.number("FRAZIL_MAX_REJECTED_PERCENT", "percent", 0..=99)?;
     Ok(limits)
 }
 

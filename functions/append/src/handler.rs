@@ -150,7 +150,11 @@ impl Appender {
                 deadline: deadline.into(),
                 limits: self.config.limits,
             };
-            match lake::append(&self.lake, &options, objects.clone()).await {
+            let appended = match &self.config.routes {
+                Some(routes) => lake::append_routed(&self.lake, &options, routes, objects.clone()).await,
+                None => lake::append(&self.lake, &options, objects.clone()).await,
+            };
+            match appended {
                 Ok(outcome) => {
                     let times = creation_times(&objects, &created);
                     report.add(&outcome, |object| clock.since(*times.get(&object.token)?));

@@ -42,6 +42,8 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// Most rows of objects that are compared with the rows that the table has of them.
     pub known_rows: usize,
+    /// Of the records of an object, the share in percent that may be rejected. Beyond it the object fails. None allows all.
+    pub rejected_percent: Option<u8>,
     /// What the writer holds.
     pub write: WriteLimits,
 }
@@ -74,6 +76,7 @@ impl Limits {
             window_bytes,
             batch_bytes: memory_bytes / 128,
             known_rows: memory_bytes / 256,
+            rejected_percent: None,
             write: WriteLimits {
                 buffer_bytes: memory_bytes / 8,
                 open_partitions: memory_bytes >> 23,
@@ -81,6 +84,19 @@ impl Limits {
                 files: memory_bytes >> 17,
             },
         }
+    }
+
+    /// Ceilings for one of so many that work at once. A record may be as large as before.
+    #[must_use]
+    pub fn shared_by(self, count: usize) -> Self {
+        let share = |whole: usize| (whole / count.max(1)).max(1);
+        let write = WriteLimits {
+            buffer_bytes: share(self.write.buffer_bytes),
+            open_partitions: share(self.write.open_partitions),
+            spill_bytes: self.write.spill_bytes / count.max(1) as u64,
+            files: self.write.files,
+        };
+        Self { batch_bytes: share(self.batch_bytes), known_rows: share(self.known_rows), write, ..self }
     }
 }
 
@@ -142,6 +158,24 @@ impl Status {
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Committed { .. } | Self::AlreadyCommitted | Self::Ignored)
     }
+
+    /// Of an object whose records go to several tables: what became of it in one, and in another.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (failed @ Self::Failed(_), _) | (_, failed @ Self::Failed(_)) => failed,
+            (Self::NotReached, _) | (_, Self::NotReached) => Self::NotReached,
+            (
+                Self::Committed { rows, known, mut rejected },
+                Self::Committed { rows: more, known: more_known, rejected: others },
+            ) => {
+                for (reason, count) in others {
+                    *rejected.entry(reason).or_default() += count;
+                }
+                Self::Committed { rows: rows + more, known: known + more_known, rejected }
+            }
+            (committed @ Self::Committed { .. }, _) | (_, committed) => committed,
+        }
+    }
 }
 
 /// What an invocation has done.
@@ -157,8 +191,21 @@ pub struct Outcome {
     pub data_files: usize,
     /// Their size in bytes.
     pub data_file_bytes: u64,
-    /// What it took to commit.
+    /// What it took to commit, to all tables together.
     pub commit: CommitMetrics,
+    /// Where records name their tables, what became of each.
+    pub tables: Vec<TableOutcome>,
+}
+
+/// What became of one of many tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableOutcome {
+    /// The table.
+    pub table: TableIdent,
+    /// Rows appended.
+    pub rows: u64,
+    /// The snapshot that was committed, if there was something to commit.
+    pub snapshot_id: Option<i64>,
 }
 
 /// What it took to commit, whatever came of it.

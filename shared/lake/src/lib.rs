@@ -25,6 +25,7 @@ mod ledger;
 mod name_bounds;
 mod objects;
 pub mod quarantine;
+mod route;
 #[cfg(test)]
 #[cfg(feature = "sqlite")]
 mod simulation;
@@ -34,7 +35,7 @@ mod token;
 mod write;
 
 pub use ancestors::ancestors;
-pub use append::append;
+pub use append::{append, append_routed};
 pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
 pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder, SystemColumn, SystemValue};
 pub use definition::TableDefinition;
@@ -44,9 +45,11 @@ pub use error::{Directive, Error, Kind, Part};
 pub use failpoint::failpoint;
 pub use infer::Inference;
 pub use job::{
-    AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status, WriteLimits,
+    AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
+    TableOutcome, WriteLimits,
 };
 pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};
+pub use route::{Pattern, Routes, Unrouted};
 pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
 pub use token::{SUMMARY_KEY, Token};

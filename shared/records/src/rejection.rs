@@ -51,11 +51,13 @@ pub enum Reason {
     CorruptAggregate,
     /// A line of an error object of Firehose lacks the record or the time of its arrival.
     InvalidErrorLine,
+    /// The record names no table, in a stream whose records do.
+    NoRoute,
 }
 
 impl Reason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidBase64,
         Self::Empty,
         Self::NotUtf8,
@@ -77,6 +79,7 @@ impl Reason {
         Self::DecompressionLimit,
         Self::CorruptAggregate,
         Self::InvalidErrorLine,
+        Self::NoRoute,
     ];
 
     /// The stable code, in snake_case: what metrics, logs and the quarantine carry.
@@ -103,6 +106,7 @@ impl Reason {
             Self::DecompressionLimit => "decompression_limit",
             Self::CorruptAggregate => "corrupt_aggregate",
             Self::InvalidErrorLine => "invalid_error_line",
+            Self::NoRoute => "no_route",
         }
     }
 
@@ -155,6 +159,7 @@ impl Reason {
             Self::InvalidErrorLine => {
                 "Keep keys with processing-failed for what Firehose writes there, and deliver other data elsewhere."
             }
+            Self::NoRoute => "Add a pattern to FRAZIL_ROUTES, or let FRAZIL_UNROUTED be default.",
         }
     }
 }

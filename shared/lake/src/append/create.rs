@@ -3,13 +3,12 @@
 use iceberg::table::Table;
 use tokio::time::Instant;
 
-use super::sources::Sources;
+use super::Invocation;
 use crate::catalog::Lake;
 use crate::definition::TableDefinition;
-use crate::error::Error as Failure;
+use crate::error::{Error as Failure, reworded};
 use crate::failpoint::failpoint;
-use crate::infer;
-use crate::job::AppendOptions;
+use crate::infer::Inferred;
 
 /// Of the time until the deadline, the share in which a schema is inferred.
 const INFERENCE_SHARE: u32 = 4;
@@ -18,17 +17,18 @@ const INFERENCE_SHARE: u32 = 4;
 ///
 /// # Errors
 /// The catalog's, or a defect.
-pub(super) async fn table(
-    sources: &mut Sources,
-    lake: &Lake,
-    options: &AppendOptions,
-) -> std::result::Result<Option<Table>, Failure> {
+pub(super) async fn table(invocation: &mut Invocation<'_>) -> std::result::Result<Option<Table>, Failure> {
+    let Invocation { lake, options, sources, input, definitions, .. } = invocation;
     let definition = match &options.definition {
-        Some(definition) => definition.clone(),
+        Some(definition) => Some(definition.clone()),
+        None => kept(lake, definitions, options.table.name()).await?,
+    };
+    let definition = match definition {
+        Some(definition) => definition,
         None => {
             let now = Instant::now();
             let until = now + options.deadline.saturating_duration_since(now) / INFERENCE_SHARE;
-            let inferred = infer::infer(sources.to_read(), options.limits, until).await?;
+            let inferred: Inferred = input.infer(sources.to_read(), options.limits, until).await?;
             for (at, error) in inferred.failed {
                 sources.fail(at, error);
             }
@@ -47,4 +47,23 @@ pub(super) async fn table(
     let table = created.map_err(Failure::of_catalog)?;
     failpoint("after create")?;
     Ok(Some(table))
+}
+
+/// The definition `<name>.json` in the folder `definitions`, if it is there.
+///
+/// # Errors
+/// The storage's, or the file is no definition.
+async fn kept(
+    lake: &Lake,
+    definitions: &Option<&str>,
+    name: &str,
+) -> std::result::Result<Option<TableDefinition>, Failure> {
+    let Some(folder) = definitions else { return Ok(None) };
+    let input = lake.file_io.new_input(format!("{}/{name}.json", folder.trim_end_matches('/')))?;
+    if !input.exists().await? {
+        return Ok(None);
+    }
+    let definition = TableDefinition::parse(&input.read().await?);
+    let named = |error| reworded(&error, format!("{}: {}", input.location(), error.message()));
+    Ok(Some(definition.map_err(named)?))
 }

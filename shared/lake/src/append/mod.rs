@@ -8,6 +8,8 @@
 
 mod create;
 mod horizon;
+mod input;
+mod routed;
 mod sources;
 
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use tokio::time::Instant;
 
+use self::input::Input;
+pub use self::routed::append_routed;
 use self::sources::Sources;
 use crate::catalog::Lake;
 use crate::commit::{self, Change, CommitError, Committed, Layout, Objects};
@@ -26,7 +30,7 @@ use crate::failpoint::failpoint;
 use crate::job::{AppendOptions, CommitMetrics, Outcome, SourceObject};
 use crate::known::Known;
 use crate::ledger::{self, Memory, name_time};
-use crate::objects::{FoundObject, Pass, PassTime};
+use crate::objects::{FoundObject, PassTime};
 use crate::write::{Attempt, Attempted, Undo, Written};
 
 /// Of the time until the deadline, the share that is kept for closing files and for the commit. Where that is less than
@@ -46,23 +50,18 @@ pub async fn append(
     options: &AppendOptions,
     objects: Vec<SourceObject>,
 ) -> std::result::Result<Outcome, Failure> {
-    let mut invocation = Invocation::new(lake, options, objects);
-    match tokio::time::timeout_at(options.deadline, invocation.run()).await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            tracing::warn!(
-                "the deadline came before the outcome was known; all objects must be delivered again"
-            );
-            Ok(invocation.outcome(None))
-        }
-    }
+    Invocation::new(lake, options, objects).until_deadline().await
 }
 
 /// The state of one invocation.
 struct Invocation<'a> {
     lake: &'a Lake,
     options: &'a AppendOptions,
+    /// Where the records come from.
+    input: Input,
     sources: Sources,
+    /// The folder of definitions, for a table whose options have none.
+    definitions: Option<&'a str>,
     commit: CommitMetrics,
     /// The last snapshot, and the files of all of them.
     snapshot_id: Option<i64>,
@@ -71,15 +70,45 @@ struct Invocation<'a> {
 }
 
 impl<'a> Invocation<'a> {
+    /// Of `objects`, which are to be found.
     fn new(lake: &'a Lake, options: &'a AppendOptions, objects: Vec<SourceObject>) -> Self {
+        Self::of(lake, options, Sources::new(objects), Input::Objects)
+    }
+
+    /// Of `objects` whose records `input` has.
+    fn over(
+        lake: &'a Lake,
+        options: &'a AppendOptions,
+        objects: Vec<Arc<FoundObject>>,
+        input: Input,
+    ) -> Self {
+        Self::of(lake, options, Sources::found(objects), input)
+    }
+
+    fn of(lake: &'a Lake, options: &'a AppendOptions, sources: Sources, input: Input) -> Self {
         Self {
             lake,
             options,
-            sources: Sources::new(objects),
+            input,
+            sources,
+            definitions: None,
             commit: CommitMetrics::default(),
             snapshot_id: None,
             data_files: 0,
             data_file_bytes: 0,
+        }
+    }
+
+    /// Runs, and gives all objects back that are not decided at the deadline.
+    async fn until_deadline(&mut self) -> std::result::Result<Outcome, Failure> {
+        match tokio::time::timeout_at(self.options.deadline, self.run()).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                tracing::warn!(
+                    "the deadline came before the outcome was known; all objects must be delivered again"
+                );
+                Ok(self.outcome(None))
+            }
         }
     }
 
@@ -97,7 +126,7 @@ impl<'a> Invocation<'a> {
         }
         let mut current = match table {
             Some(table) => table,
-            None => match create::table(&mut self.sources, lake, options).await? {
+            None => match create::table(self).await? {
                 Some(table) => table,
                 None => return Ok(self.reject_all().await?),
             },
@@ -165,7 +194,12 @@ impl<'a> Invocation<'a> {
             }
             let read: Vec<usize> = objects.iter().map(|object| object.at).collect();
             match self.attempt(Some(table), known, objects, PassTime { begin_until, cut_off }).await? {
-                Attempted::Written(written, undo) => return Ok(Some((written, undo))),
+                Attempted::Written(written, undo) => {
+                    if !self.sources.stop_mistakes(&written.tallies, self.options.limits.rejected_percent) {
+                        return Ok(Some((written, undo)));
+                    }
+                    undo.run().await;
+                }
                 // Another version of an object that failed may be left.
                 Attempted::Nothing | Attempted::Spoiled => {}
                 Attempted::TooManyFiles(error) => self.sources.hand_back_half(&read, &error),
@@ -181,9 +215,8 @@ impl<'a> Invocation<'a> {
         objects: Vec<Arc<FoundObject>>,
         time: PassTime,
     ) -> Result<Attempted> {
-        let pass = Pass { objects, limits: self.options.limits, time };
+        let feed = self.input.feed(objects, self.options.limits, time);
         let attempt = Attempt::new(&self.lake.file_io, self.lake.env.uuid(), table, self.options, known)?;
-        let feed = move |rows: &mut _, stop: &_| pass.run(rows, stop);
         attempt.run(feed, |at, why| self.sources.leave_out(at, why)).await
     }
 
@@ -220,6 +253,7 @@ impl<'a> Invocation<'a> {
             data_files: self.data_files,
             data_file_bytes: self.data_file_bytes,
             commit: self.commit,
+            tables: Vec::new(),
         }
     }
 }

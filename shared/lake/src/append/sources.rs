@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
 use iceberg::io::FileIO;
-use iceberg::{Error, Result};
+use iceberg::{Error, ErrorKind, Result};
 
-use crate::error::reworded;
+use crate::error::{Kind, reworded};
 use crate::job::{ObjectOutcome, Rejected, SourceObject, Status};
 use crate::ledger::is_ledger;
 use crate::objects::{FoundObject, find, place};
@@ -17,6 +17,8 @@ use crate::write::{LeftOut, Tally};
 
 /// Objects whose size is asked for at the same time.
 const PARALLEL_REQUESTS: usize = 16;
+/// Rejected records that are no mistake of a whole deployment yet, whatever their share.
+const MISTAKES: u64 = 10;
 
 /// The objects of an invocation, each once, and what is decided of them. An object is told by its index.
 pub(super) struct Sources {
@@ -33,6 +35,20 @@ impl Sources {
         let mut seen = HashSet::new();
         objects.retain(|object| seen.insert(object.token));
         Self { objects, statuses: HashMap::new(), bytes_read: HashMap::new(), found: HashMap::new() }
+    }
+
+    /// Of objects that were found already. They are numbered anew.
+    pub(super) fn found(objects: Vec<Arc<FoundObject>>) -> Self {
+        let mut sources = Self::new(objects.iter().map(|found| found.object.clone()).collect());
+        let by_token: HashMap<Token, Arc<FoundObject>> =
+            objects.into_iter().map(|found| (found.object.token, found)).collect();
+        for (at, object) in sources.objects.iter().enumerate() {
+            if let Some(found) = by_token.get(&object.token) {
+                let (object, input, size_bytes) = (object.clone(), found.input.clone(), found.size_bytes);
+                sources.found.insert(at, Arc::new(FoundObject { at, object, input, size_bytes }));
+            }
+        }
+        sources
     }
 
     /// Decides the objects that this pipeline writes itself.
@@ -99,11 +115,12 @@ impl Sources {
     /// Finds the pending objects; those that are not there are given up before anything is written.
     pub(super) async fn find(&mut self, file_io: &FileIO) {
         let objects = &self.objects;
-        let asked: Vec<(usize, Result<FoundObject>)> = stream::iter(self.pending().collect::<Vec<_>>())
-            .map(|at| async move { (at, find(file_io, at, &objects[at]).await) })
-            .buffer_unordered(PARALLEL_REQUESTS)
-            .collect()
-            .await;
+        let asked: Vec<(usize, Result<FoundObject>)> =
+            stream::iter(self.pending().filter(|at| !self.found.contains_key(at)).collect::<Vec<_>>())
+                .map(|at| async move { (at, find(file_io, at, &objects[at]).await) })
+                .buffer_unordered(PARALLEL_REQUESTS)
+                .collect()
+                .await;
         for (at, found) in asked {
             match found {
                 Ok(found) => {
@@ -147,6 +164,33 @@ impl Sources {
             self.statuses.insert(at, Status::Committed { rows, known, rejected });
             self.bytes_read.extend(self.found.get(&at).map(|found| (at, found.size_bytes)));
         }
+    }
+
+    /// Fails the objects of which more than `percent` of the records were rejected, and [`MISTAKES`] at least: a whole
+    /// deployment's mistake is handed back, not quarantined. True if there is one.
+    pub(super) fn stop_mistakes(&mut self, tallies: &[Tally], percent: Option<u8>) -> bool {
+        let Some(percent) = percent else { return false };
+        let mut is_stopped = false;
+        for Tally { source, rows, known, rejected } in tallies {
+            let count: u64 = rejected.values().sum();
+            if count < MISTAKES || count * 100 <= (rows + known + count) * u64::from(percent) {
+                continue;
+            }
+            is_stopped = true;
+            let reasons: Vec<String> =
+                rejected.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
+            for version in self.versions(*source).collect::<Vec<_>>() {
+                let what = format!(
+                    "{count} of its {} records would be rejected ({}), more than FRAZIL_MAX_REJECTED_PERCENT={percent} \
+                     allows: mend the table or the producer and deliver the object again, or raise the limit to \
+                     quarantine them",
+                    rows + known + count,
+                    reasons.join(", ")
+                );
+                self.fail(version, Kind::Invalid.within(ErrorKind::DataInvalid, what));
+            }
+        }
+        is_stopped
     }
 
     /// What became of each; there was no time for those that are not decided.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use iceberg::Result;
-use iceberg::spec::{SnapshotReference, TableMetadata};
+use iceberg::spec::SnapshotReference;
+#[cfg(any(test, feature = "rest"))]
+use iceberg::spec::TableMetadata;
 use serde::Deserialize;
 
 /// The branches and tags of a table, by name.

@@ -26,7 +26,7 @@ use iceberg::spec::{ListType, NestedField, PrimitiveType, Schema, StructType, Ty
 use jiter::{Jiter, JiterResult, Peek};
 use records::enrich::{INGESTION_TIMESTAMP, PARTITION_DATE, PARTITION_HOUR, RECORD_ID};
 
-pub(crate) use self::look::infer;
+pub(crate) use self::look::{Inferred, infer};
 use crate::decode::name::{column_of, fold, is_column_name};
 use crate::decode::{FILE_NAME, PROCESSING_TIME, double, instant};
 

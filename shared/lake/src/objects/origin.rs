@@ -35,7 +35,7 @@ impl Origin {
     }
 
     /// The same source, at another of its positions.
-    pub(super) fn moved_to(&mut self, to_offset: u64, to_row: u64) -> &Self {
+    pub(crate) fn moved_to(&mut self, to_offset: u64, to_row: u64) -> &Self {
         let Self::Object { offset, row, .. } = self;
         (*offset, *row) = (to_offset, to_row);
         self

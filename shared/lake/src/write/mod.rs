@@ -35,7 +35,7 @@ use iceberg::{Error, ErrorKind, Result};
 use parquet::errors::ParquetError;
 use uuid::Uuid;
 
-pub(crate) use self::attempt::{Attempt, Attempted, LeftOut, Tally, Undo, Written};
+pub(crate) use self::attempt::{Attempt, Attempted, LeftOut, Rows, Tally, Undo, Written};
 use self::location::Locations;
 use self::overflow::Overflow;
 use self::parquet_file::ParquetFile;

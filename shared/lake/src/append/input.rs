@@ -1,0 +1,55 @@
+//! Where the records of an invocation come from: its objects, or what was kept of them for its table.
+
+use std::sync::Arc;
+
+use iceberg::Result;
+use tokio::time::Instant;
+
+use crate::infer::{self, Inferred};
+use crate::job::Limits;
+use crate::objects::{Closed, FoundObject, Pass, PassTime};
+use crate::route::{Place, Spool};
+use crate::task::Stop;
+use crate::write::Rows;
+
+#[derive(Clone)]
+pub(super) enum Input {
+    /// The objects, from their storage.
+    Objects,
+    /// What a pass over objects has kept for a table.
+    Spool(Arc<Spool>, Place),
+}
+
+impl Input {
+    /// What hands the records of `objects` to an attempt, in the time that there is.
+    pub(super) fn feed(
+        &self,
+        objects: Vec<Arc<FoundObject>>,
+        limits: Limits,
+        time: PassTime,
+    ) -> impl FnOnce(&mut Rows, &Stop) -> std::result::Result<(), Closed> + Send + 'static {
+        let input = self.clone();
+        move |rows, stop| match input {
+            Self::Objects => Pass { objects, limits, time }.run(rows, stop),
+            Self::Spool(spool, place) => spool.replay(place, &objects, rows),
+        }
+    }
+
+    /// The schema of the records of `objects`, from a look at them until `until`.
+    ///
+    /// # Errors
+    /// No schema can be made, a defect; what was kept cannot be read.
+    pub(super) async fn infer(
+        &self,
+        objects: Vec<Arc<FoundObject>>,
+        limits: Limits,
+        until: Instant,
+    ) -> Result<Inferred> {
+        match self {
+            Self::Objects => infer::infer(objects, limits, until).await,
+            Self::Spool(spool, place) => {
+                Ok(Inferred { schema: spool.schema(*place)?, failed: Vec::new(), cut_short: false })
+            }
+        }
+    }
+}

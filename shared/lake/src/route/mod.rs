@@ -1,0 +1,251 @@
+//! Which table a record goes to.
+//!
+//! In: the settings of one stream that feeds many tables, the key of an object, the text of a record. Out: a table, or
+//! none: such a record goes to the stream's own table, or to the quarantine. Refused: patterns that name no table.
+
+mod spool;
+
+use std::borrow::Cow;
+
+use iceberg::TableIdent;
+use jiter::{Jiter, JiterResult, Peek};
+
+pub(crate) use self::spool::{Place, Router, Spool};
+
+/// Stands for any text in a pattern, and for the text itself in the table's name.
+const ANY: char = '*';
+/// Glue takes names of 255 bytes, S3 Tables too.
+const MAX_NAME_BYTES: usize = 255;
+
+/// How one stream feeds many tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routes {
+    /// Objects whose key is `<prefix><name>/...` go to the table `name`, in the namespace of the stream's own table.
+    pub prefix: Option<String>,
+    /// The names of the fields, from the root, down to the one whose value names the table. Empty if none does.
+    pub field: Vec<String>,
+    /// By what a value becomes a table, in order.
+    pub patterns: Vec<Pattern>,
+    /// What becomes of records that name no table.
+    pub unrouted: Unrouted,
+    /// The URI of a folder of definitions: a table that does not exist is created by `<name>.json` there, if that exists.
+    pub definitions: Option<String>,
+    /// The most tables that one invocation writes to by the values of a field. Values beyond are those of no table.
+    pub max_tables: usize,
+}
+
+/// What becomes of records that name no table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unrouted {
+    /// They are rows of the stream's own table.
+    #[default]
+    Default,
+    /// They are quarantined.
+    Quarantine,
+}
+
+/// One rule from a value to a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// What the whole value must be; `*` stands for any text.
+    value: String,
+    namespace: Vec<String>,
+    /// The table's name; `*` stands for the value.
+    name: String,
+}
+
+impl Pattern {
+    /// The rule `VALUE=NAMESPACE.NAME`. None if it is not in this form.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (value, table) = text.trim().split_once('=')?;
+        let mut parts: Vec<String> = table.split('.').map(str::to_owned).collect();
+        let name = parts.pop()?;
+        let is_complete = !value.is_empty()
+            && !parts.is_empty()
+            && parts.iter().chain([&name]).all(|part| !part.is_empty());
+        let is_fixed = parts.iter().all(|part| !part.contains(ANY));
+        (is_complete && is_fixed).then(|| Self { value: value.to_owned(), namespace: parts, name })
+    }
+
+    fn table(&self, value: &str) -> Option<TableIdent> {
+        if !matches(&self.value, value) {
+            return None;
+        }
+        let name = match self.name.contains(ANY) {
+            true => self.name.replace(ANY, &table_name(value)),
+            false => self.name.clone(),
+        };
+        (name.len() <= MAX_NAME_BYTES)
+            .then(|| TableIdent::from_strs(self.namespace.iter().chain([&name])).ok())
+            .flatten()
+    }
+}
+
+impl Routes {
+    /// The table that the key of an object names. `own` is the stream's own table.
+    pub(crate) fn of_key(&self, key: &str, own: &TableIdent) -> Option<TableIdent> {
+        let (name, rest) = key.strip_prefix(self.prefix.as_deref()?)?.split_once('/')?;
+        let name = table_name(name);
+        (!name.is_empty() && name.len() <= MAX_NAME_BYTES && !rest.is_empty())
+            .then(|| TableIdent::new(own.namespace().clone(), name.into_owned()))
+    }
+
+    /// The table that the value of the field in `record`, JSON text, names.
+    pub(crate) fn of_record(&self, record: &[u8]) -> Option<TableIdent> {
+        let value = value_at(record, &self.field)?;
+        self.patterns.iter().find_map(|pattern| pattern.table(&value))
+    }
+}
+
+/// The text of the field `path` of `record`: of a string what it says, of a number or a boolean its JSON. Of a field that
+/// is given twice the first; the row is refused later.
+fn value_at(record: &[u8], path: &[String]) -> Option<String> {
+    let (last, outer) = path.split_last()?;
+    let mut json = Jiter::new(record);
+    for name in outer {
+        if json.peek().ok()? != Peek::Object || !enter(&mut json, name).ok()? {
+            return None;
+        }
+    }
+    if json.peek().ok()? != Peek::Object || !enter(&mut json, last).ok()? {
+        return None;
+    }
+    match json.peek().ok()? {
+        Peek::String => json.known_str().ok().map(str::to_owned),
+        Peek::True => Some("true".to_owned()),
+        Peek::False => Some("false".to_owned()),
+        peek if peek.is_num() => {
+            let begin = json.current_index();
+            json.known_skip(peek).ok()?;
+            let number = record.get(begin..json.current_index())?;
+            std::str::from_utf8(number).ok().map(str::to_owned)
+        }
+        _ => None,
+    }
+}
+
+/// Goes to the value of the field `name` of the object that comes next. False if it has none.
+fn enter(json: &mut Jiter<'_>, name: &str) -> JiterResult<bool> {
+    let mut key = json.known_object()?.map(|key| key == name);
+    while let Some(is_it) = key {
+        if is_it {
+            return Ok(true);
+        }
+        json.next_skip()?;
+        key = json.next_key()?.map(|key| key == name);
+    }
+    Ok(false)
+}
+
+/// Whether `value` is what `pattern` says. Takes time in proportion to the product of their lengths at most.
+fn matches(pattern: &str, value: &str) -> bool {
+    let mut parts = pattern.split(ANY);
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = value.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// `text` as a table's name: in lower case, `_` for all but ASCII letters, digits and underscores, which are what
+/// Athena and S3 Tables take.
+fn table_name(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if text.bytes().all(is_plain) {
+        return text.into();
+    }
+    let taken = |char: char| if char.is_ascii_alphanumeric() { char.to_ascii_lowercase() } else { '_' };
+    text.chars().map(taken).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(prefix: Option<&str>, field: &[&str], patterns: &[&str]) -> Routes {
+        Routes {
+            prefix: prefix.map(str::to_owned),
+            field: field.iter().map(|name| (*name).to_owned()).collect(),
+            patterns: patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect(),
+            unrouted: Unrouted::Default,
+            definitions: None,
+            max_tables: 100,
+        }
+    }
+
+    #[test]
+    fn a_field_names_the_table() {
+        let routes = routes(
+            None,
+            &["detail", "type"],
+            &["order_*=shop.orders", "*_click*=web.clicks", "7=n.seven", "true=n.yes", "x*=shop.*"],
+        );
+        for (record, expected) in [
+            (r#"{"detail":{"type":"order_created"}}"#, Some("shop.orders")),
+            (r#"{"a":[{"type":"x"}],"detail":{"b":{},"type":"order_"}}"#, Some("shop.orders")),
+            (r#"{"detail":{"type":"a_click_b"}}"#, Some("web.clicks")),
+            (r#"{"detail":{"type":"an_order_"}}"#, None),
+            (r#"{"detail":{"type":7}}"#, Some("n.seven")),
+            (r#"{"detail":{"type":true}}"#, Some("n.yes")),
+            (r#"{"detail":{"type":null}}"#, None),
+            (r#"{"detail":{"type":{}}}"#, None),
+            (r#"{"detail":"type"}"#, None),
+            (r#"{"type":"order_created"}"#, None),
+            (r#"{"detail":{"type":"x-Ray Event"}}"#, Some("shop.x_ray_event")),
+            ("[1]", None),
+            ("{\"detail", None),
+        ] {
+            let table = routes.of_record(record.as_bytes()).map(|table| table.to_string());
+            assert_eq!(table.as_deref(), expected, "{record}");
+        }
+        let long = format!(r#"{{"detail":{{"type":"x{}"}}}}"#, "y".repeat(1 << 20));
+        assert_eq!(routes.of_record(long.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_folder_names_the_table() {
+        let own = TableIdent::from_strs(["shop", "events"]).unwrap();
+        let routes = routes(Some("raw/"), &[], &[]);
+        for (key, expected) in [
+            ("raw/orders/2026/01/01/00/a-1", Some("shop.orders")),
+            ("raw/Order-Items/a", Some("shop.order_items")),
+            ("raw/a", None),
+            ("raw//a", None),
+            ("raw/orders/", None),
+            ("other/orders/a", None),
+        ] {
+            let table = routes.of_key(key, &own).map(|table| table.to_string());
+            assert_eq!(table.as_deref(), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_names_a_value_and_a_table() {
+        for text in ["a", "=a.b", "a=b", "a=.b", "a=b.", "a=*.b", "a=b..c"] {
+            assert_eq!(Pattern::parse(text), None, "{text}");
+        }
+        assert!(Pattern::parse(" a=b.c.d ").is_some());
+    }
+
+    #[test]
+    fn an_asterisk_stands_for_any_text() {
+        for (pattern, value, expected) in [
+            ("*", "", true),
+            ("*", "a", true),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("a*", "a", true),
+            ("*a", "ba", true),
+            ("a*a", "a", false),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "acb", false),
+            ("**", "x", true),
+            ("a*bc*c", "abc", false),
+        ] {
+            assert_eq!(matches(pattern, value), expected, "{pattern} {value}");
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Records of some objects, kept by the table that they go to until each table is written.
+//!
+//! In: records with their origins, from a pass over the objects. Out: the records of one table after the other, in the
+//! order in which they came. Memory is bounded: beyond a ceiling, what waits goes to one temporary file, compressed. Where
+//! that is full too, the objects that were read by then stand, and the others are left for another delivery.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use iceberg::spec::Schema;
+use iceberg::{Error, ErrorKind, Result, TableIdent};
+use records::rejection::{Reason, Refusal};
+
+use super::{Routes, Unrouted};
+use crate::error::Kind;
+use crate::infer::Inference;
+use crate::job::Limits;
+use crate::objects::{Closed, End, FoundObject, Origin, Record, Refused, Sink};
+use crate::write::LeftOut;
+
+/// Records of one block of the file at least, where there are so many.
+const MIN_BLOCK_BYTES: usize = 64 << 10;
+/// The fastest of zstd's usual levels.
+const LEVEL: i32 = 1;
+
+/// Where records wait: for a table that a value named, by its number, or for the stream's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Own,
+    Table(usize),
+}
+
+/// Takes the records of a pass apart by table.
+pub(crate) struct Router {
+    routes: Arc<Routes>,
+    tables: Vec<TableIdent>,
+    by_table: HashMap<TableIdent, usize>,
+    spool: Spool,
+    /// Sources that are no part of what was kept.
+    left_out: Vec<(usize, LeftOut)>,
+}
+
+/// The records that wait.
+pub(crate) struct Spool {
+    objects: BTreeMap<usize, Arc<FoundObject>>,
+    /// The sources that were read to their ends.
+    read: Vec<usize>,
+    waiting: BTreeMap<Place, Waiting>,
+    buffered_bytes: usize,
+    max_buffered_bytes: usize,
+    file: Option<Mutex<File>>,
+    file_bytes: u64,
+    max_file_bytes: u64,
+    /// Why no more fits.
+    full: Option<io::Error>,
+}
+
+/// The records of one table.
+#[derive(Default)]
+struct Waiting {
+    buffer: Vec<u8>,
+    blocks: Vec<Block>,
+    /// How many records each source has given.
+    sources: BTreeMap<usize, u64>,
+}
+
+/// A part of the file: where it begins, its length, and how long its content is.
+#[derive(Clone, Copy)]
+struct Block {
+    offset: u64,
+    packed_bytes: usize,
+    bytes: usize,
+}
+
+impl Router {
+    pub(crate) fn new(routes: Arc<Routes>, limits: &Limits) -> Self {
+        let spool = Spool {
+            objects: BTreeMap::new(),
+            read: Vec::new(),
+            waiting: BTreeMap::new(),
+            buffered_bytes: 0,
+            max_buffered_bytes: limits.write.buffer_bytes / 2,
+            file: None,
+            file_bytes: 0,
+            max_file_bytes: limits.write.spill_bytes,
+            full: None,
+        };
+        Self { routes, tables: Vec::new(), by_table: HashMap::new(), spool, left_out: Vec::new() }
+    }
+
+    /// What was kept: the tables, the records, and the sources that are no part of them. `asked` are the sources that were
+    /// to be read.
+    pub(crate) fn finish(mut self, asked: &[usize]) -> (Vec<TableIdent>, Spool, Vec<(usize, LeftOut)>) {
+        if let Some(error) = self.spool.full.take() {
+            let is_told =
+                |at: &usize| self.spool.read.contains(at) || self.left_out.iter().any(|(left, _)| left == at);
+            let lost: Vec<usize> = asked.iter().copied().filter(|at| !is_told(at)).collect();
+            // One that is too large by itself would come again for ever.
+            let mut too_large = self.spool.read.is_empty().then(|| too_large(&error));
+            self.left_out.extend(
+                lost.into_iter()
+                    .map(|at| (at, too_large.take().map_or(LeftOut::NotReached, LeftOut::Failed))),
+            );
+        }
+        (self.tables, self.spool, self.left_out)
+    }
+
+    fn place(&mut self, text: &[u8]) -> Option<Place> {
+        let table = self.routes.of_record(text)?;
+        let known = self.by_table.get(&table).copied();
+        let number = known.or_else(|| {
+            (self.tables.len() < self.routes.max_tables).then(|| {
+                self.tables.push(table.clone());
+                self.by_table.insert(table, self.tables.len() - 1);
+                self.tables.len() - 1
+            })
+        });
+        number.map(Place::Table)
+    }
+}
+
+impl Sink for Router {
+    fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
+        let (place, record) = match record {
+            Ok(text) => match (self.place(text), self.routes.unrouted) {
+                (Some(place), _) => (place, Ok(text)),
+                (None, Unrouted::Default) => (Place::Own, Ok(text)),
+                (None, Unrouted::Quarantine) => {
+                    let field = self.routes.field.join(".");
+                    let what = format!("the field {field:?} names no table by FRAZIL_ROUTES");
+                    let refusal = Refusal::new(Reason::NoRoute, what);
+                    (Place::Own, Err(Refused { refusal, bytes: Some(text), keep_object: false }))
+                }
+            },
+            Err(refused) => (Place::Own, Err(refused)),
+        };
+        self.spool.add(place, origin, record).map_err(|error| {
+            self.spool.full = Some(error);
+            Closed
+        })
+    }
+
+    fn end(&mut self, source: usize, end: End) -> std::result::Result<(), Closed> {
+        match end {
+            End::Read => self.spool.read.push(source),
+            // What it has given is passed over.
+            End::Failed(error) | End::Spoiled(error) => self.left_out.push((source, LeftOut::Failed(error))),
+            End::NotReached => self.left_out.push((source, LeftOut::NotReached)),
+        }
+        Ok(())
+    }
+}
+
+impl Spool {
+    /// The sources that were read to their ends, in order.
+    pub(crate) fn read(&self) -> &[usize] {
+        &self.read
+    }
+
+    /// Those of them that gave records to `place`.
+    pub(crate) fn sources(&self, place: Place) -> Vec<usize> {
+        let given =
+            |at: &usize| self.waiting.get(&place).is_some_and(|waiting| waiting.sources.contains_key(at));
+        self.read.iter().copied().filter(given).collect()
+    }
+
+    /// Hands the records of `place` to `sink`: those of the sources `objects`, which are told by their tokens, as they are
+    /// numbered there.
+    ///
+    /// # Errors
+    /// The sink's. A file that cannot be read fails the sources that were to come.
+    pub(crate) fn replay(
+        &self,
+        place: Place,
+        objects: &[Arc<FoundObject>],
+        sink: &mut impl Sink,
+    ) -> std::result::Result<(), Closed> {
+        let mut entries = Entries::of(self, place);
+        for object in objects {
+            let Some((at, _)) =
+                self.objects.iter().find(|(_, kept)| kept.object.token == object.object.token)
+            else {
+                // It gave no records to any table.
+                sink.end(object.at, End::Read)?;
+                continue;
+            };
+            let mut origin = Origin::Object { object: object.clone(), offset: 0, row: 0 };
+            let mut given = 0;
+            let end = loop {
+                match entries.next_of(*at) {
+                    Ok(Some(entry)) => {
+                        sink.record(origin.moved_to(entry.offset, entry.row), entry.record)?;
+                        given += 1;
+                    }
+                    Ok(None) => break End::Read,
+                    Err(error) if given == 0 => break End::Failed(error),
+                    Err(error) => break End::Spoiled(error),
+                }
+            };
+            sink.end(object.at, end)?;
+        }
+        Ok(())
+    }
+
+    /// The schema for the records of `place`. None if there are none.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub(crate) fn schema(&self, place: Place) -> Result<Option<Schema>> {
+        let mut inference = Inference::default();
+        let mut entries = Entries::of(self, place);
+        while let Some(entry) = entries.next()? {
+            if let Ok(text) = entry.record
+                && self.read.contains(&entry.source)
+            {
+                inference.observe(text);
+            }
+        }
+        inference.schema()
+    }
+
+    fn add(&mut self, place: Place, origin: &Origin, record: Record<'_>) -> io::Result<()> {
+        let Origin::Object { object, offset, row } = origin;
+        self.objects.entry(object.at).or_insert_with(|| object.clone());
+        let waiting = self.waiting.entry(place).or_default();
+        *waiting.sources.entry(object.at).or_default() += 1;
+        let before = waiting.buffer.len();
+        entry::write(&mut waiting.buffer, object.at, *offset, *row, &record);
+        self.buffered_bytes += waiting.buffer.len() - before;
+        if self.buffered_bytes > self.max_buffered_bytes { self.spill() } else { Ok(()) }
+    }
+
+    /// Moves what waits in memory to the file, but for what is too little to be worth a block.
+    fn spill(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(Mutex::new(tempfile::tempfile()?)),
+        };
+        let file = file.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // If all are small, all go.
+        let largest = self.waiting.values().map(|waiting| waiting.buffer.len()).max().unwrap_or(0);
+        let worth = MIN_BLOCK_BYTES.min(largest);
+        for waiting in self.waiting.values_mut().filter(|waiting| waiting.buffer.len() >= worth) {
+            let packed = zstd::bulk::compress(&waiting.buffer, LEVEL)?;
+            if self.file_bytes + packed.len() as u64 > self.max_file_bytes {
+                return Err(io::Error::new(
+                    io::ErrorKind::StorageFull,
+                    "the temporary file is as large as it may be",
+                ));
+            }
+            file.write_all(&packed)?;
+            let (packed_bytes, bytes) = (packed.len(), waiting.buffer.len());
+            waiting.blocks.push(Block { offset: self.file_bytes, packed_bytes, bytes });
+            self.file_bytes += packed.len() as u64;
+            self.buffered_bytes -= bytes;
+            waiting.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn block(&self, block: Block) -> Result<Vec<u8>> {
+        let read = || {
+            let file = self.file.as_ref().ok_or_else(|| io::Error::other("there is no temporary file"))?;
+            let mut packed = vec![0; block.packed_bytes];
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.seek(SeekFrom::Start(block.offset))?;
+            file.read_exact(&mut packed)?;
+            zstd::bulk::decompress(&packed, block.bytes)
+        };
+        read().map_err(unreadable)
+    }
+}
+
+/// The entries of one place, in order.
+struct Entries<'a> {
+    spool: &'a Spool,
+    blocks: std::vec::IntoIter<Block>,
+    buffer: Option<&'a [u8]>,
+    /// The block that is read, and how far.
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl<'a> Entries<'a> {
+    fn of(spool: &'a Spool, place: Place) -> Self {
+        let waiting = spool.waiting.get(&place);
+        let blocks = waiting.map(|waiting| waiting.blocks.clone()).unwrap_or_default().into_iter();
+        let buffer = waiting.map(|waiting| &*waiting.buffer);
+        Self { spool, blocks, buffer, block: Vec::new(), at: 0 }
+    }
+
+    /// The next entry; None at the end.
+    fn next(&mut self) -> Result<Option<entry::Entry<'_>>> {
+        if !self.is_at_entry()? {
+            return Ok(None);
+        }
+        let (entry, rest) = entry::read(&self.block[self.at..]).ok_or_else(garbled)?;
+        self.at = self.block.len() - rest.len();
+        Ok(Some(entry))
+    }
+
+    /// The next entry of `source`. Those before it are passed over; None if the next one is of a later source.
+    fn next_of(&mut self, source: usize) -> Result<Option<entry::Entry<'_>>> {
+        while self.is_at_entry()? {
+            let (entry, rest) = entry::read(&self.block[self.at..]).ok_or_else(garbled)?;
+            let (next, is_it) = (self.block.len() - rest.len(), entry.source == source);
+            if is_it {
+                return self.next();
+            }
+            if !self.is_passed_over(entry.source, source) {
+                return Ok(None);
+            }
+            self.at = next;
+        }
+        Ok(None)
+    }
+
+    /// Whether entries of `source` stand before those of `wanted`, in the order in which the sources were read.
+    fn is_passed_over(&self, source: usize, wanted: usize) -> bool {
+        let place = |at: usize| self.spool.read.iter().position(|read| *read == at);
+        match (place(source), place(wanted)) {
+            (Some(source), Some(wanted)) => source < wanted,
+            // One that was not read to its end.
+            (source, _) => source.is_none(),
+        }
+    }
+
+    fn is_at_entry(&mut self) -> Result<bool> {
+        while self.at == self.block.len() {
+            (self.block, self.at) = match self.blocks.next() {
+                Some(block) => (self.spool.block(block)?, 0),
+                None => match self.buffer.take() {
+                    Some(buffer) => (buffer.to_vec(), 0),
+                    None => return Ok(false),
+                },
+            };
+        }
+        Ok(true)
+    }
+}
+
+/// One record as bytes: source, offset, row, what it is, and its text.
+mod entry {
+    use records::rejection::{Reason, Refusal};
+
+    use super::{Record, Refused};
+
+    const TEXT: u8 = 0;
+    const REFUSED: u8 = 1;
+    const REFUSED_WITH_BYTES: u8 = 2;
+
+    pub(super) struct Entry<'a> {
+        pub(super) source: usize,
+        pub(super) offset: u64,
+        pub(super) row: u64,
+        pub(super) record: Record<'a>,
+    }
+
+    pub(super) fn write(out: &mut Vec<u8>, source: usize, offset: u64, row: u64, record: &Record<'_>) {
+        for number in [source as u64, offset, row] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        match record {
+            Ok(text) => {
+                out.push(TEXT);
+                put(out, text);
+            }
+            Err(Refused { refusal, bytes, keep_object }) => {
+                out.push(if bytes.is_some() { REFUSED_WITH_BYTES } else { REFUSED });
+                let reason = Reason::ALL.iter().position(|reason| *reason == refusal.reason).unwrap_or(0);
+                out.extend_from_slice(&[reason as u8, u8::from(*keep_object)]);
+                put(out, refusal.message.as_bytes());
+                bytes.iter().for_each(|bytes| put(out, bytes));
+            }
+        }
+    }
+
+    /// The entry at the beginning of `bytes`, and what follows. None if there is none.
+    pub(super) fn read(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
+        let (source, bytes) = number(bytes)?;
+        let (offset, bytes) = number(bytes)?;
+        let (row, bytes) = number(bytes)?;
+        let (kind, bytes) = bytes.split_first()?;
+        let (record, bytes) = if *kind == TEXT {
+            let (text, bytes) = take(bytes)?;
+            (Ok(text), bytes)
+        } else {
+            let ([reason, keep_object], bytes) = bytes.split_first_chunk()?;
+            let (message, bytes) = take(bytes)?;
+            let (record, bytes) = match *kind {
+                REFUSED_WITH_BYTES => take(bytes).map(|(record, rest)| (Some(record), rest))?,
+                _ => (None, bytes),
+            };
+            let reason = *Reason::ALL.get(usize::from(*reason))?;
+            let refusal = Refusal::new(reason, String::from_utf8_lossy(message));
+            (Err(Refused { refusal, bytes: record, keep_object: *keep_object == 1 }), bytes)
+        };
+        Some((Entry { source: source as usize, offset, row, record }, bytes))
+    }
+
+    fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+        out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        out.extend_from_slice(bytes);
+    }
+
+    fn take(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+        let (length, bytes) = number(bytes)?;
+        bytes.split_at_checked(usize::try_from(length).ok()?)
+    }
+
+    fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+        let (number, rest) = bytes.split_first_chunk()?;
+        Some((u64::from_le_bytes(*number), rest))
+    }
+}
+
+fn too_large(error: &io::Error) -> Error {
+    let what = format!(
+        "the records of the object cannot be kept by table ({error}); give the function more temporary storage, or \
+         deliver smaller objects"
+    );
+    Kind::Exhausted.within(ErrorKind::Unexpected, what)
+}
+
+fn unreadable(error: io::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, "records in a temporary file cannot be read").with_source(error)
+}
+
+fn garbled() -> Error {
+    Error::new(ErrorKind::Unexpected, "records in a temporary file are not as they were written")
+}
+
+#[cfg(test)]
+#[path = "spool_tests.rs"]
+mod tests;

@@ -1,0 +1,180 @@
+//! One stream, many tables: each record once, in the table that it names.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lake::{Limits, Pattern, Routes, Unrouted};
+use tests::{Bench, Object, TABLE, files, gzip, sqs_event};
+
+fn routes(patterns: &[&str]) -> Routes {
+    Routes {
+        prefix: None,
+        field: vec!["kind".to_owned()],
+        patterns: patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect(),
+        unrouted: Unrouted::Default,
+        definitions: None,
+        max_tables: 200,
+    }
+}
+
+/// Records of `numbers`, each of the kind of its number modulo `kinds`; the columns of each kind are of its own types.
+fn records(numbers: std::ops::Range<i64>, kinds: i64) -> String {
+    let line = |n: i64| {
+        let kind = n % kinds;
+        let value = if kind % 2 == 0 { n.to_string() } else { format!("\"text {n}\"") };
+        format!("{{\"n\":{n},\"kind\":\"k{kind}\",\"value\":{value}}}\n")
+    };
+    numbers.map(line).collect()
+}
+
+fn of_kind(numbers: std::ops::Range<i64>, kinds: i64, kind: i64) -> Vec<i64> {
+    numbers.filter(|n| n % kinds == kind).collect()
+}
+
+#[tokio::test]
+async fn each_record_is_in_the_table_that_it_names() {
+    let bench = Bench::routed(routes(&["k0=test.even", "k1=test.odd"]), |_| {}).await;
+    let first = bench.put("a.json", records(0..10, 3));
+    let second = bench.put("b.json.gz", gzip(format!("{}{{\"n\":", records(10..20, 3))));
+    let third =
+        bench.put("c.json", "{\"n\":20,\"kind\":\"k0\",\"value\":7}\n{\"n\":21,\"kind\":null}\n{\"n\":22}");
+    let delivered = bench.deliver(&[first.clone(), second.clone(), third.clone()]).await;
+    assert_eq!(delivered.objects, ["10 rows", "10 rows, 1 truncated", "3 rows"]);
+    let mut even = of_kind(0..20, 3, 0);
+    even.push(20);
+    assert_eq!(bench.numbers_of("test.even").await.unwrap(), even);
+    assert_eq!(bench.numbers_of("test.odd").await.unwrap(), of_kind(0..20, 3, 1));
+    let mut others = of_kind(0..20, 3, 2);
+    others.extend([21, 22]);
+    assert_eq!(bench.numbers().await, others);
+    assert_eq!(bench.rejections().len(), 1);
+    let tables = delivered.outcome.unwrap().tables;
+    let told: Vec<(String, u64)> = tables.iter().map(|table| (table.table.to_string(), table.rows)).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told.iter().map(|(_, rows)| rows).sum::<u64>(), 23);
+    // All of it again adds nothing.
+    let again = bench.deliver(&[third, first, second]).await;
+    assert_eq!(again.objects, ["known", "known", "known"]);
+    assert_eq!(bench.numbers_of("test.even").await.unwrap(), even);
+}
+
+#[tokio::test]
+async fn a_table_that_fails_fails_only_its_objects_and_nothing_comes_twice() {
+    let bench = Bench::routed(routes(&["*=test.*"]), |_| {}).await;
+    let (whole, mixed) = (bench.put("a.json", records(0..4, 1)), bench.put("b.json", records(4..8, 2)));
+    // A file where the folder of a table would be.
+    let place = bench.folder.path().join("warehouse/test/k1");
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    std::fs::write(&place, "in the way").unwrap();
+    let objects = [whole, mixed];
+    let delivered = bench.deliver(&objects).await;
+    assert_eq!(delivered.objects, ["4 rows", "failed"]);
+    assert_eq!(delivered.failed, [1]);
+    assert_eq!(bench.numbers_of("test.k0").await.unwrap(), [0, 1, 2, 3, 4, 6]);
+    assert_eq!(bench.numbers_of("test.k1").await, None);
+    std::fs::remove_file(place).unwrap();
+    let again = bench.deliver(&objects).await;
+    assert_eq!(again.failed, [] as [usize; 0]);
+    assert_eq!(bench.numbers_of("test.k0").await.unwrap(), [0, 1, 2, 3, 4, 6]);
+    assert_eq!(bench.numbers_of("test.k1").await.unwrap(), [5, 7]);
+}
+
+#[tokio::test]
+async fn a_stream_without_a_table_of_its_own_remembers_its_objects_too() {
+    let bench = Bench::routed(routes(&["*=test.*"]), |_| {}).await;
+    let object = bench.put("a.json", records(0..6, 2));
+    assert_eq!(bench.deliver(std::slice::from_ref(&object)).await.objects, ["6 rows"]);
+    assert_eq!(bench.numbers_of(TABLE).await, None);
+    bench.deliver(&[object]).await;
+    assert_eq!(bench.numbers_of("test.k0").await.unwrap(), [0, 2, 4]);
+    assert_eq!(bench.numbers_of("test.k1").await.unwrap(), [1, 3, 5]);
+}
+
+#[tokio::test]
+async fn another_version_of_an_object_adds_what_is_new() {
+    let bench = Bench::routed(routes(&["*=test.*"]), |_| {}).await;
+    let first = bench.put("a.json", records(0..6, 2));
+    bench.deliver(std::slice::from_ref(&first)).await;
+    let second = bench.put("a.json", records(0..8, 2));
+    let both: &[Object] = &[first, second];
+    bench.handle(&sqs_event(&[both]), Duration::from_secs(60)).await;
+    assert_eq!(bench.numbers_of("test.k0").await.unwrap(), [0, 2, 4, 6]);
+    assert_eq!(bench.numbers_of("test.k1").await.unwrap(), [1, 3, 5, 7]);
+}
+
+#[tokio::test]
+async fn what_names_no_table_is_quarantined_if_it_is_said() {
+    let unrouted = Unrouted::Quarantine;
+    let bench = Bench::routed(Routes { unrouted, ..routes(&["k0=test.even"]) }, |_| {}).await;
+    let object = bench.put("a.json", records(0..6, 3));
+    assert_eq!(bench.deliver(&[object]).await.objects, ["2 rows, 4 no_route"]);
+    assert_eq!(bench.numbers_of("test.even").await.unwrap(), [0, 3]);
+    let rejections = bench.rejections();
+    assert!(rejections.iter().all(|rejection| rejection.code == "no_route" && rejection.raw.is_some()));
+    assert_eq!(rejections.len(), 4);
+}
+
+#[tokio::test]
+async fn folders_name_tables_too() {
+    let by_folder = Routes { prefix: Some("in/".to_owned()), field: Vec::new(), ..routes(&[]) };
+    let bench = Bench::routed(by_folder, |_| {}).await;
+    let objects = [
+        bench.put("in/orders/2026/a.json", records(0..3, 1)),
+        bench.put("in/clicks/2026/a.json", records(3..5, 1)),
+        bench.put("in/orders/2026/b.json", records(5..7, 1)),
+        bench.put("other.json", records(7..9, 1)),
+    ];
+    assert_eq!(bench.deliver(&objects).await.objects, ["3 rows", "2 rows", "2 rows", "2 rows"]);
+    assert_eq!(bench.numbers_of("test.orders").await.unwrap(), [0, 1, 2, 5, 6]);
+    assert_eq!(bench.numbers_of("test.clicks").await.unwrap(), [3, 4]);
+    assert_eq!(bench.numbers().await, [7, 8]);
+}
+
+#[tokio::test]
+async fn a_hundred_tables_in_one_invocation() {
+    // What waits in memory is a few records; the rest is in the temporary file.
+    let small = |limits: &mut Limits| limits.write.buffer_bytes = 64 << 10;
+    let bench = Bench::routed(routes(&["*=test.*"]), small).await;
+    let objects: Vec<Object> =
+        (0..4).map(|at| bench.put(&format!("{at}.json"), records(at * 1000..(at + 1) * 1000, 100))).collect();
+    let delivered = bench.deliver(&objects).await;
+    assert_eq!(delivered.objects, ["1000 rows"; 4]);
+    for kind in [0, 1, 50, 99] {
+        let numbers = bench.numbers_of(&format!("test.k{kind}")).await.unwrap();
+        assert_eq!(numbers, of_kind(0..4000, 100, kind));
+    }
+    assert_eq!(delivered.outcome.unwrap().tables.len(), 101);
+}
+
+#[tokio::test]
+async fn a_table_is_created_by_its_own_definition() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = include_str!("../../tables/user_events.json").replace("\"user_events\"", "\"k1\"");
+    std::fs::write(folder.path().join("k1.json"), text).unwrap();
+    let definitions = Some(format!("file://{}", folder.path().display()));
+    let bench = Bench::routed(Routes { definitions, ..routes(&["*=test.*"]) }, |_| {}).await;
+    let object = bench.put("a.json", "{\"kind\":\"k1\",\"n\":1}\n{\"kind\":\"k0\",\"n\":2}\n");
+    // That table has no column n.
+    assert_eq!(bench.deliver(&[object]).await.objects, ["1 rows, 1 unknown_field"]);
+    assert_eq!(bench.numbers_of("test.k0").await.unwrap(), [2]);
+    let quarantined: Vec<PathBuf> = files(&bench.folder.path().join("errors/quarantine/test.k1"));
+    assert_eq!(quarantined.len(), 1);
+}
+
+#[tokio::test]
+async fn a_mistake_of_a_whole_deployment_is_handed_back() {
+    let bench = Bench::limited(None, |limits| limits.rejected_percent = Some(20)).await;
+    let good = bench.put("a.json", "{\"n\":1}\n".repeat(50));
+    assert_eq!(bench.deliver(&[good]).await.objects, ["50 rows"]);
+    let tolerable = format!("{}{}", "{\"n\":2}\n".repeat(40), "{\"n\":\n}\n".repeat(10));
+    let too_much = format!("{}{}", "{\"n\":3}\n".repeat(40), "{\"n\":\n}\n".repeat(11));
+    let few = "{\"n\":\n}\n".repeat(9);
+    let objects = [bench.put("b.json", tolerable), bench.put("c.json", too_much), bench.put("d.json", few)];
+    let delivered = bench.deliver(&objects).await;
+    assert_eq!(delivered.objects, ["40 rows, 10 invalid_json", "failed", "0 rows, 9 invalid_json"]);
+    assert_eq!(delivered.failed, [1]);
+    assert_eq!(bench.numbers().await.iter().filter(|n| **n == 3).count(), 0);
+    assert_eq!(bench.rejections_that_count().await.len(), 19);
+}
