@@ -1,8 +1,9 @@
 //! Metadata files of tables, for catalogs that keep no more than a pointer to the current one.
 //!
 //! In: the location of a metadata file, or a table as it is to be. Out: a [`Table`], or the file. Metadata files are
-//! never changed, so that the last one is kept: whoever commits loads what it has just written.
+//! never changed, so that the last ones are kept, one of each table: whoever commits loads what it has just written.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use iceberg::io::FileIO;
@@ -16,11 +17,14 @@ use super::swap::{Loaded, Next};
 use crate::error::reworded;
 use crate::failpoint::failpoint;
 
+/// Files that are kept, of so many tables.
+const KEPT: usize = 8;
+
 #[derive(Debug)]
 pub(super) struct MetadataFiles {
     file_io: FileIO,
-    /// The file that was read or written last.
-    last: Mutex<Option<Kept>>,
+    /// The files that were read or written last, the last one first.
+    kept: Mutex<VecDeque<Kept>>,
 }
 
 /// What a metadata file holds.
@@ -33,7 +37,7 @@ struct Kept {
 
 impl MetadataFiles {
     pub(super) fn new(file_io: FileIO) -> Self {
-        Self { file_io, last: Mutex::new(None) }
+        Self { file_io, kept: Mutex::default() }
     }
 
     /// The table `ident`, whose metadata file is at `location`, and its branches and tags.
@@ -94,13 +98,16 @@ impl MetadataFiles {
     }
 
     fn kept(&self, location: &str) -> Option<Kept> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|kept| kept.location == location).cloned()
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|kept| kept.location == location).cloned()
     }
 
     fn keep(&self, file: Kept) -> Kept {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.insert(file).clone()
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|other| other.metadata.uuid() != file.metadata.uuid());
+        kept.push_front(file.clone());
+        kept.truncate(KEPT);
+        file
     }
 }
 
