@@ -3,6 +3,8 @@
 //! In: the settings of one stream that feeds many tables, the key of an object, the text of a record. Out: a table, or
 //! none: such a record goes to the stream's own table, or to the quarantine. Refused: patterns that name no table.
 
+mod entry;
+mod router;
 mod spool;
 
 use std::borrow::Cow;
@@ -10,7 +12,8 @@ use std::borrow::Cow;
 use iceberg::TableIdent;
 use jiter::{Jiter, JiterResult, Peek};
 
-pub(crate) use self::spool::{Place, Router, Spool};
+pub(crate) use self::router::Router;
+pub(crate) use self::spool::{Place, Spool};
 
 /// Stands for any text in a pattern, and for the text itself in the table's name.
 const ANY: char = '*';

@@ -4,21 +4,18 @@
 //! order in which they came. Memory is bounded: beyond a ceiling, what waits goes to one temporary file, compressed. Where
 //! that is full too, the objects that were read by then stand, and the others are left for another delivery.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iceberg::spec::Schema;
-use iceberg::{Error, ErrorKind, Result, TableIdent};
-use records::rejection::{Reason, Refusal};
+use iceberg::{Error, ErrorKind, Result};
 
-use super::{Routes, Unrouted};
-use crate::error::Kind;
+use super::entry;
 use crate::infer::Inference;
 use crate::job::Limits;
-use crate::objects::{Closed, End, FoundObject, Origin, Record, Refused, Sink};
-use crate::write::LeftOut;
+use crate::objects::{Closed, End, FoundObject, Origin, Record, Sink};
 
 /// Records of one block of the file at least, where there are so many.
 const MIN_BLOCK_BYTES: usize = 64 << 10;
@@ -32,21 +29,11 @@ pub(crate) enum Place {
     Table(usize),
 }
 
-/// Takes the records of a pass apart by table.
-pub(crate) struct Router {
-    routes: Arc<Routes>,
-    tables: Vec<TableIdent>,
-    by_table: HashMap<TableIdent, usize>,
-    spool: Spool,
-    /// Sources that are no part of what was kept.
-    left_out: Vec<(usize, LeftOut)>,
-}
-
 /// The records that wait.
 pub(crate) struct Spool {
     objects: BTreeMap<usize, Arc<FoundObject>>,
     /// The sources that were read to their ends.
-    read: Vec<usize>,
+    pub(super) read: Vec<usize>,
     waiting: BTreeMap<Place, Waiting>,
     buffered_bytes: usize,
     max_buffered_bytes: usize,
@@ -54,7 +41,7 @@ pub(crate) struct Spool {
     file_bytes: u64,
     max_file_bytes: u64,
     /// Why no more fits.
-    full: Option<io::Error>,
+    pub(super) full: Option<io::Error>,
 }
 
 /// The records of one table.
@@ -74,9 +61,9 @@ struct Block {
     bytes: usize,
 }
 
-impl Router {
-    pub(crate) fn new(routes: Arc<Routes>, limits: &Limits) -> Self {
-        let spool = Spool {
+impl Spool {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
             objects: BTreeMap::new(),
             read: Vec::new(),
             waiting: BTreeMap::new(),
@@ -86,74 +73,9 @@ impl Router {
             file_bytes: 0,
             max_file_bytes: limits.write.spill_bytes,
             full: None,
-        };
-        Self { routes, tables: Vec::new(), by_table: HashMap::new(), spool, left_out: Vec::new() }
-    }
-
-    /// What was kept: the tables, the records, and the sources that are no part of them. `asked` are the sources that were
-    /// to be read.
-    pub(crate) fn finish(mut self, asked: &[usize]) -> (Vec<TableIdent>, Spool, Vec<(usize, LeftOut)>) {
-        if let Some(error) = self.spool.full.take() {
-            let is_told =
-                |at: &usize| self.spool.read.contains(at) || self.left_out.iter().any(|(left, _)| left == at);
-            let lost: Vec<usize> = asked.iter().copied().filter(|at| !is_told(at)).collect();
-            // One that is too large by itself would come again for ever.
-            let mut too_large = self.spool.read.is_empty().then(|| too_large(&error));
-            self.left_out.extend(
-                lost.into_iter()
-                    .map(|at| (at, too_large.take().map_or(LeftOut::NotReached, LeftOut::Failed))),
-            );
         }
-        (self.tables, self.spool, self.left_out)
     }
 
-    fn place(&mut self, text: &[u8]) -> Option<Place> {
-        let table = self.routes.of_record(text)?;
-        let known = self.by_table.get(&table).copied();
-        let number = known.or_else(|| {
-            (self.tables.len() < self.routes.max_tables).then(|| {
-                self.tables.push(table.clone());
-                self.by_table.insert(table, self.tables.len() - 1);
-                self.tables.len() - 1
-            })
-        });
-        number.map(Place::Table)
-    }
-}
-
-impl Sink for Router {
-    fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
-        let (place, record) = match record {
-            Ok(text) => match (self.place(text), self.routes.unrouted) {
-                (Some(place), _) => (place, Ok(text)),
-                (None, Unrouted::Default) => (Place::Own, Ok(text)),
-                (None, Unrouted::Quarantine) => {
-                    let field = self.routes.field.join(".");
-                    let what = format!("the field {field:?} names no table by FRAZIL_ROUTES");
-                    let refusal = Refusal::new(Reason::NoRoute, what);
-                    (Place::Own, Err(Refused { refusal, bytes: Some(text), keep_object: false }))
-                }
-            },
-            Err(refused) => (Place::Own, Err(refused)),
-        };
-        self.spool.add(place, origin, record).map_err(|error| {
-            self.spool.full = Some(error);
-            Closed
-        })
-    }
-
-    fn end(&mut self, source: usize, end: End) -> std::result::Result<(), Closed> {
-        match end {
-            End::Read => self.spool.read.push(source),
-            // What it has given is passed over.
-            End::Failed(error) | End::Spoiled(error) => self.left_out.push((source, LeftOut::Failed(error))),
-            End::NotReached => self.left_out.push((source, LeftOut::NotReached)),
-        }
-        Ok(())
-    }
-}
-
-impl Spool {
     /// The sources that were read to their ends, in order.
     pub(crate) fn read(&self) -> &[usize] {
         &self.read
@@ -221,7 +143,7 @@ impl Spool {
         inference.schema()
     }
 
-    fn add(&mut self, place: Place, origin: &Origin, record: Record<'_>) -> io::Result<()> {
+    pub(super) fn add(&mut self, place: Place, origin: &Origin, record: Record<'_>) -> io::Result<()> {
         let Origin::Object { object, offset, row } = origin;
         self.objects.entry(object.at).or_insert_with(|| object.clone());
         let waiting = self.waiting.entry(place).or_default();
@@ -339,89 +261,6 @@ impl<'a> Entries<'a> {
         }
         Ok(true)
     }
-}
-
-/// One record as bytes: source, offset, row, what it is, and its text.
-mod entry {
-    use records::rejection::{Reason, Refusal};
-
-    use super::{Record, Refused};
-
-    const TEXT: u8 = 0;
-    const REFUSED: u8 = 1;
-    const REFUSED_WITH_BYTES: u8 = 2;
-
-    pub(super) struct Entry<'a> {
-        pub(super) source: usize,
-        pub(super) offset: u64,
-        pub(super) row: u64,
-        pub(super) record: Record<'a>,
-    }
-
-    pub(super) fn write(out: &mut Vec<u8>, source: usize, offset: u64, row: u64, record: &Record<'_>) {
-        for number in [source as u64, offset, row] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        match record {
-            Ok(text) => {
-                out.push(TEXT);
-                put(out, text);
-            }
-            Err(Refused { refusal, bytes, keep_object }) => {
-                out.push(if bytes.is_some() { REFUSED_WITH_BYTES } else { REFUSED });
-                let reason = Reason::ALL.iter().position(|reason| *reason == refusal.reason).unwrap_or(0);
-                out.extend_from_slice(&[reason as u8, u8::from(*keep_object)]);
-                put(out, refusal.message.as_bytes());
-                bytes.iter().for_each(|bytes| put(out, bytes));
-            }
-        }
-    }
-
-    /// The entry at the beginning of `bytes`, and what follows. None if there is none.
-    pub(super) fn read(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
-        let (source, bytes) = number(bytes)?;
-        let (offset, bytes) = number(bytes)?;
-        let (row, bytes) = number(bytes)?;
-        let (kind, bytes) = bytes.split_first()?;
-        let (record, bytes) = if *kind == TEXT {
-            let (text, bytes) = take(bytes)?;
-            (Ok(text), bytes)
-        } else {
-            let ([reason, keep_object], bytes) = bytes.split_first_chunk()?;
-            let (message, bytes) = take(bytes)?;
-            let (record, bytes) = match *kind {
-                REFUSED_WITH_BYTES => take(bytes).map(|(record, rest)| (Some(record), rest))?,
-                _ => (None, bytes),
-            };
-            let reason = *Reason::ALL.get(usize::from(*reason))?;
-            let refusal = Refusal::new(reason, String::from_utf8_lossy(message));
-            (Err(Refused { refusal, bytes: record, keep_object: *keep_object == 1 }), bytes)
-        };
-        Some((Entry { source: source as usize, offset, row, record }, bytes))
-    }
-
-    fn put(out: &mut Vec<u8>, bytes: &[u8]) {
-        out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        out.extend_from_slice(bytes);
-    }
-
-    fn take(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-        let (length, bytes) = number(bytes)?;
-        bytes.split_at_checked(usize::try_from(length).ok()?)
-    }
-
-    fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-        let (number, rest) = bytes.split_first_chunk()?;
-        Some((u64::from_le_bytes(*number), rest))
-    }
-}
-
-fn too_large(error: &io::Error) -> Error {
-    let what = format!(
-        "the records of the object cannot be kept by table ({error}); give the function more temporary storage, or \
-         deliver smaller objects"
-    );
-    Kind::Exhausted.within(ErrorKind::Unexpected, what)
 }
 
 fn unreadable(error: io::Error) -> Error {

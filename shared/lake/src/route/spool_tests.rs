@@ -1,6 +1,14 @@
+use std::sync::Arc;
+
+use iceberg::{Error, ErrorKind};
+use records::rejection::{Reason, Refusal};
+
 use super::*;
+use crate::error::Kind;
+use crate::objects::Refused;
 use crate::objects::testing::{found, limits};
-use crate::route::Pattern;
+use crate::route::{Pattern, Router, Routes, Unrouted};
+use crate::write::LeftOut;
 
 /// What a table is given: source, row and text, or the reason; and how each source ends.
 #[derive(Default)]

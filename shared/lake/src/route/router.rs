@@ -1,0 +1,101 @@
+//! The records of a pass -> a spool, by the tables that they name.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use iceberg::{Error, ErrorKind, TableIdent};
+use records::rejection::{Reason, Refusal};
+
+use super::{Place, Routes, Spool, Unrouted};
+use crate::error::Kind;
+use crate::job::Limits;
+use crate::objects::{Closed, End, Origin, Record, Refused, Sink};
+use crate::write::LeftOut;
+
+/// Takes the records of a pass apart by table.
+pub(crate) struct Router {
+    routes: Arc<Routes>,
+    tables: Vec<TableIdent>,
+    by_table: HashMap<TableIdent, usize>,
+    spool: Spool,
+    /// Sources that are no part of what was kept.
+    left_out: Vec<(usize, LeftOut)>,
+}
+
+impl Router {
+    pub(crate) fn new(routes: Arc<Routes>, limits: &Limits) -> Self {
+        let spool = Spool::new(limits);
+        Self { routes, tables: Vec::new(), by_table: HashMap::new(), spool, left_out: Vec::new() }
+    }
+
+    /// What was kept: the tables, the records, and the sources that are no part of them. `asked` are the sources that were
+    /// to be read.
+    pub(crate) fn finish(mut self, asked: &[usize]) -> (Vec<TableIdent>, Spool, Vec<(usize, LeftOut)>) {
+        if let Some(error) = self.spool.full.take() {
+            let is_told =
+                |at: &usize| self.spool.read.contains(at) || self.left_out.iter().any(|(left, _)| left == at);
+            let lost: Vec<usize> = asked.iter().copied().filter(|at| !is_told(at)).collect();
+            // One that is too large by itself would come again for ever.
+            let mut too_large = self.spool.read.is_empty().then(|| too_large(&error));
+            self.left_out.extend(
+                lost.into_iter()
+                    .map(|at| (at, too_large.take().map_or(LeftOut::NotReached, LeftOut::Failed))),
+            );
+        }
+        (self.tables, self.spool, self.left_out)
+    }
+
+    fn place(&mut self, text: &[u8]) -> Option<Place> {
+        let table = self.routes.of_record(text)?;
+        let known = self.by_table.get(&table).copied();
+        let number = known.or_else(|| {
+            (self.tables.len() < self.routes.max_tables).then(|| {
+                self.tables.push(table.clone());
+                self.by_table.insert(table, self.tables.len() - 1);
+                self.tables.len() - 1
+            })
+        });
+        number.map(Place::Table)
+    }
+}
+
+impl Sink for Router {
+    fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
+        let (place, record) = match record {
+            Ok(text) => match (self.place(text), self.routes.unrouted) {
+                (Some(place), _) => (place, Ok(text)),
+                (None, Unrouted::Default) => (Place::Own, Ok(text)),
+                (None, Unrouted::Quarantine) => {
+                    let field = self.routes.field.join(".");
+                    let what = format!("the field {field:?} names no table by FRAZIL_ROUTES");
+                    let refusal = Refusal::new(Reason::NoRoute, what);
+                    (Place::Own, Err(Refused { refusal, bytes: Some(text), keep_object: false }))
+                }
+            },
+            Err(refused) => (Place::Own, Err(refused)),
+        };
+        self.spool.add(place, origin, record).map_err(|error| {
+            self.spool.full = Some(error);
+            Closed
+        })
+    }
+
+    fn end(&mut self, source: usize, end: End) -> std::result::Result<(), Closed> {
+        match end {
+            End::Read => self.spool.read.push(source),
+            // What it has given is passed over.
+            End::Failed(error) | End::Spoiled(error) => self.left_out.push((source, LeftOut::Failed(error))),
+            End::NotReached => self.left_out.push((source, LeftOut::NotReached)),
+        }
+        Ok(())
+    }
+}
+
+fn too_large(error: &io::Error) -> Error {
+    let what = format!(
+        "the records of the object cannot be kept by table ({error}); give the function more temporary storage, or \
+         deliver smaller objects"
+    );
+    Kind::Exhausted.within(ErrorKind::Unexpected, what)
+}
