@@ -33,10 +33,12 @@ pub(crate) fn members(json: &str) -> Option<BTreeMap<Text<'_>, &RawValue>> {
 
 /// The content of a string or the text of any other value: what AWS writes now as a number, now as a string.
 pub(crate) fn content(value: &RawValue) -> Cow<'_, str> {
-    match serde_json::from_str::<Text<'_>>(value.get()) {
-        Ok(text) => text.0,
-        Err(_) => Cow::Borrowed(value.get()),
+    let json = value.get();
+    // Most are numbers: the error of reading one as a string would cost more than all the rest.
+    if !json.starts_with('"') {
+        return Cow::Borrowed(json);
     }
+    serde_json::from_str::<Text<'_>>(json).map_or(Cow::Borrowed(json), |text| text.0)
 }
 
 /// The words of an error, without the text of a string that it quotes: events hold data, and errors are logged.
