@@ -15,7 +15,7 @@ use chrono::{DateTime, NaiveDateTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lake::{Digest, WholeFile};
-use lambda::firehose::{Event, ProcessingFailedLine};
+use lambda::firehose::{Event, ProcessingFailedLine, Response};
 use records::rejection::Reason;
 use tokio::sync::mpsc;
 use transform::config::Config;
@@ -65,6 +65,8 @@ pub(super) struct Firehose<'a> {
     event: String,
     event_bytes: usize,
     offsets: Vec<u64>,
+    /// What transform answered last.
+    response: Vec<u8>,
     object: Vec<u8>,
     failed_lines: Vec<u8>,
     delivered: Vec<DeliveredObject>,
@@ -91,6 +93,7 @@ impl<'a> Firehose<'a> {
             event: String::new(),
             event_bytes: 0,
             offsets: Vec::new(),
+            response: Vec::new(),
             object: Vec::new(),
             failed_lines: Vec::new(),
             delivered: Vec::new(),
@@ -183,9 +186,11 @@ impl<'a> Firehose<'a> {
 
     /// Hands an event to transform and takes over what it answers. `offset` says where a record of it begins in the input.
     fn transform(&mut self, event_json: &str, offset: impl Fn(usize) -> u64) -> anyhow::Result<()> {
-        let outcome = handler::handle(event_json, self.event_arrival() * 1000, &Config::default())?;
         let arrival = self.event_arrival();
-        for answer in &outcome.response.records {
+        let outcome = handler::handle(event_json, arrival * 1000, &Config::default(), &mut self.response)?;
+        let response: Response =
+            serde_json::from_slice(&self.response).context("transform answered what is no answer")?;
+        for answer in &response.records {
             if let Some(data) = answer.data_base64() {
                 STANDARD
                     .decode_vec(data, &mut self.object)
@@ -215,7 +220,7 @@ impl<'a> Firehose<'a> {
                 self.fail(arrival, "Lambda.ProcessingFailedStatus", &message, data.unwrap_or_default())?;
             }
         }
-        let records = outcome.response.records.len() as u64;
+        let records = outcome.records as u64;
         self.counts.invocations += 1;
         self.counts.records += records;
         self.counts.failed += outcome.failures.len() as u64;

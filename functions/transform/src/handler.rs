@@ -1,23 +1,21 @@
 //! One transformation event -> one response.
 //!
-//! In: the event's JSON and the clock. Out: an [`Outcome`]: the response with every record answered exactly
-//! once, in order, and what a log or a caller wants to know. Refused: an event that is no transformation
+//! In: the event's JSON and the clock. Out: the response as JSON, with every record answered exactly once, in order; and an
+//! [`Outcome`], which a log or a caller wants to know. Refused: an event that is no transformation
 //! event. A record that cannot be enriched, or that no longer fits into the response, is answered
 //! `ProcessingFailed` alone; one that holds no event on purpose, `Dropped`.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lambda::firehose::{Event, EventError, Position, Record, Response};
+use lambda::firehose::{Event, EventError, Position, ProcessingResult, Record, ResponseWriter};
 use lambda::metrics::Values;
 use records::enrich::Stamp;
 use records::identity::Origin;
 use records::rejection::{Reason, Refusal};
 use records::unpack::Unpacker;
-use serde::Serialize;
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -25,8 +23,8 @@ use crate::config::Config;
 /// What came of one event.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The answer to Firehose.
-    pub response: Response,
+    /// How many records the event has.
+    pub records: usize,
     /// The records answered `ProcessingFailed`, in order.
     pub failures: Vec<Failure>,
     /// How many records were answered `Dropped`.
@@ -35,8 +33,8 @@ pub struct Outcome {
     pub events: usize,
     /// Size of the event in bytes.
     pub request_bytes: usize,
-    /// Size of the response as JSON, in bytes. None if it cannot be told, a defect; no record is taken then.
-    pub response_bytes: Option<usize>,
+    /// Size of the response as JSON, in bytes.
+    pub response_bytes: usize,
 }
 
 /// A record that was answered `ProcessingFailed`.
@@ -77,10 +75,9 @@ impl Outcome {
         }
         let failed_by_code: Vec<String> =
             self.failed_by_reason().into_iter().map(|(reason, count)| format!("{reason}={count}")).collect();
-        let records = self.response.records.len();
         tracing::info!(
-            records,
-            ok = records - self.failures.len() - self.dropped,
+            records = self.records,
+            ok = self.records - self.failures.len() - self.dropped,
             events = self.events,
             dropped = self.dropped,
             failed = self.failures.len(),
@@ -94,65 +91,85 @@ impl Outcome {
 
     /// The metrics of the event.
     pub fn metrics(&self) -> Values {
-        let (records, failed) = (self.response.records.len(), self.failures.len());
+        let failed = self.failures.len();
         let not_fitting = self.failed_by_reason().remove(&Reason::ResponseTooLarge).unwrap_or(0);
-        let mut values: Values = vec![
-            ("RecordsReceived", records.into()),
-            ("RecordsOk", (records - failed - self.dropped).into()),
+        vec![
+            ("RecordsReceived", self.records.into()),
+            ("RecordsOk", (self.records - failed - self.dropped).into()),
             ("RecordsDropped", self.dropped.into()),
             ("RecordsFailed", failed.into()),
             ("RecordsNotFitting", not_fitting.into()),
             ("EventsOk", self.events.into()),
             ("RequestBytes", self.request_bytes.into()),
-        ];
-        values.extend(self.response_bytes.map(|bytes| ("ResponseBytes", bytes.into())));
-        values
+            ("ResponseBytes", self.response_bytes.into()),
+        ]
     }
 }
 
-/// Answers an event. `now_micros`, in microseconds since the Unix epoch, is the arrival of records whose
-/// event tells none. The response stays under `max_response_bytes`, unless the bare refusal of all records
+/// Answers an event: `response` becomes the answer as JSON. `now_micros`, in microseconds since the Unix epoch, is the arrival
+/// of records whose event tells none. The response stays under `max_response_bytes`, unless the bare refusal of all records
 /// exceeds it already.
 ///
 /// # Errors
-/// An [`EventError`] if `event_json` is no transformation event.
-pub fn handle(event_json: &str, now_micros: i64, config: &Config) -> Result<Outcome, EventError> {
+/// An [`EventError`] if `event_json` is no transformation event; `response` is empty then.
+pub fn handle(
+    event_json: &str,
+    now_micros: i64,
+    config: &Config,
+    response: &mut Vec<u8>,
+) -> Result<Outcome, EventError> {
+    response.clear();
     let event = Event::parse(event_json)?;
-    let now = Stamp::from_epoch_micros(now_micros).unwrap_or_default();
-    let unpacker = Unpacker::new(config.max_response_bytes);
-    let mut enricher = Enricher { event: &event, now, unpacker, decoded: Vec::new(), enriched: Vec::new() };
+    let mut enricher = Enricher {
+        event: &event,
+        now: Stamp::from_epoch_micros(now_micros).unwrap_or_default(),
+        unpacker: Unpacker::new(config.max_response_bytes),
+        decoded: Vec::new(),
+        enriched: Vec::new(),
+    };
 
     // Room for every record's refusal is kept from the start; a record that succeeds takes the difference.
-    let mut response = Response { records: event.records.iter().map(Record::processing_failed).collect() };
-    let mut response_bytes = json_length(&response);
+    let refusal_bytes = |record| ResponseWriter::bare_bytes(record, ProcessingResult::ProcessingFailed);
+    let count = event.records.len();
+    let mut response_bytes = ResponseWriter::bytes(count, event.records.iter().map(refusal_bytes).sum());
     let mut failures = Vec::new();
     let (mut dropped, mut events) = (0, 0);
+    response.reserve(event_json.len() + count * ENRICHMENT_BYTES);
+    let mut writer = ResponseWriter::new(response);
     for (index, record) in event.records.iter().enumerate() {
-        let result = enricher.enrich(record).and_then(|enriched| {
-            let answer = &mut response.records[index];
-            let Some(Enriched { data_base64, events: count }) = enriched else {
+        let others_bytes = response_bytes - refusal_bytes(record);
+        let result = enricher.enrich(record).and_then(|count| {
+            if count == 0 {
                 // A shorter answer than the refusal that room was kept for.
-                let drop = record.dropped();
-                response_bytes = grown(response_bytes, answer, &drop, "");
-                *answer = drop;
+                response_bytes = others_bytes + ResponseWriter::bare_bytes(record, ProcessingResult::Dropped);
+                writer.bare(record, ProcessingResult::Dropped);
                 dropped += 1;
                 return Ok(());
-            };
-            let grown_bytes = grown(response_bytes, answer, &record.ok(String::new()), &data_base64);
-            if grown_bytes.is_none_or(|bytes| bytes >= config.max_response_bytes) {
+            }
+            let data_bytes = base64_simd::STANDARD.encoded_length(enricher.enriched.len());
+            let grown_bytes = others_bytes + ResponseWriter::ok_bytes(record, data_bytes);
+            if grown_bytes >= config.max_response_bytes {
                 return Err(Refusal::new(Reason::ResponseTooLarge, too_large(grown_bytes, config)));
             }
             response_bytes = grown_bytes;
-            *answer = record.ok(data_base64);
+            writer.ok(record, |json| {
+                json.reserve(data_bytes);
+                base64_simd::STANDARD.encode_append(&enricher.enriched, json);
+            });
             events += count;
             Ok(())
         });
         if let Err(refusal) = result {
+            writer.bare(record, ProcessingResult::ProcessingFailed);
             failures.push(Failure { index, record_id: record.record_id().to_owned(), refusal });
         }
     }
-    Ok(Outcome { response, failures, dropped, events, request_bytes: event_json.len(), response_bytes })
+    writer.finish();
+    Ok(Outcome { records: count, failures, dropped, events, request_bytes: event_json.len(), response_bytes })
 }
+
+/// About what an answer has more than its record in the event, for the four fields in base64.
+const ENRICHMENT_BYTES: usize = 256;
 
 struct Enricher<'a> {
     event: &'a Event<'a>,
@@ -160,21 +177,15 @@ struct Enricher<'a> {
     unpacker: Unpacker,
     // Used again for every record.
     decoded: Vec<u8>,
+    /// The events of the last record, a line each.
     enriched: Vec<u8>,
 }
 
-/// What a record becomes.
-struct Enriched {
-    /// Its events, a line each, in base64.
-    data_base64: String,
-    events: usize,
-}
-
 impl Enricher<'_> {
-    /// The enriched events of the record; None if it holds none on purpose.
-    fn enrich(&mut self, record: &Record<'_>) -> Result<Option<Enriched>, Refusal> {
+    /// Enriches the events of the record, and says how many they are; 0 if it holds none on purpose.
+    fn enrich(&mut self, record: &Record<'_>) -> Result<usize, Refusal> {
         if record.is_tombstone() {
-            return Ok(None);
+            return Ok(0);
         }
         let data =
             record.data_base64().ok_or_else(|| Refusal::new(Reason::Empty, "the record has no data"))?;
@@ -183,11 +194,7 @@ impl Enricher<'_> {
         let stamp = record.arrival_micros().and_then(Stamp::from_epoch_micros).unwrap_or(self.now);
         self.enriched.clear();
         let id = record_id(self.event, record);
-        let events = self.unpacker.enrich(&self.decoded, id, &stamp, &mut self.enriched)?;
-        Ok((events > 0).then(|| Enriched {
-            data_base64: base64_simd::STANDARD.encode_to_string(&self.enriched),
-            events,
-        }))
+        self.unpacker.enrich(&self.decoded, id, &stamp, &mut self.enriched)
     }
 }
 
@@ -224,45 +231,18 @@ fn record_id(event: &Event<'_>, record: &Record<'_>) -> Uuid {
     }
 }
 
-/// The length of a response of `response_bytes` once `answer` is replaced by `accepted` with the data `data_base64`.
-fn grown(
-    response_bytes: Option<usize>,
-    answer: &impl Serialize,
-    accepted: &impl Serialize,
-    data_base64: &str,
-) -> Option<usize> {
-    // Base64 has no escapes: its length as JSON is its own.
-    Some(response_bytes? - json_length(answer)? + json_length(accepted)? + data_base64.len())
-}
-
-fn too_large(grown_bytes: Option<usize>, config: &Config) -> String {
+fn too_large(grown_bytes: usize, config: &Config) -> String {
     let limit = config.max_response_bytes;
-    let grown_bytes = grown_bytes.map_or_else(|| "uncountable".to_owned(), |bytes| bytes.to_string());
     format!("the response would have {grown_bytes} bytes with this record, expected less than {limit}")
-}
-
-/// The length of a value as JSON, in bytes. None if it cannot be JSON, which answers, strings throughout, always can.
-fn json_length(value: &impl Serialize) -> Option<usize> {
-    struct Counter(usize);
-    impl io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(0);
-    serde_json::to_writer(&mut counter, value).ok().map(|()| counter.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lambda::firehose::{ProcessingResult, RecordResponse};
+    use lambda::firehose::{RecordResponse, Response};
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use std::ops::Deref;
 
     const NOW_MICROS: i64 = 1_767_323_045_678_000;
 
@@ -275,10 +255,30 @@ mod tests {
             .to_string()
     }
 
-    fn run(event_json: &str, config: &Config) -> Outcome {
-        let outcome = handle(event_json, NOW_MICROS, config).unwrap();
-        assert_eq!(outcome.response_bytes, Some(serde_json::to_vec(&outcome.response).unwrap().len()));
-        outcome
+    struct Run {
+        outcome: Outcome,
+        response: Response,
+    }
+
+    impl Deref for Run {
+        type Target = Outcome;
+
+        fn deref(&self) -> &Outcome {
+            &self.outcome
+        }
+    }
+
+    fn run_at(event_json: &str, now_micros: i64, config: &Config) -> Run {
+        let mut json = b"of another event".to_vec();
+        let outcome = handle(event_json, now_micros, config, &mut json).unwrap();
+        let response: Response = serde_json::from_slice(&json).unwrap();
+        assert_eq!(serde_json::to_vec(&response).unwrap(), json);
+        assert_eq!((outcome.response_bytes, outcome.records), (json.len(), response.records.len()));
+        Run { outcome, response }
+    }
+
+    fn run(event_json: &str, config: &Config) -> Run {
+        run_at(event_json, NOW_MICROS, config)
     }
 
     fn content(answer: &RecordResponse) -> String {
@@ -339,7 +339,7 @@ mod tests {
                  \"partition_date\":\"2017-10-05\",\"partition_hour\":\"15\"}}\n"
             )
         );
-        let retry = handle(&event, NOW_MICROS + 60_000_000, &Config::default()).unwrap();
+        let retry = run_at(&event, NOW_MICROS + 60_000_000, &Config::default());
         assert_eq!(content(&retry.response.records[0]), content(&first.response.records[0]));
     }
 
@@ -385,19 +385,18 @@ mod tests {
         let whole = run(&event, &Config::default());
         assert!(whole.failures.is_empty());
 
-        let barely = Config { max_response_bytes: whole.response_bytes.unwrap() + 1 };
+        let barely = Config { max_response_bytes: whole.response_bytes + 1 };
         assert!(run(&event, &barely).failures.is_empty());
 
-        let short = Config { max_response_bytes: whole.response_bytes.unwrap() };
+        let short = Config { max_response_bytes: whole.response_bytes };
         let outcome = run(&event, &short);
-        assert!(outcome.response_bytes.unwrap() < short.max_response_bytes);
+        assert!(outcome.response_bytes < short.max_response_bytes);
         let failed: Vec<_> =
             outcome.failures.iter().map(|failure| (failure.index, failure.refusal.reason)).collect();
         assert_eq!(failed, [(2, Reason::ResponseTooLarge)]);
 
         // A record that does not fit leaves room for smaller ones behind it.
-        let outcome =
-            run(&event, &Config { max_response_bytes: whole.response_bytes.unwrap() - large.len() });
+        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes - large.len() });
         let failed: Vec<_> = outcome.failures.iter().map(|failure| failure.index).collect();
         assert_eq!(failed, [1]);
 
@@ -417,10 +416,10 @@ mod tests {
         assert!(lines.len() == 2 && lines[0].contains(&id.to_string()), "{first}");
         assert!(lines[1].contains(&records::unpack::event_id(id, 1).to_string()), "{first}");
         assert!(!lines[1].contains(&id.to_string()), "{first}");
-        let retry = handle(&event, NOW_MICROS + 1, &Config::default()).unwrap();
+        let retry = run_at(&event, NOW_MICROS + 1, &Config::default());
         assert_eq!(content(&retry.response.records[0]), first);
         // What several events grow by counts, too.
-        let short = run(&event, &Config { max_response_bytes: outcome.response_bytes.unwrap() });
+        let short = run(&event, &Config { max_response_bytes: outcome.response_bytes });
         assert_eq!(short.failures[0].refusal.reason, Reason::ResponseTooLarge);
     }
 
@@ -452,7 +451,7 @@ mod tests {
         let event = event(vec![put("r1", &STANDARD.encode(own)), put("r2", &STANDARD.encode(own))]);
         let whole = run(&event, &Config::default());
         assert!(content(&whole.response.records[0]).starts_with(r#"{"producer_record_id":"1","producer_i"#));
-        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes.unwrap() });
+        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes });
         assert!(outcome.response_bytes < whole.response_bytes);
         let failed: Vec<_> = outcome.failures.iter().map(|failure| failure.index).collect();
         assert_eq!(failed, [1]);
@@ -462,7 +461,9 @@ mod tests {
     fn an_event_without_records_and_one_of_another_kind() {
         let outcome = run(&event(vec![]), &Config::default());
         assert_eq!(serde_json::to_string(&outcome.response).unwrap(), r#"{"records":[]}"#);
-        let error = handle(r#"{"Records":[]}"#, NOW_MICROS, &Config::default()).unwrap_err();
+        let mut response = b"of another event".to_vec();
+        let error = handle(r#"{"Records":[]}"#, NOW_MICROS, &Config::default(), &mut response).unwrap_err();
+        assert!(response.is_empty());
         assert_eq!(
             error.to_string(),
             "not a Firehose transformation event: no \"records\" array (found keys: Records)"

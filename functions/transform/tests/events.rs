@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use lambda::firehose::Response;
 use serde::Deserialize;
 use serde_json::json;
 use transform::config::Config;
@@ -26,7 +27,9 @@ fn sample_events_get_the_answers_that_they_are_meant_to_get() {
     for (name, expected) in expected.transform {
         let event = read(&name);
         assert!(lambda::firehose::is_event(&event), "{name}");
-        let response = handle(&event, 0, &Config::default()).unwrap().response;
+        let mut response = Vec::new();
+        handle(&event, 0, &Config::default(), &mut response).unwrap();
+        let response: Response = serde_json::from_slice(&response).unwrap();
         let results: Vec<_> = response.records.iter().map(|answer| json!(answer.result)).collect();
         assert_eq!(results, expected, "{name}");
     }
@@ -34,6 +37,7 @@ fn sample_events_get_the_answers_that_they_are_meant_to_get() {
 
 #[test]
 fn the_sample_that_is_no_firehose_event_is_refused() {
-    let message = handle(&read("not-firehose.json"), 0, &Config::default()).unwrap_err().to_string();
+    let message =
+        handle(&read("not-firehose.json"), 0, &Config::default(), &mut Vec::new()).unwrap_err().to_string();
     assert!(message.starts_with("not a Firehose transformation event: no \"records\" array"), "{message}");
 }

@@ -10,14 +10,14 @@ mod splicing;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use lambda::firehose::ProcessingResult;
+use lambda::firehose::{ProcessingResult, Response};
 use proptest::prelude::*;
 use records::enrich::{Stamp, enrich};
 use records::identity::Origin;
 use records::rejection::Reason;
 use serde_json::{Map, Value, json};
 use transform::config::Config;
-use transform::handler::{Outcome, handle};
+use transform::handler::{Failure, handle};
 use uuid::Uuid;
 
 use self::inputs::{Bytes, added, payload};
@@ -119,6 +119,22 @@ fn event(sent: &[Sent], source: Source) -> String {
     event.to_string()
 }
 
+/// What came of an event, and the answer as it is read.
+struct Outcome {
+    failures: Vec<Failure>,
+    response_bytes: usize,
+    response: Response,
+}
+
+fn outcome(event: &str, now_micros: i64, max_response_bytes: usize) -> Outcome {
+    let mut json = Vec::new();
+    let outcome = handle(event, now_micros, &Config { max_response_bytes }, &mut json).expect("an event");
+    let response: Response = serde_json::from_slice(&json).expect("an answer");
+    assert_eq!(serde_json::to_vec(&response).expect("JSON"), json, "no byte more than it takes");
+    assert_eq!((outcome.records, outcome.response_bytes), (response.records.len(), json.len()));
+    Outcome { failures: outcome.failures, response_bytes: outcome.response_bytes, response }
+}
+
 /// The content that is passed on for record `at`, if it is.
 fn passed_on(outcome: &Outcome, at: usize) -> Option<Vec<u8>> {
     let answer = &outcome.response.records[at];
@@ -141,12 +157,11 @@ proptest! {
         share in 0.0..1.1,
     ) {
         let event = event(&sent, source);
-        let whole = handle(&event, NOW_MICROS, &Config::default()).expect("an event");
-        let limit = (whole.response_bytes.unwrap() as f64 * share) as usize;
+        let whole = outcome(&event, NOW_MICROS, Config::default().max_response_bytes);
+        let limit = (whole.response_bytes as f64 * share) as usize;
         for max_response_bytes in [usize::MAX, limit] {
-            let outcome = handle(&event, NOW_MICROS, &Config { max_response_bytes }).expect("an event");
-            let bytes = serde_json::to_vec(&outcome.response).expect("JSON").len();
-            prop_assert_eq!(Some(bytes), outcome.response_bytes);
+            let outcome = outcome(&event, NOW_MICROS, max_response_bytes);
+            let bytes = outcome.response_bytes;
             let passes_any = outcome.response.records.iter().any(|it| it.result == ProcessingResult::Ok);
             prop_assert!(bytes < max_response_bytes || !passes_any);
             prop_assert_eq!(outcome.response.records.len(), sent.len());
@@ -209,8 +224,9 @@ proptest! {
         later_micros in 1..86_400_000_000_i64,
     ) {
         let event = event(&sent, source);
-        let first = handle(&event, NOW_MICROS, &Config::default()).expect("an event");
-        let retry = handle(&event, NOW_MICROS + later_micros, &Config::default()).expect("an event");
+        let limit = Config::default().max_response_bytes;
+        let first = outcome(&event, NOW_MICROS, limit);
+        let retry = outcome(&event, NOW_MICROS + later_micros, limit);
         prop_assert_eq!(&first.failures, &retry.failures);
         for (at, sent) in sent.iter().enumerate() {
             let (first, retry) = (passed_on(&first, at), passed_on(&retry, at));

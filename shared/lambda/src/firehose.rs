@@ -2,7 +2,7 @@
 //! transformation and status model").
 //!
 //! In: the event's JSON. Out: borrowed records, whichever the source of the stream is (direct put, Kinesis
-//! data stream, Amazon MSK), and the types of the answer. Refused: what is no such event, with what is
+//! data stream, Amazon MSK), and the answer. Refused: what is no such event, with what is
 //! missing. Lenient where AWS and its published samples vary: numbers written as strings, absent time stamps,
 //! misspelled ARNs.
 
@@ -10,7 +10,10 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use self::response::{ProcessingResult, RecordResponse, Response, ResponseWriter};
 use crate::json::{self, Text};
+
+mod response;
 
 /// Why a JSON text is no Firehose transformation event.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,12 @@ pub enum EventError {
     NoRecords {
         /// What there is instead.
         found: String,
+    },
+    /// It is no text.
+    #[error("not a Firehose transformation event: not UTF-8 at byte {at}")]
+    NotUtf8 {
+        /// The first byte that does not fit.
+        at: usize,
     },
     /// A member misses or has another type than Firehose gives it.
     #[error("not a Firehose transformation event: {}", json::in_words(.0))]
@@ -39,6 +48,14 @@ pub struct Event<'a> {
     /// The records, in order.
     #[serde(borrow)]
     pub records: Vec<Record<'a>>,
+}
+
+/// The text of an invocation.
+///
+/// # Errors
+/// [`EventError::NotUtf8`].
+pub fn text(body: &[u8]) -> Result<&str, EventError> {
+    str::from_utf8(body).map_err(|error| EventError::NotUtf8 { at: error.valid_up_to() })
 }
 
 impl<'a> Event<'a> {
@@ -169,38 +186,9 @@ impl Record<'_> {
         Some(Position::Msk { partition: content(metadata.partition_id?), offset: content(metadata.offset?) })
     }
 
-    /// The answer that passes the record on with new content, in base64.
-    pub fn ok(&self, data_base64: String) -> RecordResponse {
-        let (data, kafka_record_value) = if self.data.is_none() && self.kafka_record_value.is_some() {
-            (None, Some(data_base64))
-        } else {
-            (Some(data_base64), None)
-        };
-        RecordResponse {
-            record_id: self.record_id.to_string(),
-            result: ProcessingResult::Ok,
-            data,
-            kafka_record_value,
-        }
-    }
-
     /// Whether it is a Kafka record that has no value on purpose: a tombstone, which marks a key as deleted.
     pub fn is_tombstone(&self) -> bool {
         self.msk_record_metadata.is_some() && self.data.is_none() && self.kafka_record_value.is_none()
-    }
-
-    /// The answer that passes nothing on, and keeps nothing.
-    pub fn dropped(&self) -> RecordResponse {
-        self.without_data(ProcessingResult::Dropped)
-    }
-
-    /// The answer that sends the record to the error prefix as it came.
-    pub fn processing_failed(&self) -> RecordResponse {
-        self.without_data(ProcessingResult::ProcessingFailed)
-    }
-
-    fn without_data(&self, result: ProcessingResult) -> RecordResponse {
-        RecordResponse { record_id: self.record_id.to_string(), result, data: None, kafka_record_value: None }
     }
 }
 
@@ -214,48 +202,6 @@ fn epoch_micros(millis: &RawValue) -> Option<i64> {
     // Within this range, which ends in the year 2255, every whole number is exact.
     let exact = -9_007_199_254_740_992.0..=9_007_199_254_740_992.0;
     exact.contains(&micros).then(|| micros.round() as i64)
-}
-
-/// The answer to a transformation event: one element per record.
-#[derive(Debug, Serialize)]
-pub struct Response {
-    /// The answers, in the order of the records.
-    pub records: Vec<RecordResponse>,
-}
-
-/// The answer for one record. The maps for dynamic partitioning and Iceberg routing are not in use and left
-/// out.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RecordResponse {
-    /// The record's own id.
-    pub record_id: String,
-    /// What Firehose shall do with it.
-    pub result: ProcessingResult,
-    /// The new content in base64, if it is passed on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
-    /// The same, where the source is MSK.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kafka_record_value: Option<String>,
-}
-
-impl RecordResponse {
-    /// The new content in base64, under whichever name.
-    pub fn data_base64(&self) -> Option<&str> {
-        self.data.as_deref().or(self.kafka_record_value.as_deref())
-    }
-}
-
-/// What Firehose shall do with a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum ProcessingResult {
-    /// Deliver the new content.
-    Ok,
-    /// Deliver nothing: the record holds no event on purpose.
-    Dropped,
-    /// Deliver the record as it came under the error prefix.
-    ProcessingFailed,
 }
 
 /// One line of an object under the error prefix `processing-failed/` (AWS: "Handle data transformation
@@ -319,14 +265,6 @@ mod tests {
         assert_eq!((record.record_id(), record.data_base64()), ("1", Some("SGk=")));
         assert_eq!(record.arrival_micros(), Some(1_507_217_624_302_000));
         assert_eq!(record.position(), None);
-        let answer = Response { records: vec![record.ok("eA==".into()), record.processing_failed()] };
-        assert_eq!(
-            serde_json::to_string(&answer).unwrap(),
-            concat!(
-                r#"{"records":[{"recordId":"1","result":"Ok","data":"eA=="},"#,
-                r#"{"recordId":"1","result":"ProcessingFailed"}]}"#
-            )
-        );
     }
 
     #[test]
@@ -366,10 +304,6 @@ mod tests {
         let record = &event.records[0];
         assert_eq!(record.data_base64(), Some("SGk="));
         assert_eq!(record.position(), Some(Position::Msk { partition: "3".into(), offset: "42".into() }));
-        assert_eq!(
-            serde_json::to_string(&record.ok("eA==".into())).unwrap(),
-            r#"{"recordId":"1","result":"Ok","kafkaRecordValue":"eA=="}"#
-        );
         assert_eq!(event.records[1].data_base64(), None);
     }
 

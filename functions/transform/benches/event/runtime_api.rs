@@ -109,8 +109,9 @@ fn serve(stream: TcpStream, sender: &Sender<Request>) {
             sender.send(Request::Next(stream)).unwrap();
             continue;
         }
-        stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").unwrap();
+        // First: with this the function asks for the next event, perhaps over another connection.
         sender.send(Request::Answer(body)).unwrap();
+        stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").unwrap();
     }
 }
 
