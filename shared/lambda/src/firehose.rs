@@ -55,7 +55,7 @@ pub struct Event<'a> {
 /// # Errors
 /// [`EventError::NotUtf8`].
 pub fn text(body: &[u8]) -> Result<&str, EventError> {
-    str::from_utf8(body).map_err(|error| EventError::NotUtf8 { at: error.valid_up_to() })
+    simdutf8::compat::from_utf8(body).map_err(|error| EventError::NotUtf8 { at: error.valid_up_to() })
 }
 
 impl<'a> Event<'a> {

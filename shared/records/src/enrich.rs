@@ -106,7 +106,9 @@ fn object_start(payload: &[u8]) -> Result<usize, Refusal> {
     let Some(first) = payload.get(start) else {
         return Err(Refusal::new(Reason::Empty, format!("no content in {} bytes", payload.len())));
     };
-    if let Err(error) = str::from_utf8(payload) {
+    if simdutf8::basic::from_utf8(payload).is_err()
+        && let Err(error) = str::from_utf8(payload)
+    {
         let at = error.valid_up_to();
         let message = format!("not UTF-8 at byte {at}: found byte 0x{:02X}", payload[at]);
         return Err(Refusal::new(Reason::NotUtf8, message));
@@ -218,6 +220,11 @@ fn rename(
 /// Which of [`FIELDS`] a key (with its quotes) names, in whatever case, spelled with escapes or without.
 fn own_field(key: &[u8]) -> Option<&'static str> {
     let name = &key[1..key.len() - 1];
+    // Most keys are told by their first letter. Escapes make a name longer, never shorter.
+    let may_be = matches!(name.first(), Some(b'R' | b'r' | b'I' | b'i' | b'P' | b'p' | b'\\'));
+    if !may_be || name.len() < RECORD_ID.len() {
+        return None;
+    }
     let is = |name: &[u8]| FIELDS.into_iter().find(|field| field.as_bytes().eq_ignore_ascii_case(name));
     if memchr(b'\\', name).is_none() {
         return is(name);
@@ -256,16 +263,18 @@ pub fn is_written(name: &str, value: &str) -> bool {
     }
 }
 
+/// The fields, for an id and an instant that stand for all: what is written over it is as long.
+const FIELDS_TEXT: &[u8; 154] = b"\"record_id\":\"00000000-0000-0000-0000-000000000000\",\
+    \"ingestion_timestamp\":\"0000-00-00T00:00:00.000000Z\",\
+    \"partition_date\":\"0000-00-00\",\"partition_hour\":\"00\"";
+
 fn append_fields(id: Uuid, stamp: &Stamp, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\"record_id\":\"");
-    out.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
-    out.extend_from_slice(b"\",\"ingestion_timestamp\":\"");
-    out.extend_from_slice(&stamp.text);
-    out.extend_from_slice(b"\",\"partition_date\":\"");
-    out.extend_from_slice(stamp.date());
-    out.extend_from_slice(b"\",\"partition_hour\":\"");
-    out.extend_from_slice(stamp.hour());
-    out.push(b'"');
+    let mut text = *FIELDS_TEXT;
+    id.hyphenated().encode_lower(&mut text[13..49]);
+    text[74..101].copy_from_slice(&stamp.text);
+    text[121..131].copy_from_slice(stamp.date());
+    text[151..153].copy_from_slice(stamp.hour());
+    out.extend_from_slice(&text);
 }
 
 #[cfg(test)]

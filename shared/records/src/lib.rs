@@ -10,5 +10,6 @@ pub mod identity;
 mod nesting;
 pub mod rejection;
 pub mod scan;
+mod special;
 mod token;
 pub mod unpack;

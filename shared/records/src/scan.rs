@@ -9,6 +9,7 @@ use std::ops::Range;
 
 pub use crate::nesting::DEPTH_LIMIT;
 use crate::nesting::{Container, Nesting, TooDeep};
+use crate::special::Specials;
 use crate::token::{literal_end, number_end, string_end};
 
 /// Why no value could be delimited.
@@ -118,22 +119,45 @@ fn mistake<'a>(text: &'a [u8], at: usize, expected: &str) -> Mistake<'a> {
 /// [`Fault::Incomplete`] where the text ends too early, [`Fault::Invalid`] at the first byte that
 /// breaks the grammar.
 pub fn value_end(text: &[u8], start: usize) -> Result<usize, Fault> {
-    value_end_within(text, start, 0)
+    value_end_within(&mut Specials::of(text), start, 0)
 }
 
 /// The same of a value that stands within `outer` arrays and objects.
-fn value_end_within(text: &[u8], start: usize, outer: usize) -> Result<usize, Fault> {
+#[inline(always)]
+fn value_end_within(specials: &mut Specials<'_>, start: usize, outer: usize) -> Result<usize, Fault> {
+    match *specials.text().get(start).ok_or(Fault::Incomplete)? {
+        b'{' | b'[' => container_end(specials, start, outer),
+        first => scalar_end(specials, start, first),
+    }
+}
+
+/// The end (exclusive) of the value that starts at `start` with the byte `first`, which is no array and no object.
+#[inline(always)]
+fn scalar_end(specials: &mut Specials<'_>, start: usize, first: u8) -> Result<usize, Fault> {
+    let text = specials.text();
+    match first {
+        b'"' => string_end(specials, start),
+        b'-' | b'0'..=b'9' => number_end(text, start),
+        b't' => literal_end(text, start, b"true", "true"),
+        b'f' => literal_end(text, start, b"false", "false"),
+        b'n' => literal_end(text, start, b"null", "null"),
+        _ => Err(Fault::Invalid { at: start, expected: "a JSON value" }),
+    }
+}
+
+/// The end (exclusive) of the array or object that starts at `start`.
+fn container_end(specials: &mut Specials<'_>, start: usize, outer: usize) -> Result<usize, Fault> {
+    let text = specials.text();
     let mut open = Nesting::within(outer);
     let mut at = start;
     loop {
         let first = *text.get(at).ok_or(Fault::Incomplete)?;
         match first {
-            b'"' => at = string_end(text, at)?,
             b'{' => {
                 open.push(Container::Object).map_err(|TooDeep| too_deep(at))?;
                 at = skip_whitespace(text, at + 1);
                 if text.get(at) != Some(&b'}') {
-                    at = past_key(text, at, "'\"' or '}'")?.value_start;
+                    at = past_key(specials, at, "'\"' or '}'")?.value_start;
                     continue;
                 }
                 open.pop();
@@ -148,11 +172,7 @@ fn value_end_within(text: &[u8], start: usize, outer: usize) -> Result<usize, Fa
                 open.pop();
                 at += 1;
             }
-            b'-' | b'0'..=b'9' => at = number_end(text, at)?,
-            b't' => at = literal_end(text, at, b"true", "true")?,
-            b'f' => at = literal_end(text, at, b"false", "false")?,
-            b'n' => at = literal_end(text, at, b"null", "null")?,
-            _ => return Err(Fault::Invalid { at, expected: "a JSON value" }),
+            first => at = scalar_end(specials, at, first)?,
         }
         // A value has ended: close what it completes, or step to its neighbour.
         loop {
@@ -163,7 +183,7 @@ fn value_end_within(text: &[u8], start: usize, outer: usize) -> Result<usize, Fa
             match (container, text.get(at)) {
                 (_, None) => return Err(Fault::Incomplete),
                 (Container::Object, Some(b',')) => {
-                    at = past_key(text, skip_whitespace(text, at + 1), "'\"'")?.value_start;
+                    at = past_key(specials, skip_whitespace(text, at + 1), "'\"'")?.value_start;
                     break;
                 }
                 (Container::Array, Some(b',')) => {
@@ -204,7 +224,7 @@ pub struct Member {
 /// The members of one object, in order, duplicates included. After a fault the iterator yields nothing more.
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
-    text: &'a [u8],
+    specials: Specials<'a>,
     at: usize,
     place: Place,
 }
@@ -220,7 +240,7 @@ enum Place {
 /// The members of the object that starts at `start`, where `text[start]` is not whitespace. A value that is
 /// no object is a fault of the first step.
 pub fn members(text: &[u8], start: usize) -> Members<'_> {
-    Members { text, at: start, place: Place::Start }
+    Members { specials: Specials::of(text), at: start, place: Place::Start }
 }
 
 impl Members<'_> {
@@ -229,36 +249,38 @@ impl Members<'_> {
         (self.place == Place::End).then_some(self.at)
     }
 
+    #[inline(always)]
     fn step(&mut self) -> Result<Option<Member>, Fault> {
+        let text = self.specials.text();
         let key_start = match self.place {
             Place::Start => {
                 self.expect(b'{', "'{'")?;
-                let at = skip_whitespace(self.text, self.at + 1);
-                if self.text.get(at) == Some(&b'}') {
+                let at = skip_whitespace(text, self.at + 1);
+                if text.get(at) == Some(&b'}') {
                     return Ok(self.close(at));
                 }
                 at
             }
             Place::AfterMember => {
-                self.at = skip_whitespace(self.text, self.at);
-                if self.text.get(self.at) == Some(&b'}') {
+                self.at = skip_whitespace(text, self.at);
+                if text.get(self.at) == Some(&b'}') {
                     return Ok(self.close(self.at));
                 }
                 self.expect(b',', "',' or '}'")?;
-                skip_whitespace(self.text, self.at + 1)
+                skip_whitespace(text, self.at + 1)
             }
             Place::End | Place::Failed => return Ok(None),
         };
         let expected = if self.place == Place::Start { "'\"' or '}'" } else { "'\"'" };
-        let Key { end, value_start } = past_key(self.text, key_start, expected)?;
-        let value_end = value_end_within(self.text, value_start, 1)?;
+        let Key { end, value_start } = past_key(&mut self.specials, key_start, expected)?;
+        let value_end = value_end_within(&mut self.specials, value_start, 1)?;
         self.at = value_end;
         self.place = Place::AfterMember;
         Ok(Some(Member { key: key_start..end, value: value_start..value_end }))
     }
 
     fn expect(&self, byte: u8, expected: &'static str) -> Result<(), Fault> {
-        match self.text.get(self.at) {
+        match self.specials.text().get(self.at) {
             Some(found) if *found == byte => Ok(()),
             Some(_) => Err(Fault::Invalid { at: self.at, expected }),
             None => Err(Fault::Incomplete),
@@ -275,6 +297,7 @@ impl Members<'_> {
 impl Iterator for Members<'_> {
     type Item = Result<Member, Fault>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
@@ -294,14 +317,15 @@ struct Key {
 }
 
 /// Reads `"key" :` and the whitespace around the colon.
-#[inline]
-fn past_key(text: &[u8], start: usize, expected: &'static str) -> Result<Key, Fault> {
+#[inline(always)]
+fn past_key(specials: &mut Specials<'_>, start: usize, expected: &'static str) -> Result<Key, Fault> {
+    let text = specials.text();
     match text.get(start) {
         Some(b'"') => {}
         Some(_) => return Err(Fault::Invalid { at: start, expected }),
         None => return Err(Fault::Incomplete),
     }
-    let end = string_end(text, start)?;
+    let end = string_end(specials, start)?;
     let colon = skip_whitespace(text, end);
     match text.get(colon) {
         Some(b':') => Ok(Key { end, value_start: skip_whitespace(text, colon + 1) }),

@@ -4,16 +4,18 @@
 //! Refused: the first byte that breaks the token's grammar.
 
 use crate::scan::Fault;
+use crate::special::Specials;
 
 /// The end (exclusive) of the string whose opening quote is at `start`.
-#[inline]
-pub(crate) fn string_end(text: &[u8], start: usize) -> Result<usize, Fault> {
+#[inline(always)]
+pub(crate) fn string_end(specials: &mut Specials<'_>, start: usize) -> Result<usize, Fault> {
+    let text = specials.text();
     let mut at = start + 1;
     loop {
-        at = special_byte(text, at).ok_or(Fault::Incomplete)?;
-        match text[at] {
-            b'"' => return Ok(at + 1),
-            b'\\' => at = escape_end(text, at)?,
+        at = specials.first_from(at).ok_or(Fault::Incomplete)?;
+        match text.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => at = escape_end(text, at)?,
             _ => {
                 return Err(Fault::Invalid {
                     at,
@@ -22,31 +24,6 @@ pub(crate) fn string_end(text: &[u8], start: usize) -> Result<usize, Fault> {
             }
         }
     }
-}
-
-/// The first quote, backslash or control character at or after `start`.
-#[inline]
-fn special_byte(text: &[u8], start: usize) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
-    let mut at = start;
-    // Eight bytes at a time: `(x - n) & !x` sets the high bit of every byte below n. A borrow can only mark
-    // bytes above a genuine hit, so the lowest mark is always right.
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * u64::from(b'"'));
-        let backslash = word ^ (ONES * u64::from(b'\\'));
-        let hits = (word.wrapping_sub(ONES * 0x20) & !word)
-            | (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash);
-        let hits = hits & HIGH_BITS;
-        if hits != 0 {
-            return Some(at + (hits.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    let tail = text.get(at..)?;
-    tail.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).map(|offset| at + offset)
 }
 
 /// The end (exclusive) of the escape whose backslash is at `start`.
@@ -103,12 +80,16 @@ fn digits_end(text: &[u8], start: usize) -> Result<usize, Fault> {
 }
 
 /// The end (exclusive) of `literal`, which starts at `start`.
-pub(crate) fn literal_end(
+#[inline]
+pub(crate) fn literal_end<const N: usize>(
     text: &[u8],
     start: usize,
-    literal: &[u8],
+    literal: &[u8; N],
     expected: &'static str,
 ) -> Result<usize, Fault> {
+    if text.get(start..).and_then(<[u8]>::first_chunk) == Some(literal) {
+        return Ok(start + N);
+    }
     for (offset, wanted) in literal.iter().enumerate() {
         match text.get(start + offset) {
             None => return Err(Fault::Incomplete),
