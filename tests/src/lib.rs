@@ -231,10 +231,11 @@ pub async fn handle(appender: &Appender, event: &Value, deadline: Instant) -> De
 
 fn in_words(status: &Status) -> String {
     match status {
-        Status::Committed { rows, known, rejected } => {
+        Status::Committed { rows, known, rejected, dropped } => {
+            let dropped = if *dropped > 0 { format!(", {dropped} dropped") } else { String::new() };
             let known = if *known > 0 { format!(", {known} known") } else { String::new() };
             let rejected = rejected.iter().map(|(reason, count)| format!(", {count} {reason}"));
-            format!("{rows} rows{known}{}", rejected.collect::<String>())
+            format!("{rows} rows{known}{}{dropped}", rejected.collect::<String>())
         }
         Status::AlreadyCommitted => "known".into(),
         Status::Ignored => "ignored".into(),

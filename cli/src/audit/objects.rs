@@ -23,6 +23,8 @@ pub(super) struct Object {
     pub(super) processing_failed: bool,
     /// How many records an append finds in it, or why it cannot be read.
     pub(super) records: Result<u64, String>,
+    /// Messages in it that hold no record on purpose.
+    pub(super) dropped: u64,
 }
 
 /// All objects.
@@ -67,7 +69,7 @@ impl Objects {
         self.by_digest.insert(token.key(), place.clone());
         let processing_failed = place.starts_with(PROCESSING_FAILED);
         let records = Err("it was not read".to_owned());
-        self.by_place.entry(place).or_insert(Object { source, processing_failed, records });
+        self.by_place.entry(place).or_insert(Object { source, processing_failed, records, dropped: 0 });
     }
 
     /// The place of the object that a row or a rejection names by `uri`, whether it still exists or not. None if it is
@@ -103,7 +105,8 @@ impl Objects {
         stream::iter(self.by_place.values_mut())
             .for_each_concurrent(PARALLEL_OBJECTS, |object| async move {
                 let counted = lake::count_records(file_io, &object.source, limits).await;
-                object.records = counted.map_err(|error| error.to_string());
+                object.dropped = counted.as_ref().map_or(0, |counts| counts.dropped);
+                object.records = counted.map(|counts| counts.records).map_err(|error| error.to_string());
             })
             .await;
     }

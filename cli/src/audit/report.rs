@@ -71,6 +71,8 @@ pub(super) struct Counts {
     pub(super) rows_in_tables: u64,
     pub(super) rows_quarantined: u64,
     pub(super) rows_redriven: u64,
+    /// Messages that hold no record on purpose, of which nothing is kept. They are none of the records above.
+    pub(super) messages_dropped: u64,
     /// Rows that other writers brought.
     pub(super) rows_of_other_origin: u64,
     pub(super) record_ids_twice: u64,
@@ -85,6 +87,7 @@ impl Counts {
         self.rows_in_tables += other.rows_in_tables;
         self.rows_quarantined += other.rows_quarantined;
         self.rows_redriven += other.rows_redriven;
+        self.messages_dropped += other.messages_dropped;
         self.rows_of_other_origin += other.rows_of_other_origin;
         self.record_ids_twice += other.record_ids_twice;
         self.data_files_checked += other.data_files_checked;
@@ -172,6 +175,11 @@ impl Report {
             }
             line("objects", *objects, "");
             line("records", counts.rows_in_objects, &equation(counts));
+            if counts.messages_dropped > 0 {
+                let what =
+                    "messages of these objects that hold no record on purpose; nothing of them is kept";
+                line("dropped", counts.messages_dropped, what);
+            }
             if counts.rows_of_other_origin > 0 {
                 line("other rows", counts.rows_of_other_origin, "that come from no object of this warehouse");
             }

@@ -104,7 +104,7 @@ impl Summary {
     pub(super) fn add_appended(&mut self, quarantine: &Path, outcome: &Outcome) {
         for object in &outcome.objects {
             match &object.status {
-                Status::Committed { rows, known, rejected } => {
+                Status::Committed { rows, known, rejected, dropped: _ } => {
                     self.objects += 1;
                     self.rows += rows;
                     self.rows_known += known;

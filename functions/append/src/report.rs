@@ -25,6 +25,7 @@ pub(crate) struct Report {
     rows: u64,
     rows_known: u64,
     rows_quarantined: u64,
+    dropped: u64,
     bytes_read: u64,
     data_files: usize,
     data_file_bytes: u64,
@@ -40,8 +41,9 @@ impl Report {
         for object in &outcome.objects {
             log_object(object);
             match &object.status {
-                Status::Committed { rows, known, rejected } => {
+                Status::Committed { rows, known, rejected, dropped } => {
                     self.committed += 1;
+                    self.dropped += dropped;
                     self.rows += rows;
                     self.rows_known += known;
                     self.rows_quarantined += rejected.values().sum::<u64>();
@@ -82,6 +84,7 @@ impl Report {
                     rows = self.rows,
                     rows_known = self.rows_known,
                     rows_quarantined = self.rows_quarantined,
+                    dropped = self.dropped,
                     bytes_read = self.bytes_read,
                     data_files = self.data_files,
                     data_file_bytes = self.data_file_bytes,
@@ -114,6 +117,7 @@ impl Report {
             ("RowsCommitted", self.rows.into()),
             ("RowsKnown", self.rows_known.into()),
             ("RowsQuarantined", self.rows_quarantined.into()),
+            ("RecordsDropped", self.dropped.into()),
             ("DataFiles", self.data_files.into()),
             ("DataFileBytes", self.data_file_bytes.into()),
             ("BytesRead", self.bytes_read.into()),
@@ -138,12 +142,13 @@ impl Report {
 fn log_object(ObjectOutcome { object, status, bytes_read }: &ObjectOutcome) {
     let object = &object.uri;
     match status {
-        Status::Committed { rows, known, rejected } => tracing::info!(
+        Status::Committed { rows, known, rejected, dropped } => tracing::info!(
             object,
             rows,
             rows_known = known,
             rows_quarantined = rejected.values().sum::<u64>(),
             quarantined_by_code = by_code(rejected),
+            dropped,
             bytes_read,
             "object committed"
         ),

@@ -142,6 +142,8 @@ pub enum Status {
         known: u64,
         /// Records in the quarantine, by reason.
         rejected: Rejected,
+        /// Messages that hold no record on purpose, of which nothing is kept.
+        dropped: u64,
     },
     /// Its token was in the table before.
     AlreadyCommitted,
@@ -165,13 +167,14 @@ impl Status {
             (failed @ Self::Failed(_), _) | (_, failed @ Self::Failed(_)) => failed,
             (Self::NotReached, _) | (_, Self::NotReached) => Self::NotReached,
             (
-                Self::Committed { rows, known, mut rejected },
-                Self::Committed { rows: more, known: more_known, rejected: others },
+                Self::Committed { rows, known, mut rejected, dropped },
+                Self::Committed { rows: more, known: more_known, rejected: others, dropped: more_dropped },
             ) => {
                 for (reason, count) in others {
                     *rejected.entry(reason).or_default() += count;
                 }
-                Self::Committed { rows: rows + more, known: known + more_known, rejected }
+                let (rows, known, dropped) = (rows + more, known + more_known, dropped + more_dropped);
+                Self::Committed { rows, known, rejected, dropped }
             }
             (committed @ Self::Committed { .. }, _) | (_, committed) => committed,
         }

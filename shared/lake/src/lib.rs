@@ -49,7 +49,7 @@ pub use job::{
     TableOutcome, WriteLimits,
 };
 pub use ledger::{Committed, PROPERTY as LEDGER, committed};
-pub use objects::{REDRIVEN_PREFIX, content, count_records, holds_failed_records};
+pub use objects::{REDRIVEN_PREFIX, RecordCounts, content, count_records, holds_failed_records};
 pub use route::{Pattern, Routes, Unrouted};
 pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
 pub use token::{SUMMARY_KEY, Token};

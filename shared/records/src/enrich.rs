@@ -164,7 +164,7 @@ fn splice(text: &[u8], start: usize, id: Uuid, stamp: &Stamp, out: &mut Vec<u8>)
     if own.is_empty() {
         out.extend_from_slice(&text[start..last_end]);
     } else {
-        let is_replaced = is_enriched(text, &own);
+        let is_replaced = are_written(text, &own);
         any_kept = rename(text, start, last_end, is_replaced, out)?;
     }
     if any_kept {
@@ -234,7 +234,7 @@ fn own_field(key: &[u8]) -> Option<&'static str> {
 }
 
 /// Whether the members of [`FIELDS`] are those of an earlier enrichment: each once, and as it is written here.
-fn is_enriched(text: &[u8], own: &[(&'static str, Range<usize>)]) -> bool {
+fn are_written(text: &[u8], own: &[(&'static str, Range<usize>)]) -> bool {
     let value = |name: &str| {
         let mut values = own.iter().filter(|(field, _)| *field == name);
         let (_, range) = values.next().filter(|_| own.len() == FIELDS.len())?;
@@ -243,6 +243,29 @@ fn is_enriched(text: &[u8], own: &[(&'static str, Range<usize>)]) -> bool {
     };
     let [Some(_), Some(stamp), Some(date), Some(hour)] = FIELDS.map(value) else { return false };
     stamp[..10] == *date && stamp[11..13] == *hour
+}
+
+/// Whether the object at the start of `text` was enriched before.
+pub(crate) fn is_enriched(text: &[u8]) -> bool {
+    let members = scan::members(text, 0).flatten();
+    let own = members.filter_map(|member| own_field(&text[member.key]).map(|field| (field, member.value)));
+    are_written(text, &own.collect::<Vec<_>>())
+}
+
+/// Whether `text` ends as [`enrich`] ends an object: the members are at its end, spelled and as long as they are
+/// written there. That takes the same time for any text.
+pub(crate) fn ends_enriched(text: &[u8]) -> bool {
+    let Some(mut rest) = text.strip_suffix(b"}").map(<[u8]>::trim_ascii_end) else { return false };
+    for (name, length) in FIELDS.into_iter().zip([36, 27, 10, 2]).rev() {
+        let Some(start) = rest.len().checked_sub(name.len() + length + 5) else { return false };
+        let (before, member) = rest.split_at(start);
+        let key = member.strip_prefix(b"\"").and_then(|member| member.strip_prefix(name.as_bytes()));
+        if !key.is_some_and(|behind| behind.starts_with(b"\":\"") && behind.ends_with(b"\"")) {
+            return false;
+        }
+        rest = before.strip_suffix(b",").unwrap_or(before);
+    }
+    true
 }
 
 /// Whether `value` is what enrichment writes into the field `name`: as far as can be told from its form.
@@ -310,6 +333,23 @@ mod tests {
     fn refused(payload: impl AsRef<[u8]>) -> (Reason, String) {
         let refusal = enriched(payload).unwrap_err();
         (refusal.reason, refusal.message)
+    }
+
+    #[test]
+    fn what_was_enriched_is_told_from_what_was_not() {
+        let added = ADDED.replace("-0000-0000-0000-", "-0000-5000-8000-");
+        let text = format!("{{\"a\":[1],{added} }}");
+        assert!(ends_enriched(text.as_bytes()) && is_enriched(text.as_bytes()));
+        assert!(ends_enriched(format!("{{{added}}}").as_bytes()));
+        let moved = format!("{{{added},\"a\":1}}");
+        assert!(!ends_enriched(moved.as_bytes()) && is_enriched(moved.as_bytes()));
+        for field in FIELDS {
+            let other = text.replace(field, "other");
+            assert!(!ends_enriched(other.as_bytes()) && !is_enriched(other.as_bytes()), "{other}");
+        }
+        for other in ["", "}", "{}", &format!("[{text}]"), &text[..text.len() - 3]] {
+            assert!(!ends_enriched(other.as_bytes()), "{other}");
+        }
     }
 
     #[test]

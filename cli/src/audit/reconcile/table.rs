@@ -39,6 +39,7 @@ impl<'a> Books<'a> {
             counts.rows_redriven += account.map_or(0, |account| account.redriven);
             let Ok(records) = object.records else { continue };
             counts.rows_in_objects += records;
+            counts.messages_dropped += object.dropped;
             let lacks = records.saturating_sub(rows + rejected);
             if lacks > 0 && !tokens.get(place.as_str()).is_some_and(|commits| is_named(facts, commits)) {
                 lacking_names += lacks;

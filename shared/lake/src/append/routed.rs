@@ -97,10 +97,9 @@ async fn by_field(
         if objects.is_empty() {
             break;
         }
-        let asked: Vec<usize> = objects.iter().map(|object| object.at).collect();
         let by_at: HashMap<usize, Arc<FoundObject>> =
             objects.iter().map(|object| (object.at, object.clone())).collect();
-        let (tables, spool, left_out) = read(routes, objects, options, &asked).await?;
+        let (tables, spool, left_out) = read(routes, objects, options).await?;
         for (at, why) in left_out {
             sources.leave_out(at, why);
         }
@@ -162,13 +161,12 @@ async fn read(
     routes: &Arc<Routes>,
     objects: Vec<Arc<FoundObject>>,
     options: &AppendOptions,
-    asked: &[usize],
 ) -> std::result::Result<(Vec<TableIdent>, Spool, Vec<(usize, crate::write::LeftOut)>), Failure> {
     let now = Instant::now();
     let cut_off = now + options.deadline.saturating_duration_since(now) / READ_SHARE;
     let time = PassTime { begin_until: cut_off - (cut_off - now) / 4, cut_off };
+    let mut router = Router::new(routes.clone(), &objects, &options.limits);
     let pass = Pass { objects, limits: options.limits, time };
-    let mut router = Router::new(routes.clone(), &options.limits);
     let (_waiting, stop) = task::waiting();
     let reading = task::spawn_blocking(move || {
         // A router that wants no more says why.
@@ -178,7 +176,7 @@ async fn read(
     let router = reading.await.map_err(|error| {
         Error::new(ErrorKind::Unexpected, "reading ended early: a defect").with_source(error)
     })?;
-    Ok(router.finish(asked))
+    Ok(router.finish())
 }
 
 /// The options for `table`, one of so many at once.

@@ -156,12 +156,12 @@ impl Sources {
 
     /// The objects of `tallies` are in the table.
     pub(super) fn committed(&mut self, tallies: Vec<Tally>) {
-        for Tally { source: at, rows, known, rejected } in tallies {
+        for Tally { source: at, rows, known, rejected, dropped } in tallies {
             for version in self.versions(at).collect::<Vec<_>>() {
-                let nothing = Status::Committed { rows: 0, known: 0, rejected: Rejected::new() };
+                let nothing = Status::Committed { rows: 0, known: 0, rejected: Rejected::new(), dropped: 0 };
                 self.statuses.insert(version, nothing);
             }
-            self.statuses.insert(at, Status::Committed { rows, known, rejected });
+            self.statuses.insert(at, Status::Committed { rows, known, rejected, dropped });
             self.bytes_read.extend(self.found.get(&at).map(|found| (at, found.size_bytes)));
         }
     }
@@ -171,7 +171,7 @@ impl Sources {
     pub(super) fn stop_mistakes(&mut self, tallies: &[Tally], percent: Option<u8>) -> bool {
         let Some(percent) = percent else { return false };
         let mut is_stopped = false;
-        for Tally { source, rows, known, rejected } in tallies {
+        for Tally { source, rows, known, rejected, .. } in tallies {
             let count: u64 = rejected.values().sum();
             if count < MISTAKES || count * 100 <= (rows + known + count) * u64::from(percent) {
                 continue;

@@ -76,8 +76,13 @@ fn observe(
     let mut records = Records::open(object, limits, stop)?;
     while !stop.is_stopped() && (records.bytes_read() < share_bytes || !inference.has_observed()) {
         // What is refused makes no column.
-        let next = records.next(|_, record| record.map_or((), |text| inference.observe(text)))?;
-        if next.is_none() {
+        let goes_on = records.next(|_, record| {
+            if let Ok(text) = record {
+                inference.observe(text);
+            }
+            Ok::<_, Error>(())
+        })?;
+        if !goes_on {
             break;
         }
     }

@@ -10,22 +10,28 @@ use super::records::Records;
 use crate::job::{Limits, SourceObject};
 use crate::task;
 
-/// How many records `object` has, as an append finds them: those that become rows and those that it rejects.
+/// What an append finds in an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordCounts {
+    /// Records: those that become rows and those that it rejects.
+    pub records: u64,
+    /// Messages that hold no record on purpose.
+    pub dropped: u64,
+}
+
+/// How many records `object` has, as an append finds them.
 ///
 /// # Errors
 /// The storage's. Damage is no error: it is one rejection, as it is to an append.
-pub async fn count_records(file_io: &FileIO, object: &SourceObject, limits: Limits) -> Result<u64> {
+pub async fn count_records(file_io: &FileIO, object: &SourceObject, limits: Limits) -> Result<RecordCounts> {
     let input = Arc::new(file_io.new_input(&object.uri)?);
     let size_bytes = input.metadata().await?.size;
     let object = Arc::new(FoundObject { at: 0, object: object.clone(), input, size_bytes });
     let (_waiting, stop) = task::waiting();
     let work = task::spawn_blocking(move || {
         let mut records = Records::open(object, limits, &stop)?;
-        let mut count = 0;
-        while records.next(|_, _| ())?.is_some() {
-            count += 1;
-        }
-        Ok(count)
+        while records.next(|_, _| Ok::<_, Error>(()))? {}
+        Ok(RecordCounts { records: records.count(), dropped: records.dropped() })
     });
     work.await
         .map_err(|error| Error::new(ErrorKind::Unexpected, "counting ended early").with_source(error))?

@@ -1,19 +1,21 @@
 //! Lines of Firehose's error objects -> records, as transform would have passed them on.
 //!
-//! In: an object under Firehose's error prefix, told by its key, and its lines. Out: the record of each line, enriched.
+//! In: an object under Firehose's error prefix, told by its key, and its lines. Out: the events of each line's record,
+//! enriched.
 //! These are the records that transform refused, that did not fit its response, or whose whole invocation failed (Amazon
 //! Data Firehose Developer Guide, "Handle failure in data transformation"). A line has the record in base64 (`rawData`) and
 //! the time of its arrival. By the documentation, and in what of it is published, it has neither `recordId` nor a position
 //! in a stream, so that [`Origin::ProcessingFailed`] stands for the identity that transform would have seen. Refused: lines
-//! without these two members, wrong base64, and what transform refuses.
+//! without these two members, wrong base64, and what transform refuses of a record; its other events are good.
 
 use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use records::enrich::{Stamp, enrich};
+use records::enrich::Stamp;
 use records::identity::Origin;
 use records::rejection::{Reason, Refusal};
+use records::unpack::{Piece, Take, Unpacker};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -68,26 +70,25 @@ impl ErrorLines {
         })
     }
 
-    /// The enriched record in `text`, the line `line` of the object, from 1.
+    /// Hands the events in `text`, the line `line` of the object, from 1, to `take`, each enriched, and what is refused of
+    /// it: of the record as far as the line has one, else the line.
     ///
     /// # Errors
-    /// Why there is none, and the bytes to keep: the record as far as the line has one, else the line.
-    pub(super) fn record<'a>(
-        &'a mut self,
-        text: &'a [u8],
+    /// What `take` says.
+    pub(super) fn records<E>(
+        &mut self,
+        text: &[u8],
         line: u64,
-    ) -> Result<&'a [u8], (Refusal, &'a [u8])> {
+        unpacker: &Unpacker,
+        take: &mut Take<'_, E>,
+    ) -> Result<(), E> {
         let stamp = match self.read(text) {
             Ok(stamp) => stamp,
-            Err(refusal) => return Err((refusal, text)),
+            Err(refusal) => return take(Piece::Refused(text, refusal)),
         };
-        let Self { bucket, key, .. } = self;
+        let Self { bucket, key, raw, enriched } = self;
         let id = Origin::ProcessingFailed { bucket, key, line }.record_id();
-        self.enriched.clear();
-        match enrich(&self.raw, id, &stamp, &mut self.enriched) {
-            Ok(()) => Ok(self.enriched.trim_ascii_end()),
-            Err(refusal) => Err((refusal, &self.raw)),
-        }
+        unpacker.enrich_each(raw, id, &stamp, enriched, take)
     }
 
     /// Decodes the record of a line into `raw`. Gives back when it arrived.
@@ -165,15 +166,35 @@ mod tests {
         assert!(ErrorLines::of(&object("a/b")).is_none());
     }
 
-    /// What becomes of a line: the record, or the reason with the bytes that are kept.
-    fn outcome(line: &str) -> Result<String, (Reason, String)> {
+    /// What becomes of a line: each record, or the reason with the bytes that are kept.
+    fn outcomes(line: &str) -> Vec<Result<String, (Reason, String)>> {
         let object = object("processing-failed/s");
         let mut lines = ErrorLines::of(&object).unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut outcomes = Vec::new();
         // What the line before left behind makes no difference.
-        lines.record(format!("{{\"rawData\":\"eyJ4IjoxfQ==\",{ARRIVAL}}}").as_bytes(), 1).unwrap();
-        let record = lines.record(line.as_bytes(), 2);
-        record.map(text).map_err(|(refusal, bytes)| (refusal.reason, text(bytes)))
+        for (at, line) in
+            [&format!("{{\"rawData\":\"eyJ4IjoxfQ==\",{ARRIVAL}}}"), line].into_iter().enumerate()
+        {
+            outcomes.clear();
+            let taken =
+                lines.records(line.as_bytes(), at as u64 + 1, &Unpacker::new(1 << 16), &mut |piece| {
+                    outcomes.push(match piece {
+                        Piece::Event(event) => Ok(text(event)),
+                        Piece::Refused(bytes, refusal) => Err((refusal.reason, text(bytes))),
+                        Piece::Dropped => Ok("dropped".to_owned()),
+                    });
+                    Ok::<_, ()>(())
+                });
+            taken.unwrap();
+        }
+        outcomes
+    }
+
+    fn outcome(line: &str) -> Result<String, (Reason, String)> {
+        let mut outcomes = outcomes(line);
+        assert_eq!(outcomes.len(), 1, "{outcomes:?}");
+        outcomes.remove(0)
     }
 
     fn line_of(record: &str, members: &str) -> String {
@@ -232,9 +253,30 @@ mod tests {
             ("", Reason::Empty),
             ("[1]", Reason::NotAnObject),
             ("nope\n", Reason::InvalidJson),
-            ("{\"a\":1}\n{\"a\":2}", Reason::InvalidJson),
+            ("{\"a\":1,}", Reason::InvalidJson),
         ] {
             assert_eq!(outcome(&line_of(record, ARRIVAL)), Err((reason, record.to_owned())), "{record}");
         }
+    }
+
+    #[test]
+    fn a_line_gives_each_event_of_its_record() {
+        let line = line_of("{\"a\":1}\n{\"a\":}\n[{\"a\":3},4]\n[]", ARRIVAL);
+        let id = Origin::ProcessingFailed { bucket: "raw", key: "processing-failed/s", line: 2 }.record_id();
+        let event = |a: u8, index: usize| {
+            let id = records::unpack::event_id(id, index);
+            Ok(format!(
+                "{{\"a\":{a},\"record_id\":\"{id}\",\"ingestion_timestamp\":\"{STAMP}\",\
+                 \"partition_date\":\"2026-01-02\",\"partition_hour\":\"03\"}}"
+            ))
+        };
+        let expected = [
+            event(1, 0),
+            Err((Reason::InvalidJson, "{\"a\":}".to_owned())),
+            event(3, 2),
+            Err((Reason::NotAnObject, "4".to_owned())),
+            Ok("dropped".to_owned()),
+        ];
+        assert_eq!(outcomes(&line), expected);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) mod testing;
 mod zip;
 
 pub use self::compression::content;
-pub use self::count::count_records;
+pub use self::count::{RecordCounts, count_records};
 pub(crate) use self::find::{FoundObject, find, place};
 pub use self::firehose_errors::{REDRIVEN_PREFIX, holds_failed_records};
 pub(crate) use self::origin::Origin;

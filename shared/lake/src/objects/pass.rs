@@ -62,7 +62,10 @@ pub(crate) struct Closed;
 #[derive(Debug)]
 pub(crate) enum End {
     /// It was read to its end.
-    Read,
+    Read {
+        /// Messages in it that hold no record on purpose.
+        dropped: u64,
+    },
     /// The storage failed before a record went out.
     Failed(Error),
     /// The storage failed, and some of its records have gone out. Only further ones that fail so follow, of those that
@@ -120,7 +123,7 @@ impl Pass {
                 Err(error) => End::Failed(error),
             };
             let spoiled = matches!(end, End::Spoiled(_));
-            bytes_read += if matches!(end, End::Read) { size_bytes } else { 0 };
+            bytes_read += if matches!(end, End::Read { .. }) { size_bytes } else { 0 };
             sink.end(at, end)?;
             if spoiled {
                 let rest = ahead.into_iter().chain(objects.map(fetch));
@@ -131,25 +134,40 @@ impl Pass {
     }
 }
 
+/// Why the records of an object end early.
+enum Halt {
+    Failed(Error),
+    Closed,
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// The records of one object, as far as it can be read until `cut_off`.
 fn read(mut records: Records, cut_off: Instant, sink: &mut impl Sink) -> Result<End, Closed> {
+    let mut looks = 0;
     loop {
-        let too_late = (records.count() + 1).is_multiple_of(RECORDS_PER_LOOK) && Instant::now() >= cut_off;
-        let next = match too_late {
-            true => Err(Error::new(ErrorKind::Unexpected, TOO_LATE)),
+        let is_time_to_look = (records.count() + 1) / RECORDS_PER_LOOK > looks;
+        looks = (records.count() + 1) / RECORDS_PER_LOOK;
+        let next = match is_time_to_look && Instant::now() >= cut_off {
+            true => Err(Halt::Failed(Error::new(ErrorKind::Unexpected, TOO_LATE))),
             false => records.next(|origin, record| {
                 let is_whole = record.is_ok();
-                sink.record(origin, record)?;
-                Ok(if is_whole { failpoint("mid decode") } else { Ok(()) })
+                sink.record(origin, record).map_err(|Closed| Halt::Closed)?;
+                if is_whole {
+                    failpoint("mid decode")?;
+                }
+                Ok(())
             }),
         };
         let error = match next {
-            Ok(None) => return Ok(End::Read),
-            Ok(Some(taken)) => match taken? {
-                Ok(()) => continue,
-                Err(error) => error,
-            },
-            Err(error) => error,
+            Ok(true) => continue,
+            Ok(false) => return Ok(End::Read { dropped: records.dropped() }),
+            Err(Halt::Closed) => return Err(Closed),
+            Err(Halt::Failed(error)) => error,
         };
         return Ok(if records.count() > 0 { End::Spoiled(error) } else { End::Failed(error) });
     }
@@ -201,7 +219,7 @@ mod tests {
 
         fn end(&mut self, source: usize, end: End) -> Result<(), Closed> {
             match end {
-                End::Read => self.read.push(source),
+                End::Read { .. } => self.read.push(source),
                 End::Failed(_) => self.failed.push((source, false)),
                 End::Spoiled(_) => self.failed.push((source, true)),
                 End::NotReached => {}

@@ -1,7 +1,8 @@
 //! One object -> its records.
 //!
 //! In: an object that is there. Out: one [`Record`] after the other, with its origin: the text of a record, or what is
-//! refused and why. Damage ends the object: what stands before it is whole, the record that it cuts is refused, and so is
+//! refused and why. What holds several events is taken apart ([`Unpacker`]), unless it was enriched: transform has done it
+//! then. Damage ends the object: what stands before it is whole, the record that it cuts is refused, and so is
 //! the rest. Lines of Firehose's error objects give the records that are in them. Errors are the storage's.
 
 use std::io::{self, Read};
@@ -11,6 +12,7 @@ use iceberg::{Error, ErrorKind, Result};
 use records::frame::{Frame, Framer};
 use records::rejection::{Reason, Refusal};
 use records::scan::Fault;
+use records::unpack::{Piece, Unpacker};
 
 use super::compression::{content, damage};
 use super::fetch::{Failure, ObjectReader};
@@ -39,9 +41,13 @@ pub(crate) struct Records {
     origin: Origin,
     content: Content,
     failure: Failure,
+    unpacker: Unpacker,
     error_lines: Option<ErrorLines>,
+    /// Values of the object, each of which may hold several records. Of an error object that is a line.
+    frames: u64,
     /// Records that were given out.
     count: u64,
+    dropped: u64,
 }
 
 enum Content {
@@ -85,12 +91,18 @@ impl Records {
         };
         let error_lines = ErrorLines::of(&object.object);
         let origin = Origin::Object { object, offset: 0, row: 0 };
-        Ok(Self { origin, content, failure, error_lines, count: 0 })
+        let unpacker = Unpacker::new(limits.record_bytes);
+        Ok(Self { origin, content, failure, unpacker, error_lines, frames: 0, count: 0, dropped: 0 })
     }
 
     /// How many records were given out.
     pub(crate) fn count(&self) -> u64 {
         self.count
+    }
+
+    /// How many messages were met that hold no record on purpose.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Bytes of content that were read.
@@ -102,84 +114,84 @@ impl Records {
         }
     }
 
-    /// Hands the next record to `take`; None at the end.
+    /// Hands the records of the next value in the object to `take`, up to its error. False at the end.
     ///
     /// # Errors
-    /// The storage's.
-    pub(crate) fn next<T>(&mut self, take: impl FnOnce(&Origin, Record<'_>) -> T) -> Result<Option<T>> {
-        let row = self.count + 1;
-        let origin = &mut self.origin;
-        let taken = match &mut self.content {
-            Content::Frames(framer) => match framer.next_frame() {
-                Ok(None) => None,
-                Ok(Some(Frame::Record { offset, text })) => {
-                    let record = match &mut self.error_lines {
-                        None => Ok(text),
-                        Some(lines) => lines.record(text, row).map_err(|(refusal, bytes)| Refused {
-                            refusal,
-                            bytes: Some(bytes),
-                            keep_object: false,
-                        }),
-                    };
-                    Some(take(origin.moved_to(offset, row), record))
-                }
-                Ok(Some(Frame::Broken { offset, text, fault })) => {
-                    let refusal = match fault {
-                        Fault::Incomplete => {
-                            Refusal::new(Reason::Truncated, "the object ends in the middle of this record")
-                        }
-                        fault => Refusal::new(Reason::InvalidJson, fault.describe(text)),
-                    };
-                    // Of something else than JSON text, white space between the pieces is part too.
-                    let keep_object = row == 1 || !is_text(text);
-                    Some(take(
-                        origin.moved_to(offset, row),
-                        Err(Refused { refusal, bytes: Some(text), keep_object }),
-                    ))
-                }
-                Ok(Some(Frame::TooLarge { offset, length })) => {
-                    let what = format!("the record is {length} bytes long");
-                    let refusal = Refusal::new(Reason::RecordTooLarge, what);
-                    Some(take(
-                        origin.moved_to(offset, row),
-                        Err(Refused { refusal, bytes: None, keep_object: false }),
-                    ))
-                }
-                Err(error) => {
-                    if let Some(error) = self.failure.take() {
-                        return Err(error);
-                    }
-                    let refusal = damage(&error);
-                    let end = framer.bytes_read();
-                    let (offset, cut) = framer.remainder();
-                    if cut.trim_ascii().is_empty() {
-                        self.content = Content::End;
-                        Some(take(
-                            origin.moved_to(end, row),
-                            Err(Refused { refusal, bytes: None, keep_object: false }),
-                        ))
-                    } else {
-                        let what = "the object is damaged in the middle of this record";
-                        let cut_off = Refusal::new(Reason::Truncated, what);
-                        let refused = Refused { refusal: cut_off, bytes: Some(cut), keep_object: false };
-                        let taken = take(origin.moved_to(offset, row), Err(refused));
-                        self.content = Content::Damage(refusal, end);
-                        Some(taken)
-                    }
-                }
-            },
+    /// The storage's; what `take` says.
+    pub(crate) fn next<E: From<Error>>(
+        &mut self,
+        mut take: impl FnMut(&Origin, Record<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<bool, E> {
+        let Self { origin, content, failure, unpacker, error_lines, frames, count, dropped } = self;
+        let mut give = |offset, record: Record<'_>| {
+            *count += 1;
+            take(origin.moved_to(offset, *count), record)
+        };
+        *frames += 1;
+        let framer = match content {
+            Content::Frames(framer) => framer,
             Content::Damage(refusal, offset) => {
                 let (refusal, offset) = (refusal.clone(), *offset);
-                self.content = Content::End;
-                Some(take(
-                    origin.moved_to(offset, row),
-                    Err(Refused { refusal, bytes: None, keep_object: false }),
-                ))
+                *content = Content::End;
+                give(offset, Err(Refused { refusal, bytes: None, keep_object: false }))?;
+                return Ok(true);
             }
-            Content::End => None,
+            Content::End => return Ok(false),
         };
-        self.count += u64::from(taken.is_some());
-        Ok(taken)
+        match framer.next_frame() {
+            Ok(None) => return Ok(false),
+            Ok(Some(Frame::Record { offset, text })) => {
+                let mut give_piece = |piece: Piece<'_>| match piece {
+                    Piece::Event(text) => give(offset, Ok(text)),
+                    Piece::Refused(bytes, refusal) => {
+                        give(offset, Err(Refused { refusal, bytes: Some(bytes), keep_object: false }))
+                    }
+                    Piece::Dropped => {
+                        *dropped += 1;
+                        Ok(())
+                    }
+                };
+                match error_lines {
+                    Some(lines) => lines.records(text, *frames, unpacker, &mut give_piece)?,
+                    None if unpacker.is_one_event(text) => give(offset, Ok(text))?,
+                    None => unpacker.unpack_frame(text, &mut give_piece)?,
+                }
+            }
+            Ok(Some(Frame::Broken { offset, text, fault })) => {
+                let refusal = match fault {
+                    Fault::Incomplete => {
+                        Refusal::new(Reason::Truncated, "the object ends in the middle of this record")
+                    }
+                    fault => Refusal::new(Reason::InvalidJson, fault.describe(text)),
+                };
+                // Of something else than JSON text, white space between the pieces is part too.
+                let keep_object = *frames == 1 || !is_text(text);
+                give(offset, Err(Refused { refusal, bytes: Some(text), keep_object }))?;
+            }
+            Ok(Some(Frame::TooLarge { offset, length })) => {
+                let what = format!("the record is {length} bytes long");
+                let refusal = Refusal::new(Reason::RecordTooLarge, what);
+                give(offset, Err(Refused { refusal, bytes: None, keep_object: false }))?;
+            }
+            Err(error) => {
+                if let Some(error) = failure.take() {
+                    return Err(error.into());
+                }
+                let refusal = damage(&error);
+                let end = framer.bytes_read();
+                let (offset, cut) = framer.remainder();
+                if cut.trim_ascii().is_empty() {
+                    *content = Content::End;
+                    give(end, Err(Refused { refusal, bytes: None, keep_object: false }))?;
+                } else {
+                    let what = "the object is damaged in the middle of this record";
+                    let cut_off = Refusal::new(Reason::Truncated, what);
+                    give(offset, Err(Refused { refusal: cut_off, bytes: Some(cut), keep_object: false }))?;
+                    *content = Content::Damage(refusal, end);
+                }
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -221,7 +233,7 @@ mod tests {
         let reading = task::spawn_blocking(move || {
             let mut records = Records::open(object, limits(), &stop).unwrap();
             let mut all = Vec::new();
-            let show = |origin: &Origin, record: Record<'_>| {
+            let mut show = |origin: &Origin, record: Record<'_>| {
                 let Origin::Object { offset, row, .. } = origin;
                 let what = match record {
                     Ok(text) => String::from_utf8_lossy(text).into_owned(),
@@ -229,12 +241,12 @@ mod tests {
                         format!("{}{}", refusal.reason.code(), if keep_object { "*" } else { "" })
                     }
                 };
-                format!("{offset} {row} {what}")
+                all.push(format!("{offset} {row} {what}"));
+                Ok::<_, Error>(())
             };
-            while let Some(record) = records.next(show).unwrap() {
-                all.push(record);
-            }
+            while records.next(&mut show).unwrap() {}
             assert_eq!(records.count(), all.len() as u64);
+            (0..records.dropped()).for_each(|_| all.push("dropped".to_owned()));
             all
         });
         reading.await.unwrap()
@@ -257,5 +269,37 @@ mod tests {
         damaged[crc] ^= 1;
         let records = records_of(&damaged).await;
         assert_eq!(records, ["0 1 {\"a\":1}", "8 2 truncated", "13 3 corrupt_compression"]);
+    }
+
+    #[tokio::test]
+    async fn a_value_that_holds_several_events_is_several_records() {
+        let envelope = r#"{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"g","logStream":"s","logEvents":[
+            {"id":"1","timestamp":1,"message":"a"},{"id":"2","timestamp":2,"message":"b"}]}"#;
+        let beside = r#""owner":"1","log_group":"g","log_stream":"s"}"#;
+        let control = envelope.replace("DATA_", "CONTROL_");
+        let content = format!("{envelope}\n[{{\"n\":1}}, {{\"n\":2}},3]{control}[]{{}}");
+        let at = |part: &str| content.find(part).unwrap();
+        let expected = [
+            format!("0 1 {{\"id\":\"1\",\"timestamp\":1,\"message\":\"a\",{beside}"),
+            format!("0 2 {{\"id\":\"2\",\"timestamp\":2,\"message\":\"b\",{beside}"),
+            format!("{} 3 {{\"n\":1}}", at("[{\"n")),
+            format!("{} 4 {{\"n\":2}}", at("[{\"n")),
+            format!("{} 5 3", at("[{\"n")),
+            format!("{} 6 {{}}", at("{}")),
+            "dropped".to_owned(),
+            "dropped".to_owned(),
+        ];
+        assert_eq!(records_of(content.as_bytes()).await, expected);
+    }
+
+    /// transform has taken it apart as far as it was told to.
+    #[tokio::test]
+    async fn what_was_enriched_is_one_record() {
+        let object =
+            r#"{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"g","logStream":"s","logEvents":[]"#;
+        let four = r#""record_id":"8a7b3d02-e185-5fe2-894d-5a00e38aade1","ingestion_timestamp":"2026-01-02T03:04:05.678000Z","partition_date":"2026-01-02","partition_hour":"03""#;
+        for text in [format!("{object},{four}}}"), object.replacen('{', &format!("{{{four},"), 1) + "}"] {
+            assert_eq!(records_of(text.as_bytes()).await, [format!("0 1 {text}")]);
+        }
     }
 }

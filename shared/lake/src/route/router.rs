@@ -10,7 +10,7 @@ use records::rejection::{Reason, Refusal};
 use super::{Place, Routes, Spool, Unrouted};
 use crate::error::Kind;
 use crate::job::Limits;
-use crate::objects::{Closed, End, Origin, Record, Refused, Sink};
+use crate::objects::{Closed, End, FoundObject, Origin, Record, Refused, Sink};
 use crate::write::LeftOut;
 
 /// Takes the records of a pass apart by table.
@@ -24,18 +24,17 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(routes: Arc<Routes>, limits: &Limits) -> Self {
-        let spool = Spool::new(limits);
+    pub(crate) fn new(routes: Arc<Routes>, objects: &[Arc<FoundObject>], limits: &Limits) -> Self {
+        let spool = Spool::new(objects, limits);
         Self { routes, tables: Vec::new(), by_table: HashMap::new(), spool, left_out: Vec::new() }
     }
 
-    /// What was kept: the tables, the records, and the sources that are no part of them. `asked` are the sources that were
-    /// to be read.
-    pub(crate) fn finish(mut self, asked: &[usize]) -> (Vec<TableIdent>, Spool, Vec<(usize, LeftOut)>) {
+    /// What was kept: the tables, the records, and the sources that are no part of them.
+    pub(crate) fn finish(mut self) -> (Vec<TableIdent>, Spool, Vec<(usize, LeftOut)>) {
         if let Some(error) = self.spool.full.take() {
             let is_told =
                 |at: &usize| self.spool.read.contains(at) || self.left_out.iter().any(|(left, _)| left == at);
-            let lost: Vec<usize> = asked.iter().copied().filter(|at| !is_told(at)).collect();
+            let lost: Vec<usize> = self.spool.numbers().filter(|at| !is_told(at)).collect();
             // One that is too large by itself would come again for ever.
             let mut too_large = self.spool.read.is_empty().then(|| too_large(&error));
             self.left_out.extend(
@@ -83,7 +82,10 @@ impl Sink for Router {
 
     fn end(&mut self, source: usize, end: End) -> std::result::Result<(), Closed> {
         match end {
-            End::Read => self.spool.read.push(source),
+            End::Read { dropped } => {
+                self.spool.read.push(source);
+                self.spool.dropped.insert(source, dropped);
+            }
             // What it has given is passed over.
             End::Failed(error) | End::Spoiled(error) => self.left_out.push((source, LeftOut::Failed(error))),
             End::NotReached => self.left_out.push((source, LeftOut::NotReached)),

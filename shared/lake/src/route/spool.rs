@@ -4,7 +4,7 @@
 //! order in which they came. Memory is bounded: beyond a ceiling, what waits goes to one temporary file, compressed. Where
 //! that is full too, the objects that were read by then stand, and the others are left for another delivery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +16,7 @@ use super::entry;
 use crate::infer::Inference;
 use crate::job::Limits;
 use crate::objects::{Closed, End, FoundObject, Origin, Record, Sink};
+use crate::token::Token;
 
 /// Records of one block of the file at least, where there are so many.
 const MIN_BLOCK_BYTES: usize = 64 << 10;
@@ -31,9 +32,11 @@ pub(crate) enum Place {
 
 /// The records that wait.
 pub(crate) struct Spool {
-    objects: BTreeMap<usize, Arc<FoundObject>>,
+    objects: HashMap<Token, usize>,
     /// The sources that were read to their ends.
     pub(super) read: Vec<usize>,
+    /// Messages in each of them that hold no record on purpose: the stream's own table accounts for them.
+    pub(super) dropped: BTreeMap<usize, u64>,
     waiting: BTreeMap<Place, Waiting>,
     buffered_bytes: usize,
     max_buffered_bytes: usize,
@@ -62,10 +65,12 @@ struct Block {
 }
 
 impl Spool {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// For the records of `objects`.
+    pub(super) fn new(objects: &[Arc<FoundObject>], limits: &Limits) -> Self {
         Self {
-            objects: BTreeMap::new(),
+            objects: objects.iter().map(|object| (object.object.token, object.at)).collect(),
             read: Vec::new(),
+            dropped: BTreeMap::new(),
             waiting: BTreeMap::new(),
             buffered_bytes: 0,
             max_buffered_bytes: limits.write.buffer_bytes / 2,
@@ -79,6 +84,12 @@ impl Spool {
     /// The sources that were read to their ends, in order.
     pub(crate) fn read(&self) -> &[usize] {
         &self.read
+    }
+
+    /// All sources, in order.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = usize> {
+        let numbers: BTreeSet<usize> = self.objects.values().copied().collect();
+        numbers.into_iter()
     }
 
     /// Those of them that gave records to `place`.
@@ -101,13 +112,8 @@ impl Spool {
     ) -> std::result::Result<(), Closed> {
         let mut entries = Entries::of(self, place);
         for object in objects {
-            let Some((at, _)) =
-                self.objects.iter().find(|(_, kept)| kept.object.token == object.object.token)
-            else {
-                // It gave no records to any table.
-                sink.end(object.at, End::Read)?;
-                continue;
-            };
+            // As it was numbered when it was read.
+            let Some(at) = self.objects.get(&object.object.token) else { continue };
             let mut origin = Origin::Object { object: object.clone(), offset: 0, row: 0 };
             let mut given = 0;
             let end = loop {
@@ -116,7 +122,7 @@ impl Spool {
                         sink.record(origin.moved_to(entry.offset, entry.row), entry.record)?;
                         given += 1;
                     }
-                    Ok(None) => break End::Read,
+                    Ok(None) => break End::Read { dropped: self.dropped(place, *at) },
                     Err(error) if given == 0 => break End::Failed(error),
                     Err(error) => break End::Spoiled(error),
                 }
@@ -145,7 +151,6 @@ impl Spool {
 
     pub(super) fn add(&mut self, place: Place, origin: &Origin, record: Record<'_>) -> io::Result<()> {
         let Origin::Object { object, offset, row } = origin;
-        self.objects.entry(object.at).or_insert_with(|| object.clone());
         let waiting = self.waiting.entry(place).or_default();
         *waiting.sources.entry(object.at).or_default() += 1;
         let before = waiting.buffer.len();
@@ -180,6 +185,11 @@ impl Spool {
             waiting.buffer = Vec::new();
         }
         Ok(())
+    }
+
+    /// Messages in the source `at` that hold no record, as far as `place` accounts for them.
+    fn dropped(&self, place: Place, at: usize) -> u64 {
+        if place == Place::Own { self.dropped.get(&at).copied().unwrap_or(0) } else { 0 }
     }
 
     fn block(&self, block: Block) -> Result<Vec<u8>> {

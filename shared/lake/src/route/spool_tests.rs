@@ -14,7 +14,7 @@ use crate::write::LeftOut;
 #[derive(Default)]
 struct Given {
     records: Vec<String>,
-    ended: Vec<(usize, bool)>,
+    ended: Vec<(usize, Option<u64>)>,
 }
 
 impl Sink for Given {
@@ -31,7 +31,11 @@ impl Sink for Given {
     }
 
     fn end(&mut self, source: usize, end: End) -> std::result::Result<(), Closed> {
-        self.ended.push((source, matches!(end, End::Read)));
+        let dropped = match end {
+            End::Read { dropped } => Some(dropped),
+            _ => None,
+        };
+        self.ended.push((source, dropped));
         Ok(())
     }
 }
@@ -53,8 +57,9 @@ impl Bench {
             max_tables: 2,
         };
         let folder = tempfile::tempdir().unwrap();
-        let objects = (0..4).map(|at| found(folder.path(), at, b"{}", 0)).collect();
-        Self { _folder: folder, objects, router: Router::new(Arc::new(routes), &limits) }
+        let objects: Vec<_> = (0..4).map(|at| found(folder.path(), at, b"{}", 0)).collect();
+        let router = Router::new(Arc::new(routes), &objects, &limits);
+        Self { _folder: folder, objects, router }
     }
 
     fn record(&mut self, at: usize, row: u64, record: Record<'_>) -> bool {
@@ -91,20 +96,20 @@ fn each_table_gets_its_records_in_order() {
         bench.record(0, 2, Ok(br#"{"t":"b"}"#));
         bench.record(0, 3, refused(Some(b"{\"a")));
         bench.record(0, 4, Ok(br#"{"t":"a","n":2}"#));
-        bench.router.end(0, End::Read).unwrap();
+        bench.router.end(0, End::Read { dropped: 0 }).unwrap();
         // One that fails is no part of it.
         bench.record(1, 1, Ok(br#"{"t":"a","n":3}"#));
         bench.router.end(1, End::Failed(Error::new(ErrorKind::Unexpected, "gone"))).unwrap();
-        bench.router.end(2, End::Read).unwrap();
+        bench.router.end(2, End::Read { dropped: 3 }).unwrap();
         bench.record(3, 1, Ok(br#"{"n":4}"#));
         // One table too many.
         bench.record(3, 2, Ok(br#"{"t":"c"}"#));
         bench.record(3, 3, refused(None));
         bench.record(3, 4, Ok(br#"{"t":"a","n":5}"#));
-        bench.router.end(3, End::Read).unwrap();
+        bench.router.end(3, End::Read { dropped: 0 }).unwrap();
 
         let router = std::mem::replace(&mut bench.router, Bench::new(Unrouted::Default, limits).router);
-        let (tables, spool, left_out) = router.finish(&[0, 1, 2, 3]);
+        let (tables, spool, left_out) = router.finish();
         assert_eq!(tables.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ns.a", "ns.b"]);
         assert_eq!(left_out.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1]);
         assert_eq!((spool.sources(Place::Table(0)), spool.sources(Place::Table(1))), (vec![0, 3], vec![0]));
@@ -113,7 +118,8 @@ fn each_table_gets_its_records_in_order() {
             given.records,
             [r#"0 10 1 {"t":"a","n":1}"#, r#"0 40 4 {"t":"a","n":2}"#, r#"3 40 4 {"t":"a","n":5}"#]
         );
-        assert_eq!(given.ended, [(0, true), (2, true), (3, true)]);
+        assert_eq!(given.ended, [(0, Some(0)), (2, Some(0)), (3, Some(0))]);
+        assert_eq!(bench.given(&spool, Place::Own).ended, [(0, Some(0)), (2, Some(3)), (3, Some(0))]);
         assert_eq!(bench.given(&spool, Place::Table(1)).records, [r#"0 20 2 {"t":"b"}"#]);
         assert_eq!(
             bench.given(&spool, Place::Own).records,
@@ -133,9 +139,9 @@ fn each_table_gets_its_records_in_order() {
 fn what_names_no_table_may_be_refused() {
     let mut bench = Bench::new(Unrouted::Quarantine, limits());
     bench.record(0, 1, Ok(br#"{"n":4}"#));
-    bench.router.end(0, End::Read).unwrap();
+    bench.router.end(0, End::Read { dropped: 0 }).unwrap();
     let router = std::mem::replace(&mut bench.router, Bench::new(Unrouted::Default, limits()).router);
-    let (_, spool, _) = router.finish(&[0]);
+    let (_, spool, _) = router.finish();
     assert_eq!(
         bench.given(&spool, Place::Own).records,
         ["0 10 1 no_route Some(7) false the field \"t\" names no table by FRAZIL_ROUTES"]
@@ -156,22 +162,22 @@ fn a_full_file_leaves_the_rest_for_later() {
         if whole == 1 {
             row = 1;
             assert!(bench.record(0, 1, Ok(br#"{"t":"a"}"#)));
-            bench.router.end(0, End::Read).unwrap();
+            bench.router.end(0, End::Read { dropped: 0 }).unwrap();
         }
         while bench.record(whole, row, Ok(format!(r#"{{"t":"a","x":"{}"}}"#, noise(row)).as_bytes())) {
             row += 1;
             assert!(row < 100);
         }
         let router = std::mem::replace(&mut bench.router, Bench::new(Unrouted::Default, small).router);
-        let (_, spool, left_out) = router.finish(&[0, 1, 2]);
+        let (_, spool, left_out) = router.finish();
         let failed =
             |why: &LeftOut| matches!(why, LeftOut::Failed(error) if Kind::of(error) == Kind::Exhausted);
         let left_out: Vec<(usize, bool)> = left_out.iter().map(|(at, why)| (*at, failed(why))).collect();
         match whole {
             // What was read stands.
-            1 => assert_eq!((left_out, spool.read()), (vec![(1, false), (2, false)], &[0][..])),
+            1 => assert_eq!((left_out, spool.read()), (vec![(1, false), (2, false), (3, false)], &[0][..])),
             // One that does not fit by itself has failed.
-            _ => assert_eq!(left_out, [(0, true), (1, false), (2, false)]),
+            _ => assert_eq!(left_out, [(0, true), (1, false), (2, false), (3, false)]),
         }
         assert_eq!(bench.given(&spool, Place::Table(0)).records.len(), whole);
     }

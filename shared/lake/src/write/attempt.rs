@@ -86,6 +86,8 @@ pub(crate) struct Tally {
     /// Rows that it has.
     pub(crate) known: u64,
     pub(crate) rejected: Rejected,
+    /// Messages that hold no record on purpose.
+    pub(crate) dropped: u64,
 }
 
 impl Written {
@@ -238,13 +240,13 @@ async fn write(
             _ if !failed.is_empty() => {}
             Step::Ended { at, end: End::Failed(error), .. } => leave_out(at, LeftOut::Failed(error)),
             Step::Ended { at, end: End::NotReached, .. } => leave_out(at, LeftOut::NotReached),
-            Step::Ended { at, end: End::Read, mut found } => {
+            Step::Ended { at, end: End::Read { dropped }, mut found } => {
                 quarantine.close().await?;
                 for (reason, count) in &mut found.rejected {
                     *count -= rejected_before.get(&(at, *reason)).copied().unwrap_or(0);
                 }
                 found.rejected.retain(|_, count| *count > 0);
-                read.push((at, found));
+                read.push((at, found, dropped));
             }
             Step::Rows(batch) => match &mut writer {
                 Some(writer) => writer.write(&lacking.of(batch?)?).await?,
@@ -261,14 +263,16 @@ async fn write(
         }
     }
     Ok(match failed.is_empty() {
-        true => Pass::Whole(read.into_iter().map(|(at, found)| tally(at, found, &lacking)).collect()),
+        true => Pass::Whole(
+            read.into_iter().map(|(at, found, dropped)| tally(at, found, dropped, &lacking)).collect(),
+        ),
         false => Pass::Spoiled(failed),
     })
 }
 
-fn tally(source: usize, found: Found, lacking: &Lacking<'_>) -> Tally {
+fn tally(source: usize, found: Found, dropped: u64, lacking: &Lacking<'_>) -> Tally {
     let known = found.origin.map_or(0, |Origin::Object { object, .. }| lacking.known(&object.object.uri));
-    Tally { source, rows: found.rows - known, known, rejected: found.rejected }
+    Tally { source, rows: found.rows - known, known, rejected: found.rejected, dropped }
 }
 
 /// Decodes the records of an attempt, on the thread that gives them.

@@ -8,7 +8,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Piece, Stop, Take, elements};
+use super::{Piece, Take, elements};
 use crate::scan;
 
 #[derive(Deserialize)]
@@ -39,7 +39,7 @@ impl<'a> Envelope<'a> {
         is_envelope.then_some(envelope)
     }
 
-    pub(super) fn events(&self, take: &mut Take<'_>) -> Result<(), Stop> {
+    pub(super) fn events<E>(&self, take: &mut Take<'_, E>) -> Result<(), E> {
         let mut events = elements(self.log_events.get().as_bytes()).flatten().peekable();
         if self.message_type.get() == "\"CONTROL_MESSAGE\"" || events.peek().is_none() {
             return take(Piece::Dropped);

@@ -6,15 +6,16 @@
 //! aggregates that are damaged, unpack to more than `max_bytes`, or are in each other more than three deep.
 
 mod cloudwatch;
+mod enriched;
 mod kpl;
 
 use std::io::Read as _;
 
 use memchr::memmem;
-use uuid::Uuid;
 
 use self::cloudwatch::Envelope;
-use crate::enrich::{Stamp, enrich};
+pub use self::enriched::event_id;
+use crate::enrich::{ends_enriched, is_enriched};
 use crate::frame::{Frame, Framer};
 use crate::rejection::{Reason, Refusal};
 use crate::scan::{self, Fault};
@@ -34,11 +35,8 @@ pub enum Piece<'a> {
     Dropped,
 }
 
-/// Whoever takes the pieces wants no more.
-#[derive(Debug)]
-pub struct Stop;
-
-type Take<'a> = dyn FnMut(Piece<'_>) -> Result<(), Stop> + 'a;
+/// Takes pieces, until it says why it wants no more.
+pub type Take<'a, E> = dyn FnMut(Piece<'_>) -> Result<(), E> + 'a;
 
 /// Takes records apart.
 #[derive(Debug)]
@@ -53,94 +51,42 @@ impl Unpacker {
         Self { max_bytes, log_events: memmem::Finder::new(b"\"logEvents\"") }
     }
 
-    /// Appends the record's events to `out`, each enriched and with a newline: see [`enrich`]. The first has the id `id`,
-    /// the others have [`event_id`]s. Says how many they are; 0 if the record holds none on purpose.
-    ///
-    /// # Errors
-    /// A [`Refusal`] of the whole record for the first piece of it that is no event, or
-    /// [`Reason::ResponseTooLarge`] where the events are more than `max_bytes`. `out` is then as it was.
-    pub fn enrich(
-        &self,
-        record: &[u8],
-        id: Uuid,
-        stamp: &Stamp,
-        out: &mut Vec<u8>,
-    ) -> Result<usize, Refusal> {
-        let mut plain = None;
-        if self.may_be_plain(record) {
-            match enrich(record, id, stamp, out) {
-                Ok(()) => return Ok(1),
-                Err(refusal) => plain = Some(refusal),
-            }
-        }
-        let start = out.len();
-        let (mut events, mut is_any, mut failed) = (0, false, None);
-        let stopped = self.unpack(record, &mut |piece| {
-            is_any = true;
-            let taken = match piece {
-                Piece::Event(text) => enrich(text, event_id(id, events), stamp, out).map(|()| events += 1),
-                Piece::Refused(_, refusal) => Err(refusal),
-                Piece::Dropped => Ok(()),
-            };
-            let taken = taken.and_then(|()| match out.len() - start > self.max_bytes {
-                true => Err(too_large(self.max_bytes)),
-                false => Ok(()),
-            });
-            taken.map_err(|refusal| {
-                failed = Some(refusal);
-                Stop
-            })
-        });
-        if stopped.is_ok() && is_any {
-            return Ok(events);
-        }
-        out.truncate(start);
-        let Some(mut refusal) = failed else {
-            let empty = || Refusal::new(Reason::Empty, format!("no content in {} bytes", record.len()));
-            return Err(plain.unwrap_or_else(empty));
-        };
-        let is_packed = record.starts_with(GZIP) || record.starts_with(kpl::MAGIC);
-        if plain.is_none() && !is_packed {
-            plain = enrich(record, id, stamp, out).err();
-            out.truncate(start);
-        }
-        match plain {
-            // What is wrong with the record as one event says more, if nothing before is one.
-            Some(plain) if events == 0 || plain.reason == Reason::NotUtf8 => Err(plain),
-            _ => {
-                if events > 0 {
-                    refusal.message = format!("event {} of the record: {}", events + 1, refusal.message);
-                }
-                Err(refusal)
-            }
-        }
-    }
-
     /// Whether `record` may be one event as it stands.
     fn may_be_plain(&self, record: &[u8]) -> bool {
         let first = record.get(scan::skip_whitespace(record, 0));
-        !(first == Some(&b'[') || record.starts_with(GZIP) || record.starts_with(kpl::MAGIC))
-            && self.log_events.find(record).is_none()
+        first != Some(&b'[') && !is_packed(record) && self.log_events.find(record).is_none()
     }
 
-    /// Hands the pieces of `record` to `take`, up to its [`Stop`].
+    /// Whether `frame`, a [`Frame::Record`] of an object, is one event as it stands. What was enriched before is.
+    pub fn is_one_event(&self, frame: &[u8]) -> bool {
+        frame.first() == Some(&b'{') && (ends_enriched(frame) || self.may_be_plain(frame))
+    }
+
+    /// Hands the pieces of `frame`, a [`Frame::Record`] of an object, to `take`, up to its error.
     ///
     /// # Errors
     /// What `take` says.
-    pub fn unpack(&self, record: &[u8], take: &mut Take<'_>) -> Result<(), Stop> {
+    pub fn unpack_frame<E>(&self, frame: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
+        if is_packed(frame) { self.layer(frame, 0, take) } else { self.value(frame, take) }
+    }
+
+    /// Hands the pieces of `record` to `take`, up to its error.
+    ///
+    /// # Errors
+    /// What `take` says.
+    pub fn unpack<E>(&self, record: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
         self.layer(record, 0, take)
     }
 
-    fn layer(&self, record: &[u8], layers: usize, take: &mut Take<'_>) -> Result<(), Stop> {
-        let is_gzip = record.starts_with(GZIP);
-        if !is_gzip && !record.starts_with(kpl::MAGIC) {
+    fn layer<E>(&self, record: &[u8], layers: usize, take: &mut Take<'_, E>) -> Result<(), E> {
+        if !is_packed(record) {
             return self.text(record, take);
         }
         if layers >= MAX_LAYERS {
             let what = format!("compressed or aggregated more than {MAX_LAYERS} times");
             return take(Piece::Refused(record, Refusal::new(Reason::NestedCompression, what)));
         }
-        if is_gzip {
+        if record.starts_with(GZIP) {
             return match self.decompress(record) {
                 Ok(content) => self.layer(&content, layers + 1, take),
                 Err(refusal) => take(Piece::Refused(record, refusal)),
@@ -172,7 +118,7 @@ impl Unpacker {
         Ok(content)
     }
 
-    fn text(&self, text: &[u8], take: &mut Take<'_>) -> Result<(), Stop> {
+    fn text<E>(&self, text: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
         let mut framer = Framer::new(text, text.len());
         // Text in memory gives no error, and no record in it is longer than itself.
         while let Ok(Some(frame)) = framer.next_frame() {
@@ -189,7 +135,7 @@ impl Unpacker {
     }
 
     /// The events of one JSON value.
-    fn value(&self, value: &[u8], take: &mut Take<'_>) -> Result<(), Stop> {
+    fn value<E>(&self, value: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
         if value.first() != Some(&b'[') {
             return self.object(value, take);
         }
@@ -203,9 +149,10 @@ impl Unpacker {
         }
     }
 
-    fn object(&self, object: &[u8], take: &mut Take<'_>) -> Result<(), Stop> {
+    fn object<E>(&self, object: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
         if self.log_events.find(object).is_some()
             && let Some(envelope) = Envelope::of(object)
+            && !is_enriched(object)
         {
             return envelope.events(take);
         }
@@ -213,17 +160,8 @@ impl Unpacker {
     }
 }
 
-/// The id of the event `index` (from 0) of a record whose own id is `record_id`: that itself, then UUIDv5 of it and the
-/// index in decimal digits.
-pub fn event_id(record_id: Uuid, index: usize) -> Uuid {
-    match index {
-        0 => record_id,
-        _ => Uuid::new_v5(&record_id, index.to_string().as_bytes()),
-    }
-}
-
-fn too_large(max_bytes: usize) -> Refusal {
-    Refusal::new(Reason::ResponseTooLarge, format!("its events have more than {max_bytes} bytes"))
+fn is_packed(record: &[u8]) -> bool {
+    record.starts_with(GZIP) || record.starts_with(kpl::MAGIC)
 }
 
 /// The elements of an array that starts with `array` and is sound by grammar.

@@ -1,8 +1,10 @@
 use std::io::Write as _;
 
 use md5::{Digest as _, Md5};
+use uuid::Uuid;
 
 use super::*;
+use crate::enrich::Stamp;
 
 fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -29,7 +31,7 @@ fn pieces(record: &[u8]) -> Vec<String> {
             Piece::Refused(_, refusal) => refusal.reason.code().to_owned(),
             Piece::Dropped => "dropped".to_owned(),
         });
-        Ok(())
+        Ok::<_, ()>(())
     });
     taken.unwrap();
     pieces
@@ -141,4 +143,38 @@ fn one_bad_event_refuses_the_record_whole() {
     assert_eq!(refused(&gzip(b" ")).0, Reason::Empty);
     assert_eq!(refused(b"{\"a\":\"\xFF\"}{}").0, Reason::NotUtf8);
     assert_eq!(enriched(&b"{}".repeat(100), 1000).unwrap_err().reason, Reason::ResponseTooLarge);
+}
+
+/// Each piece of a record with its place among the ids: `index:a`, or the code of the refusal with its bytes.
+fn each(record: &[u8]) -> Vec<String> {
+    let (id, mut pieces) = (Uuid::from_u128(1), Vec::new());
+    let unpacker = Unpacker::new(1 << 16);
+    let taken = unpacker.enrich_each(record, id, &Stamp::default(), &mut Vec::new(), &mut |piece| {
+        pieces.push(match piece {
+            Piece::Event(text) => {
+                let event: serde_json::Value = serde_json::from_slice(text).unwrap();
+                let index = (0..9).position(|at| event["record_id"] == event_id(id, at).to_string());
+                format!("{}:{}", index.unwrap(), event["a"])
+            }
+            Piece::Refused(bytes, refusal) => format!("{} {}", refusal.reason, bytes.escape_ascii()),
+            Piece::Dropped => "dropped".to_owned(),
+        });
+        Ok::<_, ()>(())
+    });
+    taken.unwrap();
+    pieces
+}
+
+#[test]
+fn one_by_one_a_bad_event_is_refused_alone_and_keeps_its_id() {
+    assert_eq!(each(b" {\"a\":0}\n"), ["0:0"]);
+    assert_eq!(each(b"{\"a\":0}\n{\"a\":}\n{\"a\":2}"), ["0:0", "invalid_json {\\\"a\\\":}", "2:2"]);
+    assert_eq!(each(b"[{\"a\":0},1,{\"a\":2}][]"), ["0:0", "not_an_object 1", "2:2", "dropped"]);
+    assert_eq!(each(&gzip(b"{\"a\":0}{\"a\":1}")), ["0:0", "1:1"]);
+    // One piece, or no text: the whole of it.
+    assert_eq!(each(b" {\"a\":}\n"), ["invalid_json  {\\\"a\\\":}\\n"]);
+    assert_eq!(each(b"\xFF\n{\"a\":1}"), ["not_utf8 \\xff\\n{\\\"a\\\":1}"]);
+    assert_eq!(each(b"{\"a\":0}\n{\"a\":\"\xFF\"}"), ["0:0", "not_utf8 {\\\"a\\\":\\\"\\xff\\\"}"]);
+    assert_eq!(each(b" \n"), ["empty  \\n"]);
+    assert_eq!(each(&gzip(b""))[0].split(' ').next(), Some("empty"));
 }
