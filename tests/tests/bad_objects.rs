@@ -211,11 +211,20 @@ async fn a_zip_that_is_not_what_its_directory_lists_is_kept() {
 }
 
 #[tokio::test]
-async fn what_is_compressed_twice_is_kept_whole() {
-    let nested = zstd::encode_all(gzip(lines(0..100)).as_slice(), 1).unwrap();
-    let (bench, delivered) = between_good_ones(&nested).await;
-    assert_eq!(delivered.objects[1], "0 rows, 1 nested_compression");
-    assert_eq!(std::fs::read(bench.rejections()[0].copy.as_ref().unwrap()).unwrap(), nested);
+async fn what_is_compressed_twice_is_read_or_kept_whole() {
+    let inner = gzip(lines(0..100));
+    let (_, delivered) = between_good_ones(&gzip(&inner)).await;
+    assert_eq!(delivered.objects[1], "100 rows");
+    let damaged = [&inner[..], &inner[..inner.len() / 2]].concat();
+    for (content, outcome) in [
+        (gzip(damaged), "100 rows, 1 corrupt_compression"),
+        (gzip(zstd::encode_all(lines(0..100).as_bytes(), 1).unwrap()), "0 rows, 1 nested_compression"),
+    ] {
+        let (bench, delivered) = between_good_ones(&content).await;
+        assert!(delivered.objects[1].ends_with(outcome.rsplit(", ").next().unwrap()), "{delivered:?}");
+        let copy = bench.rejections().iter().find_map(|rejection| rejection.copy.clone()).unwrap();
+        assert_eq!(std::fs::read(copy).unwrap(), content);
+    }
 }
 
 #[tokio::test]
@@ -284,8 +293,8 @@ async fn byte_order_marks_and_crlf_are_separators() {
 }
 
 #[tokio::test]
-async fn a_top_level_array_is_one_rejection() {
-    let content = b"[{\"n\":1},\n{\"n\":2}]\n";
+async fn a_top_level_array_without_objects_is_one_rejection() {
+    let content = b"[[{\"n\":1}],\n{\"n\":2}]\n";
     let (bench, delivered) = between_good_ones(content).await;
     assert_eq!(delivered.objects[1], "0 rows, 1 not_an_object");
     assert_eq!(bench.rejections()[0].raw.as_deref(), Some(content.trim_ascii_end()));

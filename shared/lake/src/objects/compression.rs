@@ -3,17 +3,21 @@
 //! In: an object's bytes and name. Out: a reader of its content. The format is told by the first bytes, and by the
 //! name only where they say nothing (Hadoop's snappy has no mark): names lie more often than content does. Firehose
 //! writes gzip, zip, snappy (framed) and Hadoop-compatible snappy (Amazon Data Firehose Developer Guide, "Configure
-//! destination settings"); zstd is for other writers. Refused: formats that are known but not read here, content
-//! that is itself compressed, zstd frames whose window is larger than `max_window_bytes`, and content beyond
-//! `max_bytes` of a compressed object.
+//! destination settings"); zstd is for other writers. Gzip in a compressed object is decompressed again: a stream that
+//! compresses what CloudWatch Logs has compressed writes such objects. Refused: formats that are known but not read
+//! here, content that is compressed again otherwise or more than [`MAX_LAYERS`] times, zstd frames whose window is larger
+//! than `max_window_bytes`, and content beyond `max_bytes` of a compressed object.
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use flate2::bufread::GzDecoder;
 use records::rejection::{Reason, Refusal};
 
 use super::zip::ZipReader;
 
 const BUFFER_BYTES: usize = 64 * 1024;
+/// Formats that are followed into each other.
+const MAX_LAYERS: usize = 3;
 /// The longest mark of a format.
 const HEAD_BYTES: u64 = 10;
 
@@ -59,7 +63,7 @@ pub fn content(
     let name = name.to_ascii_lowercase();
     let named_snappy = name.ends_with(".snappy") || name.ends_with(".hsnappy");
     let content: Box<dyn Read + Send> = match &head[..] {
-        [0x1F, 0x8B, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+        [0x1F, 0x8B, ..] => Box::new(GzipReader::new(raw)),
         // A frame, or a skippable frame before it (RFC 8878 section 3.1).
         [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => {
             Box::new(ZstdReader::new(raw, max_window_bytes)?)
@@ -78,15 +82,26 @@ pub fn content(
             return Ok(Box::new(raw));
         }
     };
-    not_nested(Ceiling { content, left: max_bytes, max_bytes })
+    unnested(Ceiling { content, left: max_bytes, max_bytes }, max_bytes, 1)
 }
 
-/// `content`, unless it begins as a format does that is not JSON text. Cut into records it would be lost.
-fn not_nested(mut content: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+/// `content`, which came out of so many `layers`: decompressed again if it is gzip, unless it begins as another format does
+/// that is not JSON text. Cut into records it would be lost.
+fn unnested(
+    mut content: impl Read + Send + 'static,
+    max_bytes: u64,
+    layers: usize,
+) -> io::Result<Box<dyn Read + Send>> {
     let mut head = Vec::new();
     // Damage comes after the content before it.
     let failure = content.by_ref().take(HEAD_BYTES).read_to_end(&mut head).err();
     let nested = match &head[..] {
+        [0x1F, 0x8B, ..] if layers < MAX_LAYERS => {
+            let whole = io::Cursor::new(head).chain(Failing(failure)).chain(content);
+            let raw: Box<dyn Read + Send> = Box::new(whole);
+            let content = GzipReader::new(BufReader::with_capacity(BUFFER_BYTES, raw));
+            return unnested(Ceiling { content, left: max_bytes, max_bytes }, max_bytes, layers + 1);
+        }
         [0x1F, 0x8B, ..] => Some("gzip"),
         [0x28, 0xB5, 0x2F, 0xFD, ..] | [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..] => Some("zstd"),
         [0xFF, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some("snappy"),
@@ -99,6 +114,41 @@ fn not_nested(mut content: impl Read + Send + 'static) -> io::Result<Box<dyn Rea
             Err(io::Error::other(Refusal::new(Reason::NestedCompression, what)))
         }
         None => Ok(Box::new(io::Cursor::new(head).chain(Failing(failure)).chain(content))),
+    }
+}
+
+/// Gzip members one after the other, with white space behind each: a delimiter between the records that they were.
+struct GzipReader<R: BufRead> {
+    /// None behind the last.
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> GzipReader<R> {
+    fn new(raw: R) -> Self {
+        Self { member: Some(GzDecoder::new(raw)) }
+    }
+}
+
+impl<R: BufRead> Read for GzipReader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            // A reader with no room is not at the end of a member.
+            match member.read(out)? {
+                0 if !out.is_empty() => {}
+                count => return Ok(count),
+            }
+            let raw = member.get_mut();
+            let is_last = loop {
+                let buffered = raw.fill_buf()?;
+                let blank = buffered.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                if blank == 0 {
+                    break buffered.is_empty();
+                }
+                raw.consume(blank);
+            };
+            self.member = self.member.take().filter(|_| !is_last).map(|it| GzDecoder::new(it.into_inner()));
+        }
+        Ok(0)
     }
 }
 
@@ -343,17 +393,39 @@ mod tests {
         );
     }
 
+    fn gzip_of(content: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn gzip_is_decompressed_again() {
+        let inner = gzip(TEXT);
+        let lines = [&inner[..], b"\n", &inner, b" \n"].concat();
+        assert_eq!(text_of(lines.clone(), "x").unwrap(), TEXT.repeat(2));
+        for content in [&inner[..], &lines, &gzip_of(&inner)] {
+            for raw in [gzip_of(content), zstd::encode_all(content, 1).unwrap()] {
+                let text = text_of(raw, "x").unwrap();
+                assert!(text == TEXT || text == TEXT.repeat(2), "{text}");
+            }
+        }
+        // Damage comes after the content before it, and each layer has the ceiling.
+        let mut given = Vec::new();
+        let cut = [&inner[..], &inner[..12]].concat();
+        let mut reader = content(io::Cursor::new(gzip_of(&cut)), "x", 1 << 20, 8 << 20).unwrap();
+        assert_eq!(damage(&reader.read_to_end(&mut given).unwrap_err()).reason, Reason::CorruptCompression);
+        assert!(given.starts_with(TEXT.as_bytes()));
+        let bomb = gzip_of(&gzip_of(&vec![b' '; 2 << 20]));
+        assert_eq!(damage(&text_of(bomb, "x").unwrap_err()).reason, Reason::DecompressionLimit);
+    }
+
     #[test]
     fn content_that_is_compressed_again_is_refused_whole() {
-        let inner = gzip(TEXT);
-        let gzip = |content: &[u8]| {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(content).unwrap();
-            encoder.finish().unwrap()
-        };
+        let gzip = gzip_of;
+        let deep = gzip(&gzip(&gzip(b"{}")));
         for (content, format) in [
-            (inner.as_slice(), "gzip"),
-            (&inner[..12], "gzip"),
+            (&deep[..], "gzip"),
             (&zstd::encode_all(TEXT.as_bytes(), 1).unwrap(), "zstd"),
             (b"\xFF\x06\0\0sNaPpY", "snappy"),
             (b"PK\x03\x04", "zip"),
