@@ -81,6 +81,6 @@ fuzz_target!(|data: &[u8]| {
     }
     let whole_bytes = answer(json, &Config::default());
     // Once more where not everything fits.
-    answer(json, &Config { max_response_bytes: whole_bytes });
-    answer(json, &Config { max_response_bytes: whole_bytes / 2 });
+    answer(json, &Config { max_response_bytes: whole_bytes, ..Config::default() });
+    answer(json, &Config { max_response_bytes: whole_bytes / 2, ..Config::default() });
 });

@@ -211,6 +211,7 @@ async fn open_routed(
         definition,
         routes: routes.map(Arc::new),
         limits,
+        unpack: Default::default(),
         s3: S3Config::default(),
     };
     Appender::open(config).await.unwrap()

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use iceberg::io::{FileIOBuilder, LocalFsStorageFactory};
+use lambda::env::Environment;
 
 use self::objects::Objects;
 use self::reconcile::{Books, Holdings};
@@ -62,7 +63,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let ledgers = tables.iter().map(Holdings::ledger).collect();
     let accounts = quarantine::read(&folders, &mut objects, &ledgers, &mut report)?;
-    objects.count(&file_io).await;
+    let unpack = lambda::unpack::options(&Environment::of_process())?;
+    objects.count(&file_io, &unpack).await;
     report.unfinished_files += objects.unfinished_files;
     let books = Books {
         folders: &folders,

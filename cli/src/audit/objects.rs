@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use futures::{StreamExt as _, stream};
 use iceberg::io::FileIO;
 use lake::{Limits, SourceObject, Token};
+use records::unpack::Options;
 
 use crate::warehouse::{Folders, MEMORY_BYTES, RAW_BUCKET, files, is_unfinished, local_path};
 
@@ -99,12 +100,12 @@ impl Objects {
         self.by_digest.get(&token.key())
     }
 
-    /// Counts the records of all objects.
-    pub(super) async fn count(&mut self, file_io: &FileIO) {
+    /// Counts the records of all objects, as append finds them by the options `unpack`.
+    pub(super) async fn count(&mut self, file_io: &FileIO, unpack: &Options) {
         let limits = Limits::for_memory(MEMORY_BYTES);
         stream::iter(self.by_place.values_mut())
             .for_each_concurrent(PARALLEL_OBJECTS, |object| async move {
-                let counted = lake::count_records(file_io, &object.source, limits).await;
+                let counted = lake::count_records(file_io, &object.source, limits, unpack).await;
                 object.dropped = counted.as_ref().map_or(0, |counts| counts.dropped);
                 object.records = counted.map(|counts| counts.records).map_err(|error| error.to_string());
             })

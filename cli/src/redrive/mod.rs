@@ -20,6 +20,8 @@ use append::handler::Appender;
 use iceberg::spec::TableMetadataRef;
 use lake::quarantine::Ledger;
 use lake::{Digest, Lake, Limits, S3Config, Status, Token};
+use lambda::env::Environment;
+use records::unpack::Options;
 
 use self::lot::{Lot, Rules};
 use self::quarantine::{Ceiling, QuarantineFile};
@@ -80,7 +82,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let folders = Folders::new(&arguments.warehouse)?;
     folders.require_home().await?;
     let ceiling = arguments.ceiling()?;
-    let targets = targets(&folders, ceiling).await?;
+    let unpack = lambda::unpack::options(&Environment::of_process())?;
+    let targets = targets(&folders, ceiling, &unpack).await?;
     // Listed before anything is done: what this run puts into the quarantine is left to the next one.
     let quarantine = quarantine::list(&folders)?;
     let (known, failed): (Vec<_>, Vec<_>) = error_objects(&folders)?.into_iter().partition(|object| {
@@ -176,7 +179,11 @@ async fn deliver(target: &Target, objects: &[DeliveredObject], summary: &mut Sum
 }
 
 /// The tables of the lake in `folders`, by name.
-async fn targets(folders: &Folders, ceiling: Ceiling) -> anyhow::Result<BTreeMap<String, Target>> {
+async fn targets(
+    folders: &Folders,
+    ceiling: Ceiling,
+    unpack: &Options,
+) -> anyhow::Result<BTreeMap<String, Target>> {
     let catalog = folders.existing_catalog()?;
     let warehouse = format!("{}/warehouse", folders.root_uri);
     let lake = Lake::open_sqlite(&catalog, &warehouse).await?;
@@ -197,6 +204,7 @@ async fn targets(folders: &Folders, ceiling: Ceiling) -> anyhow::Result<BTreeMap
             definition: None,
             routes: None,
             limits: Limits { record_bytes: ceiling.now, ..Limits::for_memory(MEMORY_BYTES) },
+            unpack: unpack.clone(),
             s3: S3Config::default(),
         })
         .await?;

@@ -203,9 +203,7 @@ fn take_out(copy: &str, line: &Line<'_>, ceiling: Ceiling, record: &mut Vec<u8>)
             Ok(())
         }
         Some(Frame::TooLarge { .. }) => Err(too_long(ceiling)),
-        Some(Frame::Broken { .. }) | None => {
-            Err(format!("no JSON object, so no table takes it: {}", Reason::InvalidJson))
-        }
+        Some(_) | None => Err(format!("no JSON object, so no table takes it: {}", Reason::InvalidJson)),
     }
 }
 

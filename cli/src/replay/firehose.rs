@@ -17,6 +17,7 @@ use flate2::write::GzEncoder;
 use lake::{Digest, WholeFile};
 use lambda::firehose::{Event, ProcessingFailedLine, Response};
 use records::rejection::Reason;
+use records::unpack::Options;
 use tokio::sync::mpsc;
 use transform::config::Config;
 use transform::handler;
@@ -60,6 +61,7 @@ pub(super) struct Firehose<'a> {
     sender: &'a mpsc::Sender<Vec<DeliveredObject>>,
     name: String,
     digest: [u8; 32],
+    transform: Config,
     arrival_millis: i64,
     /// The event that is being filled: its records as JSON, the size of their data, and where each begins in the input.
     event: String,
@@ -80,6 +82,7 @@ impl<'a> Firehose<'a> {
     pub(super) fn new(
         root: &Path,
         input: &Input,
+        unpack: &Options,
         sender: &'a mpsc::Sender<Vec<DeliveredObject>>,
     ) -> anyhow::Result<Self> {
         let digest = *input.digest();
@@ -89,6 +92,7 @@ impl<'a> Firehose<'a> {
             sender,
             name: input.name().to_owned(),
             digest,
+            transform: Config { unpack: unpack.clone(), ..Config::default() },
             arrival_millis: before.unwrap_or(input.arrival_millis()),
             event: String::new(),
             event_bytes: 0,
@@ -187,7 +191,7 @@ impl<'a> Firehose<'a> {
     /// Hands an event to transform and takes over what it answers. `offset` says where a record of it begins in the input.
     fn transform(&mut self, event_json: &str, offset: impl Fn(usize) -> u64) -> anyhow::Result<()> {
         let arrival = self.event_arrival();
-        let outcome = handler::handle(event_json, arrival * 1000, &Config::default(), &mut self.response)?;
+        let outcome = handler::handle(event_json, arrival * 1000, &self.transform, &mut self.response)?;
         let response: Response =
             serde_json::from_slice(&self.response).context("transform answered what is no answer")?;
         for answer in &response.records {

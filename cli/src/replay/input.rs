@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
 use lake::Digest;
 use records::frame::{Frame, Framer};
+use records::unpack::{Options, Piece, Unpacker};
 
 use super::firehose::Firehose;
 
@@ -119,15 +120,21 @@ impl Input {
         self.arrival_millis
     }
 
-    /// Puts every record into `firehose`.
-    pub(super) fn read_into(self, firehose: &mut Firehose<'_>, progress: &ProgressBar) -> anyhow::Result<()> {
+    /// Puts every record into `firehose`. An array that is longer than a record may be is put as its elements.
+    pub(super) fn read_into(
+        self,
+        firehose: &mut Firehose<'_>,
+        unpack: &Options,
+        progress: &ProgressBar,
+    ) -> anyhow::Result<()> {
         let raw: Box<dyn Read + Send> = match self.source {
             Source::Sample => Box::new(Cursor::new(SAMPLE)),
             Source::File(file) => Box::new(file),
         };
         let content =
             lake::content(progress.wrap_read(raw), &self.name, MAX_DECOMPRESSED_BYTES, MAX_WINDOW_BYTES)?;
-        let mut framer = Framer::new(content, MAX_RECORD_BYTES * 2);
+        let mut framer = Framer::new(content, MAX_RECORD_BYTES * 2).with_elements(unpack.unwrap.as_ref());
+        let unpacker = Unpacker::new(MAX_RECORD_BYTES, unpack);
         let mut holds_events = None;
         loop {
             match framer.next_frame() {
@@ -142,6 +149,14 @@ impl Input {
                         firehose.put(offset, text)?;
                     }
                 }
+                // Whoever sends so much at once to Firehose sends its events.
+                Ok(Some(Frame::Element { offset, text, beside })) => {
+                    unpacker.unpack_element(text, beside, &mut |piece| match piece {
+                        Piece::Event(event) | Piece::Refused(event, _) => firehose.put(offset, event),
+                        Piece::Dropped => Ok(()),
+                    })?;
+                }
+                Ok(Some(Frame::Behind { offset, text })) => firehose.put(offset, text)?,
                 Ok(Some(Frame::Broken { offset, text, .. })) => firehose.put(offset, text)?,
                 Ok(Some(Frame::TooLarge { offset, length })) => firehose.refuse(offset, length)?,
                 Err(error) => {

@@ -24,6 +24,7 @@ use iceberg::TableIdent;
 use indicatif::{ProgressBar, ProgressStyle};
 use lake::{Limits, S3Config, TableDefinition};
 use lambda::env::Environment;
+use records::unpack::Options;
 use tokio::sync::mpsc;
 
 use self::counts::Counts;
@@ -61,6 +62,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let folders = Folders::new(&arguments.warehouse)?;
     folders.create()?;
     folders.require_home().await?;
+    let unpack = lambda::unpack::options(&Environment::of_process())?;
     let (table, definition) = table(arguments.table.as_deref(), arguments.inputs.is_empty())?;
     let (paths, root) = (arguments.inputs, folders.root.clone());
     let inputs = tokio::task::spawn_blocking(move || open(&paths, &root)).await??;
@@ -72,6 +74,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         definition,
         routes: routes(&Environment::of_process(), &table)?.map(Arc::new),
         limits: Limits::for_memory(MEMORY_BYTES),
+        unpack: unpack.clone(),
         s3: S3Config::default(),
     })
     .await?;
@@ -81,8 +84,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let quarantine = folders.root.join("errors/quarantine").join(table.to_string());
     let (sender, mut delivered) = mpsc::channel(1);
     let root = folders.root.clone();
-    let producer_progress = progress.clone();
-    let producer = tokio::task::spawn_blocking(move || produce(inputs, &root, &sender, &producer_progress));
+    let (producer_progress, unpack) = (progress.clone(), unpack);
+    let producer =
+        tokio::task::spawn_blocking(move || produce(inputs, &root, &unpack, &sender, &producer_progress));
     let mut queue = Queue::new(&appender);
     while let Some(objects) = delivered.recv().await {
         progress.set_message("appending");
@@ -118,14 +122,15 @@ fn open(paths: &[PathBuf], folder: &Path) -> anyhow::Result<Vec<Input>> {
 fn produce(
     inputs: Vec<Input>,
     root: &Path,
+    unpack: &Options,
     sender: &mpsc::Sender<Vec<DeliveredObject>>,
     progress: &ProgressBar,
 ) -> anyhow::Result<Counts> {
     let mut counts = Counts::default();
     for input in inputs {
         let name = input.name().to_owned();
-        let mut firehose = Firehose::new(root, &input, sender)?;
-        input.read_into(&mut firehose, progress).with_context(|| format!("cannot replay {name}"))?;
+        let mut firehose = Firehose::new(root, &input, unpack, sender)?;
+        input.read_into(&mut firehose, unpack, progress).with_context(|| format!("cannot replay {name}"))?;
         counts += firehose.finish().with_context(|| format!("cannot replay {name}"))?;
     }
     Ok(counts)

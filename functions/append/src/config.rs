@@ -9,6 +9,7 @@ use iceberg::TableIdent;
 pub use lake::CatalogConfig;
 use lake::{Limits, RestAuth, Routes, S3Config, S3Encryption, Secret, TableDefinition};
 use lambda::env::{Environment, VariableError};
+use records::unpack::Options;
 
 use crate::routes::routes;
 
@@ -39,6 +40,8 @@ pub struct Config {
     /// `FRAZIL_MAX_RECORD_BYTES`, `FRAZIL_MAX_DECOMPRESSED_BYTES`, `FRAZIL_MAX_OPEN_PARTITIONS`,
     /// `FRAZIL_MAX_FILES_PER_COMMIT`, `FRAZIL_MAX_REJECTED_PERCENT`, and the memory of the function.
     pub limits: Limits,
+    /// What of an object is an event: the variables of [`lambda::unpack::options`].
+    pub unpack: Options,
     /// `FRAZIL_S3_PATH_STYLE`, `FRAZIL_S3_SSE`, `FRAZIL_S3_KMS_KEY_ID`.
     pub s3: S3Config,
 }
@@ -71,6 +74,7 @@ impl Config {
             table,
             definition,
             limits: limits(environment)?,
+            unpack: lambda::unpack::options(environment)?,
             s3,
         })
     }

@@ -149,6 +149,7 @@ impl Appender {
                 processing_time,
                 deadline: deadline.into(),
                 limits: self.config.limits,
+                unpack: self.config.unpack.clone(),
             };
             let appended = match &self.config.routes {
                 Some(routes) => lake::append_routed(&self.lake, &options, routes, objects.clone()).await,

@@ -3,6 +3,7 @@
 //! In: the environment. Out: [`Config`]. Refused: values out of range.
 
 use lambda::env::{Environment, VariableError};
+use records::unpack::Options;
 
 /// Lambda's limit for the payload of a synchronous invocation, in bytes (AWS: "Lambda quotas").
 const LAMBDA_MAX_PAYLOAD_BYTES: usize = 6_291_556;
@@ -16,11 +17,13 @@ pub struct Config {
     /// `FRAZIL_MAX_RESPONSE_BYTES`: the response stays under this size in bytes. By default Lambda's own
     /// limit, and no more than that.
     pub max_response_bytes: usize,
+    /// What of a record is an event: the variables of [`lambda::unpack::options`].
+    pub unpack: Options,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_response_bytes: LAMBDA_MAX_PAYLOAD_BYTES }
+        Self { max_response_bytes: LAMBDA_MAX_PAYLOAD_BYTES, unpack: Options::default() }
     }
 }
 
@@ -32,7 +35,10 @@ impl Config {
     pub fn from_env(environment: &Environment) -> Result<Self, VariableError> {
         let range = MIN_RESPONSE_BYTES..=LAMBDA_MAX_PAYLOAD_BYTES;
         let max_response_bytes = environment.number("FRAZIL_MAX_RESPONSE_BYTES", "bytes", range)?;
-        Ok(Self { max_response_bytes: max_response_bytes.unwrap_or(LAMBDA_MAX_PAYLOAD_BYTES) })
+        Ok(Self {
+            max_response_bytes: max_response_bytes.unwrap_or(LAMBDA_MAX_PAYLOAD_BYTES),
+            unpack: lambda::unpack::options(environment)?,
+        })
     }
 }
 

@@ -123,7 +123,7 @@ pub fn handle(
     let mut enricher = Enricher {
         event: &event,
         now: Stamp::from_epoch_micros(now_micros).unwrap_or_default(),
-        unpacker: Unpacker::new(config.max_response_bytes),
+        unpacker: Unpacker::new(config.max_response_bytes, &config.unpack),
         decoded: Vec::new(),
         enriched: Vec::new(),
     };
@@ -385,10 +385,10 @@ mod tests {
         let whole = run(&event, &Config::default());
         assert!(whole.failures.is_empty());
 
-        let barely = Config { max_response_bytes: whole.response_bytes + 1 };
-        assert!(run(&event, &barely).failures.is_empty());
+        let short_of = |max_response_bytes| Config { max_response_bytes, ..Config::default() };
+        assert!(run(&event, &short_of(whole.response_bytes + 1)).failures.is_empty());
 
-        let short = Config { max_response_bytes: whole.response_bytes };
+        let short = short_of(whole.response_bytes);
         let outcome = run(&event, &short);
         assert!(outcome.response_bytes < short.max_response_bytes);
         let failed: Vec<_> =
@@ -396,11 +396,11 @@ mod tests {
         assert_eq!(failed, [(2, Reason::ResponseTooLarge)]);
 
         // A record that does not fit leaves room for smaller ones behind it.
-        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes - large.len() });
+        let outcome = run(&event, &short_of(whole.response_bytes - large.len()));
         let failed: Vec<_> = outcome.failures.iter().map(|failure| failure.index).collect();
         assert_eq!(failed, [1]);
 
-        let outcome = run(&event, &Config { max_response_bytes: 1 });
+        let outcome = run(&event, &Config { max_response_bytes: 1, ..Config::default() });
         assert_eq!(outcome.failures.len(), 3);
     }
 
@@ -419,7 +419,7 @@ mod tests {
         let retry = run_at(&event, NOW_MICROS + 1, &Config::default());
         assert_eq!(content(&retry.response.records[0]), first);
         // What several events grow by counts, too.
-        let short = run(&event, &Config { max_response_bytes: outcome.response_bytes });
+        let short = run(&event, &Config { max_response_bytes: outcome.response_bytes, ..Config::default() });
         assert_eq!(short.failures[0].refusal.reason, Reason::ResponseTooLarge);
     }
 
@@ -451,7 +451,7 @@ mod tests {
         let event = event(vec![put("r1", &STANDARD.encode(own)), put("r2", &STANDARD.encode(own))]);
         let whole = run(&event, &Config::default());
         assert!(content(&whole.response.records[0]).starts_with(r#"{"producer_record_id":"1","producer_i"#));
-        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes });
+        let outcome = run(&event, &Config { max_response_bytes: whole.response_bytes, ..Config::default() });
         assert!(outcome.response_bytes < whole.response_bytes);
         let failed: Vec<_> = outcome.failures.iter().map(|failure| failure.index).collect();
         assert_eq!(failed, [1]);

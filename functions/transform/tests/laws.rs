@@ -128,7 +128,8 @@ struct Outcome {
 
 fn outcome(event: &str, now_micros: i64, max_response_bytes: usize) -> Outcome {
     let mut json = Vec::new();
-    let outcome = handle(event, now_micros, &Config { max_response_bytes }, &mut json).expect("an event");
+    let config = Config { max_response_bytes, ..Config::default() };
+    let outcome = handle(event, now_micros, &config, &mut json).expect("an event");
     let response: Response = serde_json::from_slice(&json).expect("an answer");
     assert_eq!(serde_json::to_vec(&response).expect("JSON"), json, "no byte more than it takes");
     assert_eq!((outcome.records, outcome.response_bytes), (response.records.len(), json.len()));

@@ -104,6 +104,7 @@ async fn append_object(lake: &Lake, folder: &Path, name: &str, round: usize) -> 
         processing_time: PROCESSING_TIME.to_owned(),
         deadline: (Instant::now() + Duration::from_secs(600)).into(),
         limits: Limits::for_memory(512 << 20),
+        unpack: Default::default(),
     };
     let object = SourceObject {
         uri: uri(&folder.join(name)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use iceberg::{Error, TableIdent};
 use records::rejection::Reason;
+use records::unpack::Options;
 use tokio::time::Instant;
 
 use crate::definition::TableDefinition;
@@ -115,6 +116,8 @@ pub struct AppendOptions {
     pub deadline: Instant,
     /// Ceilings.
     pub limits: Limits,
+    /// What of an object is an event.
+    pub unpack: Options,
 }
 
 /// How many records of an object were rejected, by reason.

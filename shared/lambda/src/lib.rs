@@ -11,3 +11,4 @@ mod json;
 pub mod log;
 pub mod metrics;
 pub mod notification;
+pub mod unpack;

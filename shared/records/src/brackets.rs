@@ -22,6 +22,11 @@ enum Place {
 }
 
 impl Brackets {
+    /// So many are open.
+    pub(crate) fn within(outer: usize) -> Self {
+        Self { depth: outer, ..Self::default() }
+    }
+
     /// Whether the value ends with `byte`.
     pub(crate) fn close_with(&mut self, byte: u8) -> bool {
         self.place = match (self.place, byte) {

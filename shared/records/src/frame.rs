@@ -4,7 +4,8 @@
 //! chunks the reader gives. Out: one [`Frame`] per record, in order, borrowed from the buffer. White space,
 //! byte order marks and record separators (0x1E, RFC 7464) between records are separators. What is no JSON value comes out as a frame of its own,
 //! with its bytes, and framing resumes behind it, so that one bad record never harms its neighbours. Memory is
-//! bounded by `max_record_bytes`, not by the size of the object. Where the chunks are cut makes no difference: what is
+//! bounded by `max_record_bytes`, not by the size of the object. A root array of objects over that, or an envelope of one,
+//! comes out as its elements, if the framer is told so (`stream`). Where the chunks are cut makes no difference: what is
 //! said of a record depends on its first `max_record_bytes` and one byte more, however much has been read.
 //!
 //! How far a bad record reaches (the first of these behind the place where it is wrong):
@@ -17,18 +18,24 @@
 //! - to the end of the line, where `max_record_bytes` of it are on one line;
 //! - else to the end of the object.
 
+mod stream;
+
 use std::io::{self, Read};
 use std::ops::Range;
 
 use memchr::memchr;
 
+use self::stream::Stream;
 use crate::brackets::Brackets;
+use crate::field_path::FieldPath;
+use crate::kpl;
 use crate::scan::{self, Fault};
 
 /// One record of an object, or what stands where a record should be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// A JSON value by grammar (UTF-8 is not checked), without surrounding white space.
+    /// A JSON value by grammar (UTF-8 is not checked), without surrounding white space; or an aggregate of the Kinesis
+    /// Producer Library.
     Record {
         /// Where it starts in the decompressed object, in bytes.
         offset: u64,
@@ -51,6 +58,22 @@ pub enum Frame<'a> {
         /// How many bytes were passed over.
         length: u64,
     },
+    /// An element of an array that is over `max_record_bytes`: of a root array of objects, or of that in an envelope.
+    Element {
+        /// Where it starts in the decompressed object, in bytes.
+        offset: u64,
+        /// A JSON value by grammar.
+        text: &'a [u8],
+        /// An object of the envelope's fields before the array; None of a root array.
+        beside: Option<&'a [u8]>,
+    },
+    /// Fields behind the array of such an envelope, which are beside none of its elements.
+    Behind {
+        /// Where they start in the decompressed object, in bytes.
+        offset: u64,
+        /// The rest of the envelope.
+        text: &'a [u8],
+    },
 }
 
 const READ_BYTES: usize = 256 * 1024;
@@ -72,6 +95,10 @@ pub struct Framer<R> {
     at_end: bool,
     /// The reader's error, kept until the bytes before it are given out.
     failure: Option<io::Error>,
+    /// Whether long arrays are given out as their elements, and where they are in an envelope.
+    streams: Option<Option<FieldPath>>,
+    /// The long array that is being read.
+    stream: Option<Stream>,
 }
 
 /// A frame by its place in the buffer, before it is borrowed from there.
@@ -79,6 +106,8 @@ enum Cut {
     Record(Range<usize>),
     Broken(Range<usize>, Fault),
     TooLarge { offset: u64, length: u64 },
+    Element(Range<usize>),
+    Behind(Range<usize>),
 }
 
 /// The part of the buffer that the next frame is told from.
@@ -101,7 +130,16 @@ impl<R: Read> Framer<R> {
             buffer_offset: 0,
             at_end: false,
             failure: None,
+            streams: None,
+            stream: None,
         }
+    }
+
+    /// The same, with the elements of arrays that are over the ceiling: of root arrays of objects, and, if there is a path,
+    /// of those at `path` in an object.
+    #[must_use]
+    pub fn with_elements(self, path: Option<&FieldPath>) -> Self {
+        Self { streams: Some(path.cloned()), ..self }
     }
 
     /// The next frame, or `None` at the end of the object.
@@ -120,6 +158,14 @@ impl<R: Read> Framer<R> {
                 fault,
             },
             Cut::TooLarge { offset, length } => Frame::TooLarge { offset, length },
+            Cut::Element(range) => Frame::Element {
+                offset: self.buffer_offset + range.start as u64,
+                text: &self.buffer[range],
+                beside: self.stream.as_ref().and_then(|stream| stream.beside.as_deref()),
+            },
+            Cut::Behind(range) => {
+                Frame::Behind { offset: self.buffer_offset + range.start as u64, text: &self.buffer[range] }
+            }
         }))
     }
 
@@ -135,6 +181,9 @@ impl<R: Read> Framer<R> {
 
     fn cut(&mut self) -> io::Result<Option<Cut>> {
         loop {
+            if let Some(cut) = self.cut_stream()? {
+                return Ok(Some(cut));
+            }
             self.skip_separators();
             if self.start == self.end {
                 if self.fill()? {
@@ -162,6 +211,15 @@ impl<R: Read> Framer<R> {
                 },
                 Err(Fault::Incomplete) if !view.is_last => {}
                 Err(fault) => {
+                    let text = &self.buffer[self.start..view.end];
+                    if text.starts_with(kpl::MAGIC) {
+                        let (end, may_go_on) = (kpl::end(text), text.len() <= self.max_record_bytes);
+                        match end.filter(|length| *length <= self.max_record_bytes) {
+                            Some(length) => return Ok(Some(Cut::Record(self.take(self.start + length)))),
+                            None if may_go_on && self.fill()? => continue,
+                            None => {}
+                        }
+                    }
                     if let Some(cut) = self.cut_broken(fault, view) {
                         return Ok(Some(cut));
                     }
@@ -169,6 +227,10 @@ impl<R: Read> Framer<R> {
             }
             if self.end - self.start > self.max_record_bytes {
                 let is_sound = !matches!(scanned, Err(Fault::Invalid { .. }));
+                if let Some((start, stream)) = self.stream(view) {
+                    (self.start, self.stream) = (start, Some(stream));
+                    continue;
+                }
                 return Ok(Some(self.pass_over(view, is_sound)));
             }
             self.fill()?;
@@ -317,9 +379,9 @@ impl<R: Read> Framer<R> {
     }
 }
 
-/// Whether `text` is the beginning of a byte order mark, cut by the chunk's end.
+/// Whether `text` is the beginning of a byte order mark, or of that of an aggregate, cut by the chunk's end.
 fn is_partial_mark(text: &[u8]) -> bool {
-    text.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(text)
+    [BYTE_ORDER_MARK, kpl::MAGIC].iter().any(|mark| text.len() < mark.len() && mark.starts_with(text))
 }
 
 /// `range` without the separators at its end.
@@ -331,6 +393,8 @@ fn trim_line_end(buffer: &[u8], range: Range<usize>) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
+    use md5::Digest as _;
+
     use super::*;
 
     /// Reads `text` in pieces of `piece` bytes.
@@ -363,6 +427,7 @@ mod tests {
                     format!("b:{}", String::from_utf8_lossy(bytes))
                 }
                 Frame::TooLarge { offset, length } => format!("l:{offset}+{length}"),
+                Frame::Element { .. } | Frame::Behind { .. } => unreachable!("no elements are asked for"),
             });
         }
         frames
@@ -510,6 +575,29 @@ mod tests {
             out[..count].copy_from_slice(&self.0[..count]);
             self.0 = &self.0[count..];
             Ok(count)
+        }
+    }
+
+    #[test]
+    fn an_aggregate_is_a_record_whatever_follows() {
+        // One user record with a partition key, `{"a":1}`.
+        let message = b"\x0A\x01k\x1A\x0B\x08\x00\x1A\x07{\"a\":1}";
+        let aggregate = [kpl::MAGIC, message, &md5::Md5::digest(message)].concat();
+        let text = [&aggregate[..], &aggregate, b"\n{\"b\":1}", &aggregate].concat();
+        let (mut damaged, last) = (aggregate.clone(), aggregate.len() - 1);
+        damaged[last] ^= 1;
+        let cases =
+            [(text, vec![true, true, true, true]), ([&damaged[..], b"\n{}"].concat(), vec![false, true])];
+        for (text, expected) in cases {
+            for piece in 1..=text.len() {
+                let mut framer = Framer::new(Pieces { text: &text, piece }, 100);
+                let mut found = Vec::new();
+                while let Some(frame) = framer.next_frame().unwrap() {
+                    found.push(matches!(frame, Frame::Record { .. }));
+                }
+                found.dedup_by(|next, before| !*next && !*before);
+                assert_eq!(found, expected, "pieces of {piece}");
+            }
         }
     }
 

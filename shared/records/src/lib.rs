@@ -5,11 +5,15 @@
 
 mod brackets;
 pub mod enrich;
+mod field_path;
 pub mod frame;
 pub mod identity;
+mod kpl;
+mod members;
 mod nesting;
 pub mod rejection;
 pub mod scan;
 mod special;
 mod token;
 pub mod unpack;
+mod unwrap;

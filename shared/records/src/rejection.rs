@@ -118,7 +118,10 @@ impl Reason {
             }
             Self::Empty => "Stop the producer from sending records without content.",
             Self::NotUtf8 => "Have the producer encode its JSON as UTF-8.",
-            Self::InvalidJson => "Correct the producer's JSON and send the record again.",
+            Self::InvalidJson => {
+                "Correct the producer's JSON and send the record again, or set FRAZIL_TEXT=message if it is lines of \
+                 text."
+            }
             Self::NotAnObject => "Have the producer send each event as one JSON object.",
             Self::ResponseTooLarge => {
                 "Lower the buffer size hint of the stream's transformation; \

@@ -69,11 +69,11 @@ enum Mistake<'a> {
 
 /// Words that other languages write where JSON has a value.
 const FOREIGN_WORDS: [(&str, &str); 12] = [
-    ("NaN", "send null or a string"),
+    ("NaN", "send null or a string, or set FRAZIL_NAN=null"),
     ("-NaN", "send null or a string"),
     ("nan", "send null or a string"),
-    ("Infinity", "send null or a string"),
-    ("-Infinity", "send null or a string"),
+    ("Infinity", "send null or a string, or set FRAZIL_NAN=null"),
+    ("-Infinity", "send null or a string, or set FRAZIL_NAN=null"),
     ("+Infinity", "send null or a string"),
     ("inf", "send null or a string"),
     ("-inf", "send null or a string"),

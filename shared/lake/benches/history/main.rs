@@ -124,6 +124,7 @@ async fn run(arguments: &Arguments, folder: &Path) {
             processing_time: PROCESSING_TIME.to_owned(),
             deadline: Instant::now() + Duration::from_secs(60),
             limits: Limits::for_memory(512 << 20),
+            unpack: Default::default(),
         };
         let outcome = append(&lake, &options, objects).await.unwrap();
         let after = now();

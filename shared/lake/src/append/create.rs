@@ -28,7 +28,8 @@ pub(super) async fn table(invocation: &mut Invocation<'_>) -> std::result::Resul
         None => {
             let now = Instant::now();
             let until = now + options.deadline.saturating_duration_since(now) / INFERENCE_SHARE;
-            let inferred: Inferred = input.infer(sources.to_read(), options.limits, until).await?;
+            let unpack = &options.unpack;
+            let inferred: Inferred = input.infer(sources.to_read(), options.limits, unpack, until).await?;
             for (at, error) in inferred.failed {
                 sources.fail(at, error);
             }

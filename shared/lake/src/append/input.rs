@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use iceberg::Result;
+use records::unpack::Options;
 use tokio::time::Instant;
 
 use crate::infer::{self, Inferred};
-use crate::job::Limits;
+use crate::job::{AppendOptions, Limits};
 use crate::objects::{Closed, FoundObject, Pass, PassTime};
 use crate::route::{Place, Spool};
 use crate::task::Stop;
@@ -25,12 +26,12 @@ impl Input {
     pub(super) fn feed(
         &self,
         objects: Vec<Arc<FoundObject>>,
-        limits: Limits,
+        options: &AppendOptions,
         time: PassTime,
     ) -> impl FnOnce(&mut Rows, &Stop) -> std::result::Result<(), Closed> + Send + 'static {
-        let input = self.clone();
+        let (input, limits, unpack) = (self.clone(), options.limits, options.unpack.clone());
         move |rows, stop| match input {
-            Self::Objects => Pass { objects, limits, time }.run(rows, stop),
+            Self::Objects => Pass { objects, limits, unpack, time }.run(rows, stop),
             Self::Spool(spool, place) => spool.replay(place, &objects, rows),
         }
     }
@@ -43,10 +44,11 @@ impl Input {
         &self,
         objects: Vec<Arc<FoundObject>>,
         limits: Limits,
+        unpack: &Options,
         until: Instant,
     ) -> Result<Inferred> {
         match self {
-            Self::Objects => infer::infer(objects, limits, until).await,
+            Self::Objects => infer::infer(objects, limits, unpack, until).await,
             Self::Spool(spool, place) => {
                 Ok(Inferred { schema: spool.schema(*place)?, failed: Vec::new(), cut_short: false })
             }

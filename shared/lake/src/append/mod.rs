@@ -215,7 +215,7 @@ impl<'a> Invocation<'a> {
         objects: Vec<Arc<FoundObject>>,
         time: PassTime,
     ) -> Result<Attempted> {
-        let feed = self.input.feed(objects, self.options.limits, time);
+        let feed = self.input.feed(objects, self.options, time);
         let attempt = Attempt::new(&self.lake.file_io, self.lake.env.uuid(), table, self.options, known)?;
         attempt.run(feed, |at, why| self.sources.leave_out(at, why)).await
     }

@@ -166,7 +166,7 @@ async fn read(
     let cut_off = now + options.deadline.saturating_duration_since(now) / READ_SHARE;
     let time = PassTime { begin_until: cut_off - (cut_off - now) / 4, cut_off };
     let mut router = Router::new(routes.clone(), &objects, &options.limits);
-    let pass = Pass { objects, limits: options.limits, time };
+    let pass = Pass { objects, limits: options.limits, unpack: options.unpack.clone(), time };
     let (_waiting, stop) = task::waiting();
     let reading = task::spawn_blocking(move || {
         // A router that wants no more says why.

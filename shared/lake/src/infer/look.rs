@@ -1,5 +1,6 @@
 //! Objects -> the schema of what they hold, from a look at a part of each.
 
+use records::unpack::Options;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -34,16 +35,17 @@ pub(crate) struct Inferred {
 pub(crate) async fn infer(
     objects: Vec<Arc<FoundObject>>,
     limits: Limits,
+    unpack: &Options,
     until: Instant,
 ) -> Result<Inferred> {
-    let (waiting, stop) = task::waiting();
+    let ((waiting, stop), unpack) = (task::waiting(), unpack.clone());
     let mut work = task::spawn_blocking(move || {
         let share = INFERRED_BYTES.checked_div(objects.len() as u64).unwrap_or(0).max(MIN_INFERRED_BYTES);
         let mut inference = Inference::default();
         let mut failed = Vec::new();
         for object in objects {
             let at = object.at;
-            let observed = observe(object, limits, share, &mut inference, &stop);
+            let observed = observe(object, limits, &unpack, share, &mut inference, &stop);
             if stop.is_stopped() {
                 break;
             }
@@ -69,11 +71,12 @@ pub(crate) async fn infer(
 fn observe(
     object: Arc<FoundObject>,
     limits: Limits,
+    unpack: &Options,
     share_bytes: u64,
     inference: &mut Inference,
     stop: &Stop,
 ) -> Result<()> {
-    let mut records = Records::open(object, limits, stop)?;
+    let mut records = Records::open(object, limits, unpack, stop)?;
     while !stop.is_stopped() && (records.bytes_read() < share_bytes || !inference.has_observed()) {
         // What is refused makes no column.
         let goes_on = records.next(|_, record| {
@@ -103,7 +106,8 @@ mod tests {
         let bomb = bomb();
         let objects = (0..4).map(|at| found(folder.path(), at, &bomb, 0)).collect();
         let started = Instant::now();
-        let inferred = infer(objects, limits, started + Duration::from_millis(300)).await.unwrap();
+        let inferred =
+            infer(objects, limits, &Options::default(), started + Duration::from_millis(300)).await.unwrap();
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         let schema = inferred.schema.unwrap();
         assert!(schema.field_by_name("text").is_some() && inferred.failed.is_empty());

@@ -93,6 +93,7 @@ impl Bench {
             processing_time: "2026-01-02T03:04:05Z".to_owned(),
             deadline: Instant::now() + Duration::from_secs(60),
             limits: Limits::for_memory(512 << 20),
+            unpack: Default::default(),
         };
         let objects = numbers.into_iter().map(|n| self.object(n)).collect();
         append(&open(self.folder.path()).await, &options, objects).await

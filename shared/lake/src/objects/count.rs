@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use iceberg::io::FileIO;
 use iceberg::{Error, ErrorKind, Result};
+use records::unpack::Options;
 
 use super::find::FoundObject;
 use super::records::Records;
@@ -23,13 +24,18 @@ pub struct RecordCounts {
 ///
 /// # Errors
 /// The storage's. Damage is no error: it is one rejection, as it is to an append.
-pub async fn count_records(file_io: &FileIO, object: &SourceObject, limits: Limits) -> Result<RecordCounts> {
+pub async fn count_records(
+    file_io: &FileIO,
+    object: &SourceObject,
+    limits: Limits,
+    unpack: &Options,
+) -> Result<RecordCounts> {
     let input = Arc::new(file_io.new_input(&object.uri)?);
     let size_bytes = input.metadata().await?.size;
     let object = Arc::new(FoundObject { at: 0, object: object.clone(), input, size_bytes });
-    let (_waiting, stop) = task::waiting();
+    let ((_waiting, stop), unpack) = (task::waiting(), unpack.clone());
     let work = task::spawn_blocking(move || {
-        let mut records = Records::open(object, limits, &stop)?;
+        let mut records = Records::open(object, limits, &unpack, &stop)?;
         while records.next(|_, _| Ok::<_, Error>(()))? {}
         Ok(RecordCounts { records: records.count(), dropped: records.dropped() })
     });

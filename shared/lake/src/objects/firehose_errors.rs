@@ -124,6 +124,8 @@ fn stamp(value: &RawValue) -> Option<Stamp> {
 
 #[cfg(test)]
 mod tests {
+    use records::unpack::Options;
+
     use super::*;
     use crate::token::Token;
 
@@ -171,21 +173,20 @@ mod tests {
         let object = object("processing-failed/s");
         let mut lines = ErrorLines::of(&object).unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let mut outcomes = Vec::new();
+        let (unpacker, mut outcomes) = (Unpacker::new(1 << 16, &Options::default()), Vec::new());
         // What the line before left behind makes no difference.
         for (at, line) in
             [&format!("{{\"rawData\":\"eyJ4IjoxfQ==\",{ARRIVAL}}}"), line].into_iter().enumerate()
         {
             outcomes.clear();
-            let taken =
-                lines.records(line.as_bytes(), at as u64 + 1, &Unpacker::new(1 << 16), &mut |piece| {
-                    outcomes.push(match piece {
-                        Piece::Event(event) => Ok(text(event)),
-                        Piece::Refused(bytes, refusal) => Err((refusal.reason, text(bytes))),
-                        Piece::Dropped => Ok("dropped".to_owned()),
-                    });
-                    Ok::<_, ()>(())
+            let taken = lines.records(line.as_bytes(), at as u64 + 1, &unpacker, &mut |piece| {
+                outcomes.push(match piece {
+                    Piece::Event(event) => Ok(text(event)),
+                    Piece::Refused(bytes, refusal) => Err((refusal.reason, text(bytes))),
+                    Piece::Dropped => Ok("dropped".to_owned()),
                 });
+                Ok::<_, ()>(())
+            });
             taken.unwrap();
         }
         outcomes

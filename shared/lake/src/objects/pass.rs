@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iceberg::{Error, ErrorKind};
+use records::unpack::Options;
 use tokio::time::Instant;
 
 use super::fetch::ObjectReader;
@@ -79,6 +80,7 @@ pub(crate) enum End {
 pub(crate) struct Pass {
     pub(crate) objects: Vec<Arc<FoundObject>>,
     pub(crate) limits: Limits,
+    pub(crate) unpack: Options,
     pub(crate) time: PassTime,
 }
 
@@ -116,7 +118,7 @@ impl Pass {
                 continue;
             }
             let (at, size_bytes) = (object.at, object.size_bytes);
-            let records = Records::from_raw(object, raw, self.limits, stop)
+            let records = Records::from_raw(object, raw, self.limits, &self.unpack, stop)
                 .and_then(|records| failpoint("after get").map(|()| records));
             let end = match records {
                 Ok(records) => read(records, self.time.cut_off, sink)?,
@@ -231,7 +233,8 @@ mod tests {
     /// Which objects failed in the pass, and whether that spoiled it; which were read to their ends.
     async fn failures(objects: Vec<Arc<FoundObject>>) -> (Vec<(usize, bool)>, Vec<usize>) {
         let end = Instant::now() + Duration::from_secs(60);
-        let pass = Pass { objects, limits: limits(), time: PassTime { begin_until: end, cut_off: end } };
+        let time = PassTime { begin_until: end, cut_off: end };
+        let pass = Pass { objects, limits: limits(), unpack: Options::default(), time };
         let (_waiting, stop) = task::waiting();
         let reading = task::spawn_blocking(move || {
             let mut ends = Ends::default();

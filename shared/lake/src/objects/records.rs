@@ -12,7 +12,7 @@ use iceberg::{Error, ErrorKind, Result};
 use records::frame::{Frame, Framer};
 use records::rejection::{Reason, Refusal};
 use records::scan::Fault;
-use records::unpack::{Piece, Unpacker};
+use records::unpack::{Options, Piece, Unpacker, is_text};
 
 use super::compression::{content, damage};
 use super::fetch::{Failure, ObjectReader};
@@ -62,9 +62,14 @@ impl Records {
     ///
     /// # Errors
     /// The storage's.
-    pub(crate) fn open(object: Arc<FoundObject>, limits: Limits, stop: &Stop) -> Result<Self> {
+    pub(crate) fn open(
+        object: Arc<FoundObject>,
+        limits: Limits,
+        unpack: &Options,
+        stop: &Stop,
+    ) -> Result<Self> {
         let raw = ObjectReader::open(object.input.clone(), object.size_bytes, stop);
-        Self::from_raw(object, raw, limits, stop)
+        Self::from_raw(object, raw, limits, unpack, stop)
     }
 
     /// The same for an `object` that is being fetched as `raw`.
@@ -75,23 +80,29 @@ impl Records {
         object: Arc<FoundObject>,
         raw: ObjectReader,
         limits: Limits,
+        unpack: &Options,
         stop: &Stop,
     ) -> Result<Self> {
         let failure = raw.failure();
         let key = &object.object.key;
+        let error_lines = ErrorLines::of(&object.object);
         let content = match content(raw, key, limits.decompressed_bytes, limits.window_bytes) {
             Ok(content) => {
                 let wanted = Wanted { content, stop: stop.clone(), failure: failure.clone() };
-                Content::Frames(Framer::new(Box::new(wanted), limits.record_bytes))
+                let framer = Framer::new(Box::new(wanted) as Box<dyn Read + Send>, limits.record_bytes);
+                // Of an error object a value is a line, whatever it is.
+                Content::Frames(match error_lines {
+                    Some(_) => framer,
+                    None => framer.with_elements(unpack.unwrap.as_ref()),
+                })
             }
             Err(error) => match failure.take() {
                 Some(error) => return Err(error),
                 None => Content::Damage(damage(&error), 0),
             },
         };
-        let error_lines = ErrorLines::of(&object.object);
         let origin = Origin::Object { object, offset: 0, row: 0 };
-        let unpacker = Unpacker::new(limits.record_bytes);
+        let unpacker = Unpacker::new(limits.record_bytes, unpack);
         Ok(Self { origin, content, failure, unpacker, error_lines, frames: 0, count: 0, dropped: 0 })
     }
 
@@ -127,6 +138,16 @@ impl Records {
             *count += 1;
             take(origin.moved_to(offset, *count), record)
         };
+        let mut give_piece = |offset, piece: Piece<'_>| match piece {
+            Piece::Event(text) => give(offset, Ok(text)),
+            Piece::Refused(bytes, refusal) => {
+                give(offset, Err(Refused { refusal, bytes: Some(bytes), keep_object: false }))
+            }
+            Piece::Dropped => {
+                *dropped += 1;
+                Ok(())
+            }
+        };
         *frames += 1;
         let framer = match content {
             Content::Frames(framer) => framer,
@@ -140,24 +161,28 @@ impl Records {
         };
         match framer.next_frame() {
             Ok(None) => return Ok(false),
-            Ok(Some(Frame::Record { offset, text })) => {
-                let mut give_piece = |piece: Piece<'_>| match piece {
-                    Piece::Event(text) => give(offset, Ok(text)),
-                    Piece::Refused(bytes, refusal) => {
-                        give(offset, Err(Refused { refusal, bytes: Some(bytes), keep_object: false }))
-                    }
-                    Piece::Dropped => {
-                        *dropped += 1;
-                        Ok(())
-                    }
-                };
-                match error_lines {
-                    Some(lines) => lines.records(text, *frames, unpacker, &mut give_piece)?,
-                    None if unpacker.is_one_event(text) => give(offset, Ok(text))?,
-                    None => unpacker.unpack_frame(text, &mut give_piece)?,
+            Ok(Some(Frame::Record { offset, text })) => match error_lines {
+                Some(lines) => {
+                    lines.records(text, *frames, unpacker, &mut |piece| give_piece(offset, piece))?
                 }
+                None if unpacker.is_one_event(text) => give(offset, Ok(text))?,
+                None => unpacker.unpack_frame(text, &mut |piece| give_piece(offset, piece))?,
+            },
+            Ok(Some(Frame::Element { offset, text, beside })) => {
+                unpacker.unpack_element(text, beside, &mut |piece| give_piece(offset, piece))?;
+            }
+            Ok(Some(Frame::Behind { offset, text })) => {
+                let what = "fields behind the array of FRAZIL_UNWRAP are beside none of its events where the whole is longer \
+                            than a record may be";
+                let refusal = Refusal::new(Reason::RecordTooLarge, what);
+                give(offset, Err(Refused { refusal, bytes: Some(text), keep_object: false }))?;
             }
             Ok(Some(Frame::Broken { offset, text, fault })) => {
+                let is_mended = error_lines.is_none()
+                    && unpacker.unpack_broken(text, &mut |piece| give_piece(offset, piece))?;
+                if is_mended {
+                    return Ok(true);
+                }
                 let refusal = match fault {
                     Fault::Incomplete => {
                         Refusal::new(Reason::Truncated, "the object ends in the middle of this record")
@@ -195,12 +220,6 @@ impl Records {
     }
 }
 
-/// Whether `bytes` are text: UTF-8 without control characters but white space.
-fn is_text(bytes: &[u8]) -> bool {
-    let is_control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
-    std::str::from_utf8(bytes).is_ok() && !bytes.iter().any(is_control)
-}
-
 /// Content, as long as someone waits for it.
 struct Wanted<R> {
     content: R,
@@ -227,11 +246,15 @@ mod tests {
     /// Each record of an object of `content`: its offset, which one it is, and its text or the reason, with an asterisk if
     /// the object is kept.
     async fn records_of(content: &[u8]) -> Vec<String> {
+        records_by(Options::default(), content).await
+    }
+
+    async fn records_by(unpack: Options, content: &[u8]) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
         let object = found(folder.path(), 0, content, 0);
         let (_waiting, stop) = task::waiting();
         let reading = task::spawn_blocking(move || {
-            let mut records = Records::open(object, limits(), &stop).unwrap();
+            let mut records = Records::open(object, limits(), &unpack, &stop).unwrap();
             let mut all = Vec::new();
             let mut show = |origin: &Origin, record: Record<'_>| {
                 let Origin::Object { offset, row, .. } = origin;
@@ -301,5 +324,38 @@ mod tests {
         for text in [format!("{object},{four}}}"), object.replacen('{', &format!("{{{four},"), 1) + "}"] {
             assert_eq!(records_of(text.as_bytes()).await, [format!("0 1 {text}")]);
         }
+    }
+
+    /// Of one of 50 MB nothing but its elements is ever whole.
+    #[tokio::test]
+    async fn a_long_envelope_is_read_as_its_events() {
+        let unpack = Options { unwrap: Some("Records".parse().unwrap()), ..Options::default() };
+        let element = |n: usize| format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(1 << 16));
+        let count = limits().record_bytes / (1 << 16) + 10;
+        let elements: Vec<String> = (0..count).map(element).collect();
+        let content = format!("{{\"v\":1,\"Records\":[{}],\"w\":2}}\n{{}}", elements.join(","));
+        let records = records_by(unpack, content.as_bytes()).await;
+        assert_eq!(records.len(), count + 2);
+        for (n, record) in records[..count].iter().enumerate() {
+            let element = element(n);
+            let expected = format!(
+                "{} {} {},\"v\":1}}",
+                content.find(&element).unwrap(),
+                n + 1,
+                element.trim_end_matches('}')
+            );
+            assert!(*record == expected, "{n}");
+        }
+        let behind = format!("{} {} record_too_large", content.find(",\"w\"").unwrap(), count + 1);
+        assert_eq!(records[count..], [behind, format!("{} {} {{}}", content.len() - 2, count + 2)]);
+    }
+
+    #[tokio::test]
+    async fn what_the_options_take_is_not_broken() {
+        let content = b"{\"a\":NaN}\nINFO text\n{\"a\":\n";
+        assert_eq!(records_of(content).await, ["0 1 invalid_json*", "10 2 invalid_json", "20 3 truncated"]);
+        let unpack = Options { nan_is_null: true, text_is_message: true, ..Options::default() };
+        let expected = ["0 1 {\"a\":null}", "10 2 {\"message\":\"INFO text\"}", "20 3 truncated"];
+        assert_eq!(records_by(unpack, content).await, expected);
     }
 }

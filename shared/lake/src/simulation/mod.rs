@@ -113,6 +113,7 @@ impl Schedule {
             processing_time: "2020-01-01T00:00:00Z".to_owned(),
             deadline: Instant::now() + DELIVERY,
             limits: Limits::for_memory(128 << 20),
+            unpack: Default::default(),
         };
         Self { world, lie, random, options }
     }

@@ -343,6 +343,7 @@ mod tests {
 
     use iceberg::TableIdent;
     use iceberg::io::FileIOBuilder;
+    use records::unpack::Options;
 
     use super::*;
     use crate::infer::infer;
@@ -361,15 +362,19 @@ mod tests {
         (0..500).for_each(|_| endless.write_all(&[b'x'; 1 << 20]).unwrap());
         let endless = endless.finish().unwrap();
         for task in ["infer", "count", "attempt"] {
+            let unpack = Options::default();
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let object = found(folder.path(), 0, &endless, 0);
             runtime.block_on(async {
                 let wait = Duration::from_millis(50);
                 let end = Instant::now() + Duration::from_secs(600);
                 match task {
-                    "infer" => drop(tokio::time::timeout(wait, infer(vec![object], limits(), end)).await),
+                    "infer" => drop(
+                        tokio::time::timeout(wait, infer(vec![object], limits(), &Options::default(), end))
+                            .await,
+                    ),
                     "count" => {
-                        let counting = count_records(&file_io, &object.object, limits());
+                        let counting = count_records(&file_io, &object.object, limits(), &unpack);
                         drop(tokio::time::timeout(wait, counting).await);
                     }
                     _ => {
@@ -380,9 +385,10 @@ mod tests {
                             processing_time: "1970-01-01T00:00:00Z".to_owned(),
                             deadline: end,
                             limits: limits(),
+                            unpack: Options::default(),
                         };
                         let time = PassTime { begin_until: end, cut_off: end };
-                        let pass = Pass { objects: vec![object], limits: limits(), time };
+                        let pass = Pass { objects: vec![object], limits: limits(), unpack, time };
                         let known = Known::default();
                         let attempt = Attempt::new(&file_io, Uuid::nil(), None, &options, &known).unwrap();
                         let writing = attempt.run(move |rows, stop| pass.run(rows, stop), |_, _| ());

@@ -3,13 +3,17 @@
 //! In: a JSON object (AWS: "Amazon CloudWatch Logs User Guide", "Subscription filters with Amazon Data Firehose"). Out: an
 //! object for each log event with its own members, then `owner`, `log_group` and `log_stream`; `extractedFields` is called
 //! `extracted_fields`. Of the envelope's other members (`messageType`, `subscriptionFilters`, `policyLevel`) nothing is
-//! kept. Refused: what is no such envelope; it is an event itself.
+//! kept. Where the fields of messages are wanted, a message that is a JSON object is the event, and the other members are
+//! beside its own. Refused: what is no such envelope; it is an event itself.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Piece, Take, elements};
+use crate::members::{push_member, put_beside};
 use crate::scan;
+
+const MESSAGE: &[u8] = b"\"message\"";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,33 +43,52 @@ impl<'a> Envelope<'a> {
         is_envelope.then_some(envelope)
     }
 
-    pub(super) fn events<E>(&self, take: &mut Take<'_, E>) -> Result<(), E> {
+    /// Hands over the log events. `log_fields`: with the fields of messages.
+    pub(super) fn events<E>(&self, log_fields: bool, take: &mut Take<'_, E>) -> Result<(), E> {
         let mut events = elements(self.log_events.get().as_bytes()).flatten().peekable();
         if self.message_type.get() == "\"CONTROL_MESSAGE\"" || events.peek().is_none() {
             return take(Piece::Dropped);
         }
+        let beside = [
+            (&b"\"owner\""[..], self.owner.get().as_bytes()),
+            (b"\"log_group\"", self.log_group.get().as_bytes()),
+            (b"\"log_stream\"", self.log_stream.get().as_bytes()),
+        ];
         let mut text = Vec::new();
         for event in events {
-            text.clear();
-            for member in scan::members(event, 0).flatten() {
+            let members = scan::members(event, 0).flatten().map(|member| {
                 let key = match &event[member.key] {
                     b"\"extractedFields\"" => &b"\"extracted_fields\""[..],
                     key => key,
                 };
-                push_member(&mut text, key, &event[member.value]);
+                (key, &event[member.value])
+            });
+            let members = members.chain(beside);
+            let message = log_fields.then(|| members.clone().find_map(message_object)).flatten();
+            match message {
+                Some(message) => {
+                    put_beside(&message, members.filter(|(key, _)| *key != MESSAGE), &mut text);
+                }
+                None => {
+                    text.clear();
+                    text.push(b'{');
+                    members.for_each(|(key, value)| push_member(&mut text, key, value));
+                    text.push(b'}');
+                }
             }
-            for (key, value) in [
-                ("\"owner\"", self.owner),
-                ("\"log_group\"", self.log_group),
-                ("\"log_stream\"", self.log_stream),
-            ] {
-                push_member(&mut text, key.as_bytes(), value.get().as_bytes());
-            }
-            text.push(b'}');
             take(Piece::Event(&text))?;
         }
         Ok(())
     }
+}
+
+/// The object that is the text of a member `message`.
+fn message_object((key, value): (&[u8], &[u8])) -> Option<Vec<u8>> {
+    let message: String = (key == MESSAGE).then(|| serde_json::from_slice(value).ok()).flatten()?;
+    let object = message.trim_ascii();
+    let is_object =
+        object.starts_with('{') && scan::value_end(object.as_bytes(), 0).is_ok_and(|end| end == object.len());
+    is_object.then(|| object.as_bytes().to_vec())
 }
 
 /// Whether `element` is an object with an `id`, a `timestamp` and a `message`.
@@ -79,12 +102,4 @@ fn is_log_event(element: &[u8]) -> bool {
         };
     }
     found == 3
-}
-
-/// Appends a member to the object that begins in `text`.
-fn push_member(text: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    text.push(if text.is_empty() { b'{' } else { b',' });
-    text.extend_from_slice(key);
-    text.push(b':');
-    text.extend_from_slice(value);
 }

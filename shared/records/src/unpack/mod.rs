@@ -2,12 +2,15 @@
 //!
 //! In: a record's bytes. Out: its [`Piece`]s in order: newline-delimited or concatenated values and the elements of a root
 //! array of objects one by one, also where they are in gzip; each log event of a CloudWatch Logs subscription; each user
-//! record of a KPL aggregate; what is broken, with the reason; and what holds no event on purpose. Refused: gzip and
-//! aggregates that are damaged, unpack to more than `max_bytes`, or are in each other more than three deep.
+//! record of a KPL aggregate; what is broken, with the reason; and what holds no event on purpose. [`Options`] say what
+//! else is taken out of an event, or for one. Refused: gzip and aggregates that are damaged, unpack to more than
+//! `max_bytes`, or are in each other more than three deep.
 
 mod cloudwatch;
+mod dynamodb;
 mod enriched;
-mod kpl;
+mod options;
+mod text;
 
 use std::io::Read as _;
 
@@ -15,10 +18,16 @@ use memchr::memmem;
 
 use self::cloudwatch::Envelope;
 pub use self::enriched::event_id;
+pub use self::options::Options;
+pub use self::text::is_text;
 use crate::enrich::{ends_enriched, is_enriched};
+pub use crate::field_path::{FieldPath, InvalidPath};
 use crate::frame::{Frame, Framer};
+use crate::kpl;
+use crate::members::put_beside;
 use crate::rejection::{Reason, Refusal};
 use crate::scan::{self, Fault};
+use crate::unwrap::{Wrapped, wrapped};
 
 /// Gzip and aggregates that are followed into each other: CloudWatch Logs' gzip in an aggregate is two.
 const MAX_LAYERS: usize = 3;
@@ -42,19 +51,29 @@ pub type Take<'a, E> = dyn FnMut(Piece<'_>) -> Result<(), E> + 'a;
 #[derive(Debug)]
 pub struct Unpacker {
     max_bytes: usize,
+    options: Options,
     log_events: memmem::Finder<'static>,
+    /// The last field of the path of [`Options::unwrap`].
+    array: Option<memmem::Finder<'static>>,
 }
 
 impl Unpacker {
     /// Holds at most `max_bytes` bytes that come out of gzip.
-    pub fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, log_events: memmem::Finder::new(b"\"logEvents\"") }
+    pub fn new(max_bytes: usize, options: &Options) -> Self {
+        let last = options.unwrap.as_ref().and_then(|path| path.names().last());
+        let array = last.map(|name| memmem::Finder::new(&format!("\"{name}\"")).into_owned());
+        let log_events = memmem::Finder::new(b"\"logEvents\"");
+        Self { max_bytes, options: options.clone(), log_events, array }
     }
 
     /// Whether `record` may be one event as it stands.
     fn may_be_plain(&self, record: &[u8]) -> bool {
         let first = record.get(scan::skip_whitespace(record, 0));
-        first != Some(&b'[') && !is_packed(record) && self.log_events.find(record).is_none()
+        first != Some(&b'[')
+            && !is_packed(record)
+            && !self.options.dynamodb_json
+            && self.array.as_ref().is_none_or(|array| array.find(record).is_none())
+            && self.log_events.find(record).is_none()
     }
 
     /// Whether `frame`, a [`Frame::Record`] of an object, is one event as it stands. What was enriched before is.
@@ -70,6 +89,31 @@ impl Unpacker {
         if is_packed(frame) { self.layer(frame, 0, take) } else { self.value(frame, take) }
     }
 
+    /// The same of a [`Frame::Element`].
+    ///
+    /// # Errors
+    /// What `take` says.
+    pub fn unpack_element<E>(
+        &self,
+        element: &[u8],
+        beside: Option<&[u8]>,
+        take: &mut Take<'_, E>,
+    ) -> Result<(), E> {
+        match beside {
+            Some(beside) => self.wrapped_event(element, beside, take),
+            None => self.element(element, take),
+        }
+    }
+
+    /// The same of a [`Frame::Broken`]. False if nothing is made of it.
+    ///
+    /// # Errors
+    /// What `take` says.
+    pub fn unpack_broken<E>(&self, broken: &[u8], take: &mut Take<'_, E>) -> Result<bool, E> {
+        let Some(mended) = self.mended(broken) else { return Ok(false) };
+        self.text(&mended, 0, take).map(|()| true)
+    }
+
     /// Hands the pieces of `record` to `take`, up to its error.
     ///
     /// # Errors
@@ -80,7 +124,7 @@ impl Unpacker {
 
     fn layer<E>(&self, record: &[u8], layers: usize, take: &mut Take<'_, E>) -> Result<(), E> {
         if !is_packed(record) {
-            return self.text(record, take);
+            return self.text(record, layers, take);
         }
         if layers >= MAX_LAYERS {
             let what = format!("compressed or aggregated more than {MAX_LAYERS} times");
@@ -118,45 +162,97 @@ impl Unpacker {
         Ok(content)
     }
 
-    fn text<E>(&self, text: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
+    fn text<E>(&self, text: &[u8], layers: usize, take: &mut Take<'_, E>) -> Result<(), E> {
         let mut framer = Framer::new(text, text.len());
         // Text in memory gives no error, and no record in it is longer than itself.
         while let Ok(Some(frame)) = framer.next_frame() {
             match frame {
+                Frame::Record { text, .. } if is_packed(text) => self.layer(text, layers, take)?,
                 Frame::Record { text, .. } => self.value(text, take)?,
-                Frame::Broken { text, fault, .. } => {
-                    let what = format!("not JSON {}", fault.describe(text));
-                    take(Piece::Refused(text, Refusal::new(Reason::InvalidJson, what)))?;
-                }
-                Frame::TooLarge { .. } => {}
+                Frame::Broken { text, fault, .. } => match self.mended(text) {
+                    Some(mended) => self.text(&mended, layers, take)?,
+                    None => {
+                        let what = format!("not JSON {}", fault.describe(text));
+                        take(Piece::Refused(text, Refusal::new(Reason::InvalidJson, what)))?;
+                    }
+                },
+                // Of text in memory there is none.
+                Frame::TooLarge { .. } | Frame::Element { .. } | Frame::Behind { .. } => {}
             }
         }
         Ok(())
     }
 
+    /// The JSON that stands for `broken`, a [`Frame::Broken`], where the options take it. None of it is broken.
+    fn mended(&self, broken: &[u8]) -> Option<Vec<u8>> {
+        let null = || self.options.nan_is_null.then(|| text::with_null(broken)).flatten();
+        null().or_else(|| self.options.text_is_message.then(|| text::messages(broken)).flatten())
+    }
+
     /// The events of one JSON value.
     fn value<E>(&self, value: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
-        if value.first() != Some(&b'[') {
-            return self.object(value, take);
-        }
-        match value.get(scan::skip_whitespace(value, 1)) {
-            Some(b'{') => {
-                elements(value).try_for_each(|element| element.map_or(Ok(()), |it| self.object(it, take)))
+        match (value.first(), value.get(scan::skip_whitespace(value, 1))) {
+            (Some(b'{'), _) => self.object(value, take),
+            (Some(b'['), Some(b'{')) => {
+                elements(value).flatten().try_for_each(|element| self.element(element, take))
             }
-            Some(b']') => take(Piece::Dropped),
+            (Some(b'['), Some(b']')) => take(Piece::Dropped),
             // Whatever it is, its elements are no events.
-            _ => take(Piece::Event(value)),
+            _ => match self.options.text_is_message.then(|| text::messages(value)).flatten() {
+                Some(message) => take(Piece::Event(message.trim_ascii_end())),
+                None => take(Piece::Event(value)),
+            },
         }
     }
 
+    /// An element of a root array.
+    fn element<E>(&self, element: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
+        if element.starts_with(b"{") { self.object(element, take) } else { take(Piece::Event(element)) }
+    }
+
     fn object<E>(&self, object: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
-        if self.log_events.find(object).is_some()
-            && let Some(envelope) = Envelope::of(object)
-            && !is_enriched(object)
-        {
-            return envelope.events(take);
+        if self.may_be_plain(object) || is_enriched(object) {
+            return take(Piece::Event(object));
         }
-        take(Piece::Event(object))
+        if let Some(envelope) = Envelope::of(object) {
+            return envelope.events(self.options.log_fields, take);
+        }
+        let path = self.options.unwrap.as_ref().map(FieldPath::names);
+        match path.and_then(|path| wrapped(object, path)) {
+            Some(Wrapped { array, beside }) => self.wrapped_events(array, &beside, take),
+            None => self.event(object, take),
+        }
+    }
+
+    /// The elements of `array`, each with the fields of `beside`.
+    fn wrapped_events<E>(&self, array: &[u8], beside: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
+        let mut is_any = false;
+        for element in elements(array).flatten() {
+            is_any = true;
+            self.wrapped_event(element, beside, take)?;
+        }
+        if is_any { Ok(()) } else { take(Piece::Dropped) }
+    }
+
+    /// An element of an array with the fields of `beside`, an object.
+    fn wrapped_event<E>(&self, element: &[u8], beside: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
+        if !element.starts_with(b"{") {
+            return take(Piece::Event(element));
+        }
+        let mut fields = scan::members(beside, 0).flatten().peekable();
+        if fields.peek().is_none() {
+            return self.event(element, take);
+        }
+        let mut event = Vec::with_capacity(element.len() + beside.len());
+        put_beside(element, fields.map(|field| (&beside[field.key], &beside[field.value])), &mut event);
+        self.event(&event, take)
+    }
+
+    fn event<E>(&self, event: &[u8], take: &mut Take<'_, E>) -> Result<(), E> {
+        match self.options.dynamodb_json.then(|| dynamodb::plain(event)).flatten() {
+            Some(plain) => take(Piece::Event(&plain)),
+            None => take(Piece::Event(event)),
+        }
     }
 }
 

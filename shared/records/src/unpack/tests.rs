@@ -24,8 +24,12 @@ fn aggregate(records: &[&[u8]]) -> Vec<u8> {
 
 /// Each piece: the event's text, `dropped`, or the code of the refusal.
 fn pieces(record: &[u8]) -> Vec<String> {
+    pieces_by(&Options::default(), record)
+}
+
+fn pieces_by(options: &Options, record: &[u8]) -> Vec<String> {
     let mut pieces = Vec::new();
-    let taken = Unpacker::new(1 << 16).unpack(record, &mut |piece| {
+    let taken = Unpacker::new(1 << 16, options).unpack(record, &mut |piece| {
         pieces.push(match piece {
             Piece::Event(text) => String::from_utf8_lossy(text).into_owned(),
             Piece::Refused(_, refusal) => refusal.reason.code().to_owned(),
@@ -39,7 +43,12 @@ fn pieces(record: &[u8]) -> Vec<String> {
 
 fn enriched(record: &[u8], max_bytes: usize) -> Result<(usize, String), Refusal> {
     let mut out = b"before".to_vec();
-    let result = Unpacker::new(max_bytes).enrich(record, Uuid::from_u128(1), &Stamp::default(), &mut out);
+    let result = Unpacker::new(max_bytes, &Options::default()).enrich(
+        record,
+        Uuid::from_u128(1),
+        &Stamp::default(),
+        &mut out,
+    );
     let text = String::from_utf8(out).unwrap();
     assert!(result.is_ok() || text == "before");
     result.map(|events| (events, text["before".len()..].to_owned()))
@@ -148,7 +157,7 @@ fn one_bad_event_refuses_the_record_whole() {
 /// Each piece of a record with its place among the ids: `index:a`, or the code of the refusal with its bytes.
 fn each(record: &[u8]) -> Vec<String> {
     let (id, mut pieces) = (Uuid::from_u128(1), Vec::new());
-    let unpacker = Unpacker::new(1 << 16);
+    let unpacker = Unpacker::new(1 << 16, &Options::default());
     let taken = unpacker.enrich_each(record, id, &Stamp::default(), &mut Vec::new(), &mut |piece| {
         pieces.push(match piece {
             Piece::Event(text) => {
@@ -177,4 +186,108 @@ fn one_by_one_a_bad_event_is_refused_alone_and_keeps_its_id() {
     assert_eq!(each(b"{\"a\":0}\n{\"a\":\"\xFF\"}"), ["0:0", "not_utf8 {\\\"a\\\":\\\"\\xff\\\"}"]);
     assert_eq!(each(b" \n"), ["empty  \\n"]);
     assert_eq!(each(&gzip(b""))[0].split(' ').next(), Some("empty"));
+}
+
+fn unwrapping(path: &str) -> Options {
+    Options { unwrap: Some(path.parse().unwrap()), ..Options::default() }
+}
+
+#[test]
+fn an_array_in_an_envelope_gives_its_elements_with_the_fields_beside_it() {
+    let one = |record: &str| pieces_by(&unwrapping("Records"), record.as_bytes());
+    assert_eq!(one(r#"{"Records": [{"a":1} , {"a":2}]}"#), [r#"{"a":1}"#, r#"{"a":2}"#]);
+    assert_eq!(
+        one(r#"{"id":7, "Records": [{"a":1},{},{"ID":"x"},3], "t":"now"}"#),
+        [
+            r#"{"a":1,"id":7,"t":"now"}"#,
+            r#"{"id":7,"t":"now"}"#,
+            r#"{"ID":"x","envelope_id":7,"t":"now"}"#,
+            "3"
+        ]
+    );
+    assert_eq!(one(r#"{"Records": [], "t":1}"#), ["dropped"]);
+    assert_eq!(one(r#"[{"Records": [{"a":1}]},{"a":2}]"#), [r#"{"a":1}"#, r#"{"a":2}"#]);
+    for other in [
+        r#"{"Records": 1}"#,
+        r#"{"Records": [1,{}]}"#,
+        r#"{"Records": {"a":1}}"#,
+        r#"{"a": {"Records": [{}]}}"#,
+        r#"{"records": [{}]}"#,
+        r#"{"a":"\"Records\""}"#,
+    ] {
+        assert_eq!(one(other), [other]);
+    }
+    let wide = format!("{{\"Records\":[{{}}],\"wide\":\"{}\"}}", "x".repeat(1 << 16));
+    assert_eq!(one(&wide), [&*wide], "what is beside comes again with every event");
+}
+
+#[test]
+fn an_envelope_may_be_nested() {
+    let one = |record: &str| pieces_by(&unwrapping("detail.items"), record.as_bytes());
+    assert_eq!(one(r#"{"detail":{"items":[{"a":1}]}}"#), [r#"{"a":1}"#]);
+    assert_eq!(
+        one(r#"{"x":1,"detail":{"y":2,"items":[{"a":1}],"z":3}}"#),
+        [r#"{"a":1,"x":1,"detail":{"y":2,"z":3}}"#]
+    );
+    assert_eq!(one(r#"{"detail":{"items":[{"a":1}]},"x":1}"#), [r#"{"a":1,"x":1}"#]);
+    for other in [r#"{"detail":[{"items":[{}]}]}"#, r#"{"detail":1,"items":[{}]}"#] {
+        assert_eq!(one(other), [other]);
+    }
+}
+
+#[test]
+fn the_fields_of_a_message_take_its_place() {
+    let options = Options { log_fields: true, ..Options::default() };
+    let record = ENVELOPE.replace("text\\n", "{\\\"timestamp\\\":\\\"t\\\", \\\"k\\\":[1]} \\n");
+    assert_eq!(
+        pieces_by(&options, record.as_bytes()),
+        [
+            r#"{"n": 1,"id":"1","timestamp":1772000000001,"owner":"123","log_group":"/svc/a","log_stream":"s\u0031"}"#,
+            r#"{"timestamp":"t", "k":[1],"id":"2","envelope_timestamp":1772000000002,"extracted_fields":{"level":"info"},"owner":"123","log_group":"/svc/a","log_stream":"s\u0031"}"#,
+        ]
+    );
+    // What is no object stays the message.
+    for message in ["text", "[1]", "{\\\"a\\\":}", "{} {}"] {
+        let record = ENVELOPE.replace("text\\n", message);
+        assert_eq!(pieces_by(&options, record.as_bytes())[1], pieces(record.as_bytes())[1], "{message}");
+    }
+}
+
+#[test]
+fn what_json_does_not_have_is_refused_by_name_or_taken_by_choice() {
+    let record = b"{\"a\":1}\n{\"a\": [NaN, -Infinity]}\n{\"a\":3}";
+    assert_eq!(pieces(record), ["{\"a\":1}", "invalid_json", "{\"a\":3}"]);
+    let message = enriched(record, 1 << 16).unwrap_err().message;
+    assert!(message.contains("found NaN") && message.ends_with("or set FRAZIL_NAN=null"), "{message}");
+    let options = Options { nan_is_null: true, ..Options::default() };
+    assert_eq!(pieces_by(&options, record), ["{\"a\":1}", "{\"a\": [null, null]}", "{\"a\":3}"]);
+    assert_eq!(pieces_by(&options, b"[{\"a\":NaN},{\"a\":2}]"), ["{\"a\":null}", "{\"a\":2}"]);
+    assert_eq!(pieces_by(&options, b"{\"a\":NaN,}"), ["invalid_json"]);
+}
+
+#[test]
+fn lines_of_text_are_refused_or_messages_by_choice() {
+    // What the processor for message extraction leaves of a subscription.
+    let record = b"{\"level\": \"info\"}\nINFO started\n2026-01-02 03:04:05 \"x\"\n12\n[WARN] 2\n{\"cut\":\n";
+    let refused = ["invalid_json", "invalid_json", "12", "invalid_json", "invalid_json"];
+    assert_eq!(pieces(record)[1..], refused);
+    let options = Options { text_is_message: true, ..Options::default() };
+    assert_eq!(
+        pieces_by(&options, record),
+        [
+            "{\"level\": \"info\"}",
+            "{\"message\":\"INFO started\"}",
+            "{\"message\":\"2026-01-02 03:04:05 \\\"x\\\"\"}",
+            "{\"message\":\"12\"}",
+            "{\"message\":\"[WARN] 2\"}",
+            "invalid_json"
+        ]
+    );
+}
+
+#[test]
+fn images_are_plain_values_by_choice() {
+    let options = Options { dynamodb_json: true, ..Options::default() };
+    let record = br#"{"dynamodb":{"Keys":{"id":{"N":"1"}}}}{"a":{"N":"1"}}"#;
+    assert_eq!(pieces_by(&options, record), [r#"{"dynamodb":{"Keys":{"id":1}}}"#, r#"{"a":{"N":"1"}}"#]);
 }

@@ -72,6 +72,7 @@ fn frames(text: &[u8], sizes: &[u8], max_record_bytes: usize, fails: bool) -> Ve
             Ok(Some(Frame::Record { offset, text })) => Owned::Record(offset, text.to_vec()),
             Ok(Some(Frame::Broken { offset, text, fault })) => Owned::Broken(offset, text.to_vec(), fault),
             Ok(Some(Frame::TooLarge { offset, length })) => Owned::TooLarge(offset, length),
+            Ok(Some(frame)) => panic!("no elements were asked for, but came {frame:?}"),
             Ok(None) => {
                 assert!(!fails, "a failure is no end");
                 break;

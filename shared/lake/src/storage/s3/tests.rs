@@ -661,6 +661,7 @@ async fn versions_that_are_announced_together_are_all_read() {
         processing_time: "2026-01-02T03:04:05Z".to_owned(),
         deadline: (Instant::now() + Duration::from_secs(120)).into(),
         limits: Limits::for_memory(128 << 20),
+        unpack: Default::default(),
     };
     let outcome = crate::append(&lake, &options, ["v1", "v2", "v3"].map(object).to_vec()).await.unwrap();
     let rows: Vec<Option<(u64, u64)>> = outcome

@@ -8,7 +8,7 @@ use md5::{Digest as _, Md5};
 use crate::rejection::{Reason, Refusal};
 
 /// The mark.
-pub(super) const MAGIC: &[u8] = b"\xF3\x89\x9A\xC2";
+pub(crate) const MAGIC: &[u8] = b"\xF3\x89\x9A\xC2";
 const DIGEST_BYTES: usize = 16;
 /// `AggregatedRecord.records`.
 const RECORDS: u64 = 3;
@@ -19,7 +19,7 @@ const DATA: u64 = 3;
 ///
 /// # Errors
 /// [`Reason::CorruptAggregate`].
-pub(super) fn check(record: &[u8]) -> Result<&[u8], Refusal> {
+pub(crate) fn check(record: &[u8]) -> Result<&[u8], Refusal> {
     let damaged = |what: &str| {
         let what = format!("the record begins as a KPL aggregate, but {what}");
         Refusal::new(Reason::CorruptAggregate, what)
@@ -36,8 +36,24 @@ pub(super) fn check(record: &[u8]) -> Result<&[u8], Refusal> {
     if is_sound { Ok(message) } else { Err(damaged("its fields cannot be read")) }
 }
 
+/// Where an aggregate ends that `text` begins with: nothing tells its length, but behind its last field comes the checksum of
+/// all of them. None if that is not in `text`.
+pub(crate) fn end(text: &[u8]) -> Option<usize> {
+    let message = text.strip_prefix(MAGIC)?;
+    let (mut fields, mut digest, mut digested) = (Fields(message), Md5::new(), 0);
+    while fields.next().flatten().is_some() {
+        let length = message.len() - fields.0.len();
+        digest.update(message.get(digested..length)?);
+        digested = length;
+        if fields.0.get(..DIGEST_BYTES)? == &digest.clone().finalize()[..] {
+            return Some(MAGIC.len() + length + DIGEST_BYTES);
+        }
+    }
+    None
+}
+
 /// The data of the user records in a message that was checked.
-pub(super) fn user_records(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn user_records(message: &[u8]) -> impl Iterator<Item = &[u8]> {
     let bytes_of = |wanted| {
         move |field| match field {
             Some((number, Value::Bytes(bytes))) if number == wanted => Some(bytes),
