@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tests::command::checked;
+use tests::command::{checked, frazil};
 use tests::{Bench, Object, enriched_table};
 
 const ERROR_KEY: &str = "errors/processing-failed/2026/01/02/03/stream-1-2026-01-02-03-04-05-u";
@@ -27,6 +27,21 @@ async fn deliver(bench: &Bench, key: &str, content: impl AsRef<[u8]>) -> (Object
     let delivered = bench.deliver(std::slice::from_ref(&object)).await;
     assert!(delivered.failed.is_empty(), "{delivered:?}");
     (object, delivered.objects.concat())
+}
+
+fn line(record: &str) -> String {
+    let data = STANDARD.encode(record);
+    format!("{{\"arrivalTimestamp\":1767323045678,\"errorCode\":\"c\",\"rawData\":\"{data}\"}}\n")
+}
+
+/// What a redrive with `variables` says of records that were put back, and of those that stay.
+fn redriven(bench: &Bench, variables: &[(&str, &str)]) -> [u64; 2] {
+    let mut redrive = frazil();
+    redrive.args(["redrive", "--json", "--warehouse"]).arg(bench.folder.path());
+    let output = redrive.envs(variables.iter().copied()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    ["rows", "records_left"].map(|name| summary[name].as_u64().unwrap())
 }
 
 /// The counts of an audit that has nothing to find: records, rows, quarantined, dropped.
@@ -68,10 +83,6 @@ async fn an_object_that_holds_no_event_on_purpose_is_done() {
 #[tokio::test]
 async fn events_of_failed_records_have_the_ids_of_the_record() {
     let bench = Bench::new(Some(enriched_table())).await;
-    let line = |record: &str| {
-        let data = STANDARD.encode(record);
-        format!("{{\"arrivalTimestamp\":1767323045678,\"errorCode\":\"c\",\"rawData\":\"{data}\"}}\n")
-    };
     let content =
         [line("{\"n\":1}\n{\"n\":2}\n"), line("[{\"n\":3},{\"n\":\"four\"}]"), line("[]"), line("{\"n\":5}")];
     let (object, outcome) = deliver(&bench, ERROR_KEY, content.concat()).await;
@@ -95,4 +106,41 @@ async fn events_of_failed_records_have_the_ids_of_the_record() {
     );
     assert_eq!(bench.deliver(&[object]).await.objects, ["known"]);
     assert_eq!(audited(&bench), [5, 4, 1, 1]);
+}
+
+/// As if the setting had been there when the record came.
+#[tokio::test]
+async fn what_a_setting_takes_comes_back_with_its_id() {
+    let bench = Bench::new(Some(enriched_table())).await;
+    let (_, outcome) = deliver(&bench, ERROR_KEY, line("{\"n\":1}\n{\"n\":NaN}\n")).await;
+    assert_eq!(outcome, "1 rows, 1 invalid_json");
+    assert!(bench.rejections()[0].message.ends_with("or set FRAZIL_NAN=null"));
+    let (_, outcome) = deliver(&bench, "b", "{\"n\":-Infinity}\nnot JSON\n").await;
+    assert_eq!(outcome, "0 rows, 2 invalid_json");
+    assert_eq!(redriven(&bench, &[]), [0, 3]);
+    assert_eq!(redriven(&bench, &[("FRAZIL_NAN", "null")]), [2, 1]);
+    assert_eq!(redriven(&bench, &[("FRAZIL_NAN", "null")]), [0, 1]);
+    let rows = bench.rows().await;
+    let mut ids: Vec<&str> = rows.iter().filter_map(|row| row["record_id"].as_str()).collect();
+    ids.sort_unstable();
+    // Computed as above.
+    assert_eq!(ids, ["4e0da50d-af03-5754-a002-2459cd2e5092", "6774105c-d564-5caf-93d2-dc6e07fdc6d6"]);
+    assert_eq!(rows.iter().filter(|row| row["n"].is_null()).count(), 2);
+    let times: Vec<&Value> = rows.iter().map(|row| &row["ingestion_timestamp"]).collect();
+    assert_eq!(times.iter().filter(|time| ***time == json!("2026-01-02T03:04:05.678Z")).count(), 2);
+    assert_eq!(audited(&bench)[1..], [3, 1, 0]);
+}
+
+/// Nothing tells how long an aggregate is, nor that there are several.
+#[tokio::test]
+async fn aggregates_in_a_raw_object_are_split() {
+    let bench = Bench::new(Some(enriched_table())).await;
+    // Of the library's format: a partition key, user records of an index and data, and the MD5 of that.
+    let aggregate =
+        STANDARD.decode("84mawgoBaxoLCAAaB3sibiI6MX0aCwgAGgd7Im4iOjJ9FiPaIBI0cmu9yRvbA2CW2g==").unwrap();
+    let content = [&aggregate[..], &aggregate, b"{\"n\":3}\n", &aggregate].concat();
+    let (_, outcome) = deliver(&bench, "a", content).await;
+    assert_eq!(outcome, "7 rows");
+    assert_eq!(bench.numbers().await, [1, 1, 1, 2, 2, 2, 3]);
+    assert_eq!(audited(&bench), [7, 7, 0, 0]);
 }

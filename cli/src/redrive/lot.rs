@@ -4,13 +4,13 @@
 //! [`Lot::settle`] moves the lines. Each step leaves all lines in at least one of the two files, and is the same when it is
 //! done again:
 //!
-//! 1. the records go into `raw/redrive/<place>.<digest of the records>.jsonl`, those beyond the usual ceiling each into one
-//!    of its own;
+//! 1. the records go into `raw/redrive/<place>.<digest of the records>.jsonl`, those beyond the usual ceiling, and what is
+//!    more or less than one JSON object, each into one of its own;
 //! 2. append commits them with the objects' tokens;
 //! 3. their lines go into `errors/redriven/<place>`;
 //! 4. the quarantine file goes, or keeps the lines that stay.
 //!
-//! Which records are put back together must depend neither on the table nor on the ceiling: after a crash between 2 and 3
+//! Which records are put back together must depend neither on the table nor on the ceiling nor on the options: after a crash between 2 and 3
 //! other records would make another object, and come in twice. A file of which the table takes nothing is left whole.
 
 use std::collections::{BTreeMap, HashSet};
@@ -24,6 +24,8 @@ use flate2::write::GzEncoder;
 use iceberg::spec::TableMetadata;
 use lake::quarantine::{Ledger, Standing};
 use lake::{Digest, REDRIVEN_PREFIX, RowDecoder, SystemColumn, WholeFile};
+use records::rejection::Refusal;
+use records::unpack::{Piece, Unpacker};
 
 use super::now_millis;
 use super::quarantine::{Ceiling, QuarantineFile, Record};
@@ -39,6 +41,7 @@ pub(super) struct Rules<'a> {
     pub(super) metadata: &'a TableMetadata,
     pub(super) ledger: &'a Ledger,
     pub(super) ceiling: Ceiling,
+    pub(super) unpacker: &'a Unpacker,
     /// Whether files count of which the snapshots have expired.
     pub(super) expired: bool,
 }
@@ -116,7 +119,7 @@ impl Lot {
         let (mut left, mut refused) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
         let mut parts = Vec::new();
         let mut fits = false;
-        lot.file.records_of_lines(rules.ceiling, |_, line, record| {
+        lot.file.records_of_lines(rules.ceiling, rules.unpacker, |_, line, record| {
             let counts = counts(folders, rules, &lot.file, &line.object, written);
             let record = match record.and_then(|record| counts.map(|()| record)) {
                 Ok(record) => record,
@@ -125,11 +128,11 @@ impl Lot {
                     return Ok(());
                 }
             };
-            let refusal = match record.is_large || !fits {
-                true => decoder.push(record.text).err(),
+            let refusal = match record.is_alone || !fits {
+                true => refusal(record.text, &mut decoder, rules.unpacker),
                 false => None,
             };
-            if record.is_large {
+            if record.is_alone {
                 if let Some(refusal) = refusal {
                     *left.entry(still_refused(refusal.reason.code())).or_default() += 1;
                     return Ok(());
@@ -162,7 +165,12 @@ impl Lot {
     ///
     /// # Errors
     /// A file cannot be read or written, or is another than it was; running the command again does the rest.
-    pub(super) fn settle(&self, folders: &Folders, done: &HashSet<String>) -> anyhow::Result<()> {
+    pub(super) fn settle(
+        &self,
+        folders: &Folders,
+        unpacker: &Unpacker,
+        done: &HashSet<String>,
+    ) -> anyhow::Result<()> {
         let file = &self.file;
         // Another redrive may have been faster.
         let Some(written) = written(file)? else { return Ok(()) };
@@ -180,9 +188,9 @@ impl Lot {
         let done: Vec<&Part> = self.parts.iter().filter(|part| done.contains(&part.object.key)).collect();
         let mut digests: Vec<Digest> = done.iter().map(|_| Digest::default()).collect();
         let (mut moved, mut left) = (0_u64, 0_u64);
-        file.records_of_lines(self.ceiling, |text, line, record| {
+        file.records_of_lines(self.ceiling, unpacker, |text, line, record| {
             let part_of = |record: Record<'_>| {
-                let row = record.is_large.then_some(line.row);
+                let row = record.is_alone.then_some(line.row);
                 done.iter().position(|part| part.row == row)
             };
             match record.ok().and_then(|record| Some((record, part_of(record)?))) {
@@ -248,6 +256,21 @@ impl Lines {
             Self::Compressed(encoder) => Ok(encoder.finish()?),
         }
     }
+}
+
+/// Why the table takes nothing of `record`; None if it takes an event of it.
+fn refusal(record: &[u8], decoder: &mut RowDecoder, unpacker: &Unpacker) -> Option<Refusal> {
+    let mut refusal = None;
+    // Its error is that of an event that is taken.
+    let unpacked = unpacker.unpack(record, &mut |piece| {
+        refusal = match piece {
+            Piece::Event(text) => decoder.push(text).err(),
+            Piece::Refused(_, refusal) => Some(refusal),
+            Piece::Dropped => return Ok(()),
+        };
+        if refusal.is_none() { Err(()) } else { Ok(()) }
+    });
+    refusal.filter(|_| unpacked.is_ok())
 }
 
 fn still_refused(code: &str) -> String {

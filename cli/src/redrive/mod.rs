@@ -21,7 +21,7 @@ use iceberg::spec::TableMetadataRef;
 use lake::quarantine::Ledger;
 use lake::{Digest, Lake, Limits, S3Config, Status, Token};
 use lambda::env::Environment;
-use records::unpack::Options;
+use records::unpack::{Options, Unpacker};
 
 use self::lot::{Lot, Rules};
 use self::quarantine::{Ceiling, QuarantineFile};
@@ -83,6 +83,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     folders.require_home().await?;
     let ceiling = arguments.ceiling()?;
     let unpack = lambda::unpack::options(&Environment::of_process())?;
+    let unpacker = Unpacker::new(ceiling.now, &unpack);
     let targets = targets(&folders, ceiling, &unpack).await?;
     // Listed before anything is done: what this run puts into the quarantine is left to the next one.
     let quarantine = quarantine::list(&folders)?;
@@ -97,7 +98,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         match targets.get(&table) {
             Some(target) => {
                 let Target { metadata, ledger, .. } = target;
-                let rules = Rules { metadata, ledger, ceiling, expired: arguments.expired };
+                let expired = arguments.expired;
+                let rules = Rules { metadata, ledger, ceiling, unpacker: &unpacker, expired };
                 put_back(&folders, target, rules, files, &mut summary).await;
             }
             None => {
@@ -149,7 +151,7 @@ async fn put_back(
             if records > 0 {
                 summary.files += 1;
                 summary.records += records;
-                if let Err(error) = lot.settle(folders, &done) {
+                if let Err(error) = lot.settle(folders, rules.unpacker, &done) {
                     summary.errors.push(format!("{error:#}"));
                 }
             }

@@ -14,6 +14,7 @@ use lake::quarantine::{FileName, Kept, Line, lines_in};
 use records::enrich::{Stamp, enrich};
 use records::frame::{Frame, Framer};
 use records::rejection::Reason;
+use records::unpack::{Identity, Piece, Unpacker};
 use uuid::Uuid;
 
 use crate::warehouse::{Folders, files, is_unfinished, local_path};
@@ -31,10 +32,11 @@ pub(super) struct QuarantineFile {
 /// What is put back of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record<'a> {
-    /// One JSON object.
+    /// One JSON object, or something that holds events.
     pub(super) text: &'a [u8],
-    /// Whether it depends on the ceiling for records if it is put back: it must then not be mixed with others.
-    pub(super) is_large: bool,
+    /// Whether it depends on the ceiling for records or on the options, or holds something else than one JSON object: it
+    /// must then not be mixed with others.
+    pub(super) is_alone: bool,
 }
 
 /// How long a record may be, in bytes.
@@ -93,11 +95,13 @@ impl QuarantineFile {
     pub(super) fn records_of_lines(
         &self,
         ceiling: Ceiling,
+        unpacker: &Unpacker,
         mut each: impl FnMut(&[u8], &Line<'_>, Result<Record<'_>, String>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let mut scratch = Scratch::default();
         self.lines(|number, text, line| {
-            let record = scratch.record(line, ceiling).map_err(|error| self.damaged(number, error))?;
+            let record =
+                scratch.record(line, ceiling, unpacker).map_err(|error| self.damaged(number, error))?;
             each(text, line, record)
         })
     }
@@ -149,7 +153,12 @@ struct Scratch {
 
 impl Scratch {
     /// The record of a line, or why it stays where it is. The outer error is a line that is damaged.
-    fn record(&mut self, line: &Line<'_>, ceiling: Ceiling) -> Result<Result<Record<'_>, String>, String> {
+    fn record(
+        &mut self,
+        line: &Line<'_>,
+        ceiling: Ceiling,
+        unpacker: &Unpacker,
+    ) -> Result<Result<Record<'_>, String>, String> {
         let is = |reason: Reason| *line.error_code == *reason.code();
         let copy = match line.decode(&mut self.record)? {
             Kept::Here => None,
@@ -169,15 +178,41 @@ impl Scratch {
         }
         // Only one JSON object is certain to be one record again when it stands among others.
         self.enriched.clear();
-        if let Err(refusal) = enrich(&self.record, Uuid::nil(), &Stamp::default(), &mut self.enriched) {
+        let single = enrich(&self.record, Uuid::nil(), &Stamp::default(), &mut self.enriched);
+        if let Err(refusal) = &single
+            && !holds_events(&self.record, unpacker)
+        {
             return Ok(Err(format!("no JSON object, so no table takes it: {}", refusal.reason)));
         }
         if self.record.len() > ceiling.now {
             return Ok(Err(too_long(ceiling)));
         }
-        let is_large = copy.is_some() || self.record.len() > ceiling.usual;
-        Ok(Ok(Record { text: &self.record, is_large }))
+        let is_alone = copy.is_some() || single.is_err() || self.record.len() > ceiling.usual;
+        let Some(Identity { id, stamp }) = line.identity() else {
+            return Ok(Ok(Record { text: &self.record, is_alone }));
+        };
+        self.enriched.clear();
+        let enriched = unpacker.enrich(&self.record, id, &stamp, &mut self.enriched);
+        let text = self.enriched.trim_ascii_end();
+        Ok(match enriched {
+            Ok(_) => Ok(Record { text, is_alone: true }),
+            Err(refusal) => Err(format!("no JSON object, so no table takes it: {}", refusal.reason)),
+        })
     }
+}
+
+/// Whether `record` holds events and nothing that is refused.
+fn holds_events(record: &[u8], unpacker: &Unpacker) -> bool {
+    let mut events = 0_u64;
+    let unpacked = unpacker.unpack(record, &mut |piece| match piece {
+        Piece::Event(text) if text.starts_with(b"{") && std::str::from_utf8(text).is_ok() => {
+            events += 1;
+            Ok(())
+        }
+        Piece::Event(_) | Piece::Refused(..) => Err(()),
+        Piece::Dropped => Ok(()),
+    });
+    unpacked.is_ok() && events > 0
 }
 
 /// The largest window of a zstd frame that a function of 10,240 MB reads.

@@ -58,6 +58,17 @@ impl Stamp {
         Some(Self { text })
     }
 
+    /// The stamp that is spelled so.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_stamp = is_written(INGESTION_TIMESTAMP, text);
+        is_stamp.then(|| text.as_bytes().try_into().ok()).flatten().map(|text| Self { text })
+    }
+
+    /// How it is spelled.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.text).unwrap_or_default()
+    }
+
     fn date(&self) -> &[u8] {
         &self.text[..10]
     }

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use records::enrich::Stamp;
 use records::identity::Origin;
 use records::rejection::{Reason, Refusal};
-use records::unpack::{Piece, Take, Unpacker};
+use records::unpack::{Enriched, Identity, Unpacker};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -80,15 +80,15 @@ impl ErrorLines {
         text: &[u8],
         line: u64,
         unpacker: &Unpacker,
-        take: &mut Take<'_, E>,
+        take: &mut dyn FnMut(Enriched<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let stamp = match self.read(text) {
             Ok(stamp) => stamp,
-            Err(refusal) => return take(Piece::Refused(text, refusal)),
+            Err(refusal) => return take(Enriched::Refused(text, refusal, None)),
         };
         let Self { bucket, key, raw, enriched } = self;
         let id = Origin::ProcessingFailed { bucket, key, line }.record_id();
-        unpacker.enrich_each(raw, id, &stamp, enriched, take)
+        unpacker.enrich_each(raw, Identity { id, stamp }, enriched, take)
     }
 
     /// Decodes the record of a line into `raw`. Gives back when it arrived.
@@ -181,9 +181,9 @@ mod tests {
             outcomes.clear();
             let taken = lines.records(line.as_bytes(), at as u64 + 1, &unpacker, &mut |piece| {
                 outcomes.push(match piece {
-                    Piece::Event(event) => Ok(text(event)),
-                    Piece::Refused(bytes, refusal) => Err((refusal.reason, text(bytes))),
-                    Piece::Dropped => Ok("dropped".to_owned()),
+                    Enriched::Event(event) => Ok(text(event)),
+                    Enriched::Refused(bytes, refusal, _) => Err((refusal.reason, text(bytes))),
+                    Enriched::Dropped => Ok("dropped".to_owned()),
                 });
                 Ok::<_, ()>(())
             });

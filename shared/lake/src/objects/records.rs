@@ -12,7 +12,7 @@ use iceberg::{Error, ErrorKind, Result};
 use records::frame::{Frame, Framer};
 use records::rejection::{Reason, Refusal};
 use records::scan::Fault;
-use records::unpack::{Options, Piece, Unpacker, is_text};
+use records::unpack::{Enriched, Identity, Options, Piece, Unpacker, is_text};
 
 use super::compression::{content, damage};
 use super::fetch::{Failure, ObjectReader};
@@ -33,6 +33,15 @@ pub(crate) struct Refused<'a> {
     pub(crate) bytes: Option<&'a [u8]>,
     /// Whether a copy of the object should be kept too: what separates pieces of something else than JSON is part of it.
     pub(crate) keep_object: bool,
+    /// What the record has, where the object does not say so: once it is an event it must have the same.
+    pub(crate) identity: Option<Identity>,
+}
+
+impl<'a> Refused<'a> {
+    /// The record `bytes`, or the rest of the object.
+    pub(crate) fn new(refusal: Refusal, bytes: Option<&'a [u8]>) -> Self {
+        Self { refusal, bytes, keep_object: false, identity: None }
+    }
 }
 
 /// The records of one object, for a thread that may block.
@@ -138,12 +147,12 @@ impl Records {
             *count += 1;
             take(origin.moved_to(offset, *count), record)
         };
-        let mut give_piece = |offset, piece: Piece<'_>| match piece {
-            Piece::Event(text) => give(offset, Ok(text)),
-            Piece::Refused(bytes, refusal) => {
-                give(offset, Err(Refused { refusal, bytes: Some(bytes), keep_object: false }))
+        let mut give_enriched = |offset, piece: Enriched<'_>| match piece {
+            Enriched::Event(text) => give(offset, Ok(text)),
+            Enriched::Refused(bytes, refusal, identity) => {
+                give(offset, Err(Refused { identity, ..Refused::new(refusal, Some(bytes)) }))
             }
-            Piece::Dropped => {
+            Enriched::Dropped => {
                 *dropped += 1;
                 Ok(())
             }
@@ -154,7 +163,7 @@ impl Records {
             Content::Damage(refusal, offset) => {
                 let (refusal, offset) = (refusal.clone(), *offset);
                 *content = Content::End;
-                give(offset, Err(Refused { refusal, bytes: None, keep_object: false }))?;
+                give(offset, Err(Refused::new(refusal, None)))?;
                 return Ok(true);
             }
             Content::End => return Ok(false),
@@ -162,24 +171,22 @@ impl Records {
         match framer.next_frame() {
             Ok(None) => return Ok(false),
             Ok(Some(Frame::Record { offset, text })) => match error_lines {
-                Some(lines) => {
-                    lines.records(text, *frames, unpacker, &mut |piece| give_piece(offset, piece))?
-                }
+                Some(lines) => lines.records(text, *frames, unpacker, &mut |it| give_enriched(offset, it))?,
                 None if unpacker.is_one_event(text) => give(offset, Ok(text))?,
-                None => unpacker.unpack_frame(text, &mut |piece| give_piece(offset, piece))?,
+                None => unpacker.unpack_frame(text, &mut |piece| give_enriched(offset, as_it_is(piece)))?,
             },
             Ok(Some(Frame::Element { offset, text, beside })) => {
-                unpacker.unpack_element(text, beside, &mut |piece| give_piece(offset, piece))?;
+                unpacker.unpack_element(text, beside, &mut |piece| give_enriched(offset, as_it_is(piece)))?;
             }
             Ok(Some(Frame::Behind { offset, text })) => {
                 let what = "fields behind the array of FRAZIL_UNWRAP are beside none of its events where the whole is longer \
                             than a record may be";
                 let refusal = Refusal::new(Reason::RecordTooLarge, what);
-                give(offset, Err(Refused { refusal, bytes: Some(text), keep_object: false }))?;
+                give(offset, Err(Refused::new(refusal, Some(text))))?;
             }
             Ok(Some(Frame::Broken { offset, text, fault })) => {
                 let is_mended = error_lines.is_none()
-                    && unpacker.unpack_broken(text, &mut |piece| give_piece(offset, piece))?;
+                    && unpacker.unpack_broken(text, &mut |piece| give_enriched(offset, as_it_is(piece)))?;
                 if is_mended {
                     return Ok(true);
                 }
@@ -191,12 +198,12 @@ impl Records {
                 };
                 // Of something else than JSON text, white space between the pieces is part too.
                 let keep_object = *frames == 1 || !is_text(text);
-                give(offset, Err(Refused { refusal, bytes: Some(text), keep_object }))?;
+                give(offset, Err(Refused { keep_object, ..Refused::new(refusal, Some(text)) }))?;
             }
             Ok(Some(Frame::TooLarge { offset, length })) => {
                 let what = format!("the record is {length} bytes long");
                 let refusal = Refusal::new(Reason::RecordTooLarge, what);
-                give(offset, Err(Refused { refusal, bytes: None, keep_object: false }))?;
+                give(offset, Err(Refused::new(refusal, None)))?;
             }
             Err(error) => {
                 if let Some(error) = failure.take() {
@@ -207,16 +214,25 @@ impl Records {
                 let (offset, cut) = framer.remainder();
                 if cut.trim_ascii().is_empty() {
                     *content = Content::End;
-                    give(end, Err(Refused { refusal, bytes: None, keep_object: false }))?;
+                    give(end, Err(Refused::new(refusal, None)))?;
                 } else {
                     let what = "the object is damaged in the middle of this record";
                     let cut_off = Refusal::new(Reason::Truncated, what);
-                    give(offset, Err(Refused { refusal: cut_off, bytes: Some(cut), keep_object: false }))?;
+                    give(offset, Err(Refused::new(cut_off, Some(cut))))?;
                     *content = Content::Damage(refusal, end);
                 }
             }
         }
         Ok(true)
+    }
+}
+
+/// A piece of an object whose records nothing is added to.
+fn as_it_is(piece: Piece<'_>) -> Enriched<'_> {
+    match piece {
+        Piece::Event(text) => Enriched::Event(text),
+        Piece::Refused(bytes, refusal) => Enriched::Refused(bytes, refusal, None),
+        Piece::Dropped => Enriched::Dropped,
     }
 }
 

@@ -10,7 +10,10 @@ use std::io::{BufRead, BufReader, Read};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::MultiGzDecoder;
+use records::enrich::Stamp;
+use records::unpack::Identity;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::name::is_compressed;
 
@@ -36,6 +39,12 @@ pub struct Line<'a> {
     /// Which record of the object it is, from 1: this tells the lines of one object apart. 0 if the line does not say.
     #[serde(default)]
     pub row: u64,
+    /// The record's id, where its bytes do not have it: those of an error object of Firehose that are no event.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<Cow<'a, str>>,
+    /// When it arrived, RFC 3339, where its bytes do not have it.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub ingestion_timestamp: Option<Cow<'a, str>>,
     /// The record, in base64.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub raw_data: Option<Cow<'a, str>>,
@@ -60,6 +69,12 @@ impl<'a> Line<'a> {
     /// It is no JSON object with the members of a line.
     pub fn parse(text: &'a [u8]) -> Result<Self, String> {
         serde_json::from_slice(text).map_err(|error| error.to_string())
+    }
+
+    /// The id and the time that the record has though its bytes do not say so.
+    pub fn identity(&self) -> Option<Identity> {
+        let id = Uuid::try_parse(self.record_id.as_deref()?).ok()?;
+        Some(Identity { id, stamp: Stamp::parse(self.ingestion_timestamp.as_deref()?)? })
     }
 
     /// Decodes the record of the line into `record`, which is cleared before.

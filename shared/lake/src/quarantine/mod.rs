@@ -21,6 +21,7 @@ use flate2::write::{GzEncoder, MultiGzDecoder};
 use iceberg::io::{FileIO, FileWrite, InputFile};
 use iceberg::{Error, ErrorKind, Result};
 use records::rejection::Refusal;
+use records::unpack::Identity;
 use uuid::Uuid;
 
 pub use self::ledger::{Ledger, Standing};
@@ -51,6 +52,8 @@ pub(crate) struct Rejection {
     pub(crate) bytes: Option<Vec<u8>>,
     /// Whether a copy of the object is kept too: what separates pieces of something else than JSON is part of it.
     pub(crate) keep_object: bool,
+    /// What the record has, where its bytes do not say so.
+    pub(crate) identity: Option<Identity>,
 }
 
 /// What became of a rejection.
@@ -153,6 +156,8 @@ impl Quarantine {
             object: object.uri.as_str().into(),
             offset: *offset,
             row: *row,
+            record_id: rejection.identity.map(|identity| identity.id.to_string().into()),
+            ingestion_timestamp: rejection.identity.map(|it| it.stamp.as_str().to_owned().into()),
             raw_data: raw_data.map(Into::into),
             raw_object: copy.map(Into::into),
         };

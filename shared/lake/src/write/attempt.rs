@@ -292,15 +292,15 @@ impl Sink for Rows {
             self.found.origin = Some(origin.clone());
         }
         let decoded = record.and_then(|text| {
-            let refused = |refusal| Refused { refusal, bytes: Some(text), keep_object: false };
+            let refused = |refusal| Refused::new(refusal, Some(text));
             self.decoder.push(text).map_err(refused)
         });
         match decoded {
             Ok(()) => self.found.rows += 1,
-            Err(Refused { refusal, bytes, keep_object }) => {
+            Err(Refused { refusal, bytes, keep_object, identity }) => {
                 *self.found.rejected.entry(refusal.reason).or_default() += 1;
                 let (origin, bytes) = (origin.clone(), bytes.map(<[u8]>::to_vec));
-                self.send(Step::Rejected(Rejection { origin, refusal, bytes, keep_object }))?;
+                self.send(Step::Rejected(Rejection { origin, refusal, bytes, keep_object, identity }))?;
             }
         }
         if self.decoder.is_full(self.limits.batch_bytes) || self.decoder.rows() >= BATCH_ROWS {

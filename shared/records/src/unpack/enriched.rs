@@ -6,9 +6,29 @@
 
 use uuid::Uuid;
 
-use super::{Piece, Take, Unpacker, is_packed};
+use super::{Piece, Unpacker, is_packed};
 use crate::enrich::{Stamp, enrich};
 use crate::rejection::{Reason, Refusal};
+
+/// What there is of a record at one place.
+#[derive(Debug)]
+pub enum Enriched<'a> {
+    /// An event, enriched, without a newline.
+    Event(&'a [u8]),
+    /// Bytes that hold no event, why, and what an event in their place would have, if there is a record.
+    Refused(&'a [u8], Refusal, Option<Identity>),
+    /// A message that holds no event on purpose.
+    Dropped,
+}
+
+/// What tells an event of a record from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id, as transform would have given it.
+    pub id: Uuid,
+    /// When its record arrived.
+    pub stamp: Stamp,
+}
 
 impl Unpacker {
     /// Appends the record's events to `out`, each enriched and with a newline. Says how many they are; 0 if the record
@@ -75,16 +95,17 @@ impl Unpacker {
     pub fn enrich_each<E>(
         &self,
         record: &[u8],
-        id: Uuid,
-        stamp: &Stamp,
+        identity: Identity,
         out: &mut Vec<u8>,
-        take: &mut Take<'_, E>,
+        take: &mut dyn FnMut(Enriched<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let Identity { id, stamp } = identity;
+        let stamp = &stamp;
         out.clear();
         let mut plain = None;
         if self.may_be_plain(record) {
             match enrich(record, id, stamp, out) {
-                Ok(()) => return take(Piece::Event(out.trim_ascii_end())),
+                Ok(()) => return take(Enriched::Event(out.trim_ascii_end())),
                 Err(refusal) => plain = Some(refusal),
             }
         }
@@ -93,29 +114,32 @@ impl Unpacker {
         // The error of this closure is None where the record was refused as a whole.
         let unpacked = self.unpack(record, &mut |piece| {
             let is_first = !std::mem::replace(&mut is_any, true);
+            let id = event_id(id, index);
             let (text, enriched) = match piece {
                 Piece::Event(text) => {
                     out.clear();
-                    (text, enrich(text, event_id(id, index), stamp, out))
+                    (text, enrich(text, id, stamp, out))
                 }
                 Piece::Refused(text, refusal) => (text, Err(refusal)),
-                Piece::Dropped => return take(Piece::Dropped).map_err(Some),
+                Piece::Dropped => return take(Enriched::Dropped).map_err(Some),
             };
             index += 1;
             match (enriched, plain.take()) {
-                (Ok(()), _) => take(Piece::Event(out.trim_ascii_end())).map_err(Some),
+                (Ok(()), _) => take(Enriched::Event(out.trim_ascii_end())).map_err(Some),
                 // Of a record that is one piece, or no text, what is wrong with it as one event says more.
                 (Err(_), Some(plain))
                     if is_first && (text.len() == content || plain.reason == Reason::NotUtf8) =>
                 {
-                    take(Piece::Refused(record, plain)).map_err(Some)?;
+                    take(Enriched::Refused(record, plain, Some(identity))).map_err(Some)?;
                     Err(None)
                 }
-                (Err(refusal), _) => take(Piece::Refused(text, refusal)).map_err(Some),
+                (Err(refusal), _) => {
+                    take(Enriched::Refused(text, refusal, Some(Identity { id, ..identity }))).map_err(Some)
+                }
             }
         });
         match unpacked {
-            Ok(()) if !is_any => take(Piece::Refused(record, empty(record))),
+            Ok(()) if !is_any => take(Enriched::Refused(record, empty(record), Some(identity))),
             Ok(()) | Err(None) => Ok(()),
             Err(Some(error)) => Err(error),
         }

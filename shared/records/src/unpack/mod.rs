@@ -17,7 +17,7 @@ use std::io::Read as _;
 use memchr::memmem;
 
 use self::cloudwatch::Envelope;
-pub use self::enriched::event_id;
+pub use self::enriched::{Enriched, Identity, event_id};
 pub use self::options::Options;
 pub use self::text::is_text;
 use crate::enrich::{ends_enriched, is_enriched};

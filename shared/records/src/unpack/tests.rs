@@ -156,17 +156,25 @@ fn one_bad_event_refuses_the_record_whole() {
 
 /// Each piece of a record with its place among the ids: `index:a`, or the code of the refusal with its bytes.
 fn each(record: &[u8]) -> Vec<String> {
-    let (id, mut pieces) = (Uuid::from_u128(1), Vec::new());
+    let identity = Identity { id: Uuid::from_u128(1), stamp: Stamp::default() };
+    let index = |id: &str| (0..9).position(|at| id == event_id(identity.id, at).to_string()).unwrap();
+    let mut pieces = Vec::new();
     let unpacker = Unpacker::new(1 << 16, &Options::default());
-    let taken = unpacker.enrich_each(record, id, &Stamp::default(), &mut Vec::new(), &mut |piece| {
+    let taken = unpacker.enrich_each(record, identity, &mut Vec::new(), &mut |piece| {
         pieces.push(match piece {
-            Piece::Event(text) => {
+            Enriched::Event(text) => {
                 let event: serde_json::Value = serde_json::from_slice(text).unwrap();
-                let index = (0..9).position(|at| event["record_id"] == event_id(id, at).to_string());
-                format!("{}:{}", index.unwrap(), event["a"])
+                format!("{}:{}", index(event["record_id"].as_str().unwrap()), event["a"])
             }
-            Piece::Refused(bytes, refusal) => format!("{} {}", refusal.reason, bytes.escape_ascii()),
-            Piece::Dropped => "dropped".to_owned(),
+            Enriched::Refused(bytes, refusal, identity) => {
+                format!(
+                    "{}:{} {}",
+                    index(&identity.unwrap().id.to_string()),
+                    refusal.reason,
+                    bytes.escape_ascii()
+                )
+            }
+            Enriched::Dropped => "dropped".to_owned(),
         });
         Ok::<_, ()>(())
     });
@@ -177,15 +185,15 @@ fn each(record: &[u8]) -> Vec<String> {
 #[test]
 fn one_by_one_a_bad_event_is_refused_alone_and_keeps_its_id() {
     assert_eq!(each(b" {\"a\":0}\n"), ["0:0"]);
-    assert_eq!(each(b"{\"a\":0}\n{\"a\":}\n{\"a\":2}"), ["0:0", "invalid_json {\\\"a\\\":}", "2:2"]);
-    assert_eq!(each(b"[{\"a\":0},1,{\"a\":2}][]"), ["0:0", "not_an_object 1", "2:2", "dropped"]);
+    assert_eq!(each(b"{\"a\":0}\n{\"a\":}\n{\"a\":2}"), ["0:0", "1:invalid_json {\\\"a\\\":}", "2:2"]);
+    assert_eq!(each(b"[{\"a\":0},1,{\"a\":2}][]"), ["0:0", "1:not_an_object 1", "2:2", "dropped"]);
     assert_eq!(each(&gzip(b"{\"a\":0}{\"a\":1}")), ["0:0", "1:1"]);
     // One piece, or no text: the whole of it.
-    assert_eq!(each(b" {\"a\":}\n"), ["invalid_json  {\\\"a\\\":}\\n"]);
-    assert_eq!(each(b"\xFF\n{\"a\":1}"), ["not_utf8 \\xff\\n{\\\"a\\\":1}"]);
-    assert_eq!(each(b"{\"a\":0}\n{\"a\":\"\xFF\"}"), ["0:0", "not_utf8 {\\\"a\\\":\\\"\\xff\\\"}"]);
-    assert_eq!(each(b" \n"), ["empty  \\n"]);
-    assert_eq!(each(&gzip(b""))[0].split(' ').next(), Some("empty"));
+    assert_eq!(each(b" {\"a\":}\n"), ["0:invalid_json  {\\\"a\\\":}\\n"]);
+    assert_eq!(each(b"\xFF\n{\"a\":1}"), ["0:not_utf8 \\xff\\n{\\\"a\\\":1}"]);
+    assert_eq!(each(b"{\"a\":0}\n{\"a\":\"\xFF\"}"), ["0:0", "1:not_utf8 {\\\"a\\\":\\\"\\xff\\\"}"]);
+    assert_eq!(each(b" \n"), ["0:empty  \\n"]);
+    assert_eq!(each(&gzip(b""))[0].split(' ').next(), Some("0:empty"));
 }
 
 fn unwrapping(path: &str) -> Options {
