@@ -393,12 +393,30 @@ class Rules(Case):
         self.assertEqual(statement["Condition"], {"StringEquals": {"sts:ExternalId": {"Ref": "AWS::AccountId"}}})
 
     def test_buffers_of_transform_are_parameters(self):
-        (processor,) = properties("Stream")["ExtendedS3DestinationConfiguration"]["ProcessingConfiguration"]["Processors"]
+        processor = properties("Stream")["ExtendedS3DestinationConfiguration"]["ProcessingConfiguration"]["Processors"][-1]
         values = {one["ParameterName"]: one["ParameterValue"] for one in processor["Parameters"]}
         self.assertEqual(values["BufferIntervalInSeconds"], {"Ref": "TransformBufferSeconds"})
         self.assertEqual(values["BufferSizeInMBs"], {"Ref": "TransformBufferMB"})
         limits = [PARAMETERS["TransformBufferSeconds"][name] for name in ("MinValue", "MaxValue")]
         self.assertEqual(limits, [0, 900]) # AWS: "Data transformation"
+
+    def test_processors_of_firehose_come_before_the_function(self):
+        processors = properties("Stream")["ExtendedS3DestinationConfiguration"]["ProcessingConfiguration"]["Processors"]
+        *own, function = processors
+        self.assertEqual(function["Type"], "Lambda")
+        found = [(one["Fn::If"][0], one["Fn::If"][1]["Type"], one["Fn::If"][1]["Parameters"]) for one in own]
+        self.assertEqual(found, [
+            ("DecompressLogs", "Decompression", [{"ParameterName": "CompressionFormat", "ParameterValue": "GZIP"}]),
+            # Needs the other one (AWS: "Message extraction from CloudWatch Logs").
+            ("ExtractMessages", "CloudWatchLogProcessing", [{"ParameterName": "DataMessageExtraction", "ParameterValue": "true"}]),
+        ])
+
+    def test_both_functions_take_the_same_for_an_event(self):
+        variables = [properties(name)["Environment"]["Variables"] for name in ("TransformFunction", "AppendFunction")]
+        names = re.findall(r'"(FRAZIL_\w+)"', read("shared/lambda/src/unpack.rs").split("#[cfg(test)]")[0])
+        self.assertEqual(len(names), 5)
+        for name in names:
+            self.assertEqual(*[one[name] for one in variables])
 
     def test_what_costs_more_than_computing_is_off(self):
         for name in ("Tracing", "TransformInvocationLogs"):

@@ -117,7 +117,7 @@ impl Report {
             ("RowsCommitted", self.rows.into()),
             ("RowsKnown", self.rows_known.into()),
             ("RowsQuarantined", self.rows_quarantined.into()),
-            ("RecordsDropped", self.dropped.into()),
+            ("MessagesDropped", self.dropped.into()),
             ("DataFiles", self.data_files.into()),
             ("DataFileBytes", self.data_file_bytes.into()),
             ("BytesRead", self.bytes_read.into()),

@@ -283,7 +283,7 @@ fn everything_is_counted_once_and_nothing_of_the_records_is_told() {
         ("RowsCommitted", 5.0),
         ("RowsKnown", 0.0),
         ("RowsQuarantined", 4.0),
-        ("RecordsDropped", 0.0),
+        ("MessagesDropped", 0.0),
         ("DataFiles", 1.0),
         ("BytesRead", sizes),
         ("CommitAttempts", 1.0),

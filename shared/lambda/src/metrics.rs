@@ -57,7 +57,7 @@ pub const METRICS: [Metric; 23] = [
     metric("append", "RowsCommitted", "Count", "Rows committed"),
     metric("append", "RowsKnown", "Count", "Rows of committed objects that the table had before"),
     metric("append", "RowsQuarantined", "Count", "Records of committed objects that are in the quarantine instead"),
-    metric("append", "RecordsDropped", "Count", "Messages of committed objects that hold no record on purpose"),
+    metric("append", "MessagesDropped", "Count", "Messages of committed objects that hold no record on purpose"),
     metric("append", "DataFiles", "Count", "Data files committed"),
     metric("append", "DataFileBytes", "Bytes", "Size of the data files committed"),
     metric("append", "BytesRead", "Bytes", "Size of the raw objects committed, as they were delivered"),
