@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes every file of this folder but README.md. Standard library only, Python 3.9 or later.
+"""Writes every file of this folder but README.md and the two scripts. Standard library only, Python 3.9 or later.
 
 Run it again and nothing changes: all choices come from one seeded generator, through `random()` alone, the one method
 whose sequence Python promises to keep. A compressed file that already holds the right content is left as it is, since
@@ -18,6 +18,8 @@ import zlib
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote_plus
+
+import sources
 
 HERE = Path(__file__).resolve().parent
 RANDOM = random.Random(20260102)
@@ -839,6 +841,9 @@ def main():
             "batch_item_failures": [notification["Records"][index]["messageId"] for index in failing],
         }
     write_event("expected.json", expected)
+
+    for name, text in sources.build().items():
+        write(f"sources/{name}", text.encode())
 
 
 if __name__ == "__main__":
