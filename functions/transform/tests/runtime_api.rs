@@ -69,11 +69,12 @@ async fn invoke_with(event: &str, variables: &[(&str, &str)]) -> Invoked {
         .spawn()
         .unwrap();
 
-    let (request_line, body) = loop {
+    // The connection stays open: where it ends before the function does, the function logs that.
+    let (request_line, body, _connection) = loop {
         let mut stream = BufReader::new(listener.accept().await.unwrap().0);
         let (request_line, body) = read_request(&mut stream).await;
         if !request_line.starts_with("GET /2018-06-01/runtime/invocation/next ") {
-            break (request_line, body);
+            break (request_line, body, stream);
         }
         let head = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\
