@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use lambda::firehose::{Event, EventError, Position, ProcessingResult, Record, ResponseWriter};
 use lambda::metrics::Values;
 use records::enrich::Stamp;
-use records::identity::Origin;
+use records::identity::{DirectPut, Origin};
 use records::rejection::{Reason, Refusal};
 use records::unpack::Unpacker;
 use uuid::Uuid;
@@ -122,6 +122,7 @@ pub fn handle(
     let event = Event::parse(event_json)?;
     let mut enricher = Enricher {
         event: &event,
+        direct_put: DirectPut::to(event.delivery_stream()),
         now: Stamp::from_epoch_micros(now_micros).unwrap_or_default(),
         unpacker: Unpacker::new(config.max_response_bytes, &config.unpack),
         decoded: Vec::new(),
@@ -173,6 +174,7 @@ const ENRICHMENT_BYTES: usize = 256;
 
 struct Enricher<'a> {
     event: &'a Event<'a>,
+    direct_put: DirectPut,
     now: Stamp,
     unpacker: Unpacker,
     // Used again for every record.
@@ -193,7 +195,7 @@ impl Enricher<'_> {
         decode(data, &mut self.decoded)?;
         let stamp = record.arrival_micros().and_then(Stamp::from_epoch_micros).unwrap_or(self.now);
         self.enriched.clear();
-        let id = record_id(self.event, record);
+        let id = record_id(self.event, &self.direct_put, record);
         self.unpacker.enrich(&self.decoded, id, &stamp, &mut self.enriched)
     }
 }
@@ -210,7 +212,7 @@ fn decode(data: &str, decoded: &mut Vec<u8>) -> Result<(), Refusal> {
 }
 
 /// The id of a record, by the best identity that the event offers.
-fn record_id(event: &Event<'_>, record: &Record<'_>) -> Uuid {
+fn record_id(event: &Event<'_>, direct_put: &DirectPut, record: &Record<'_>) -> Uuid {
     let delivery_stream = event.delivery_stream();
     match record.position() {
         Some(Position::Kinesis { shard_id, sequence_number, subsequence_number }) => Origin::Kinesis {
@@ -227,7 +229,7 @@ fn record_id(event: &Event<'_>, record: &Record<'_>) -> Uuid {
             offset: &offset,
         }
         .record_id(),
-        None => Origin::DirectPut { delivery_stream, record_id: record.record_id() }.record_id(),
+        None => direct_put.record_id(record.record_id()),
     }
 }
 

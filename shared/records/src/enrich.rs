@@ -10,7 +10,6 @@
 use std::ops::Range;
 use std::str;
 
-use chrono::{DateTime, Datelike, Timelike};
 use memchr::memchr;
 use uuid::Uuid;
 
@@ -45,16 +44,18 @@ impl Stamp {
     /// The stamp of an instant in microseconds since the Unix epoch; `None` outside the years 0000 to 9999,
     /// which RFC 3339 cannot spell.
     pub fn from_epoch_micros(micros: i64) -> Option<Self> {
-        let instant = DateTime::from_timestamp_micros(micros)?;
-        let year = u32::try_from(instant.year()).ok().filter(|year| *year <= 9999)?;
+        let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000) as u32);
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400) as u32);
+        let (year, month, day) = date(days);
+        let year = u32::try_from(year).ok().filter(|year| *year <= 9999)?;
         let mut text = *b"0000-00-00T00:00:00.000000Z";
-        write_digits(&mut text[0..4], year);
-        write_digits(&mut text[5..7], instant.month());
-        write_digits(&mut text[8..10], instant.day());
-        write_digits(&mut text[11..13], instant.hour());
-        write_digits(&mut text[14..16], instant.minute());
-        write_digits(&mut text[17..19], instant.second());
-        write_digits(&mut text[20..26], instant.timestamp_subsec_micros());
+        text[0..4].copy_from_slice(&digits::<4>(year));
+        text[5..7].copy_from_slice(&digits::<2>(month));
+        text[8..10].copy_from_slice(&digits::<2>(day));
+        text[11..13].copy_from_slice(&digits::<2>(second / 3600));
+        text[14..16].copy_from_slice(&digits::<2>(second / 60 % 60));
+        text[17..19].copy_from_slice(&digits::<2>(second % 60));
+        text[20..26].copy_from_slice(&digits::<6>(micros));
         Some(Self { text })
     }
 
@@ -85,11 +86,29 @@ impl Default for Stamp {
     }
 }
 
-fn write_digits(digits: &mut [u8], mut number: u32) {
+/// Year, month and day of a day since the Unix epoch, in the Gregorian calendar (Howard Hinnant: "chrono-Compatible Low-Level
+/// Date Algorithms"). Years begin with March here, so that a leap day is the last one, and come in cycles of 400.
+fn date(days: i64) -> (i64, u32, u32) {
+    const TO_MARCH_OF_YEAR_0: i64 = 719_468;
+    const DAYS_OF_400_YEARS: i64 = 146_097;
+    let days = days + TO_MARCH_OF_YEAR_0;
+    let (cycle, day) = (days.div_euclid(DAYS_OF_400_YEARS), days.rem_euclid(DAYS_OF_400_YEARS) as u32);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, is_next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (400 * cycle + i64::from(year) + is_next, month, day)
+}
+
+/// The last N digits of a number.
+fn digits<const N: usize>(mut number: u32) -> [u8; N] {
+    let mut digits = [b'0'; N];
     for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
+        *digit += (number % 10) as u8;
         number /= 10;
     }
+    digits
 }
 
 /// Appends the enriched record and a newline to `out`. The payload is one JSON object in UTF-8; whitespace
@@ -314,6 +333,7 @@ fn append_fields(id: Uuid, stamp: &Stamp, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::Datelike as _;
     use proptest::prelude::*;
     use serde_json::value::RawValue;
     use std::collections::BTreeMap;
@@ -501,6 +521,15 @@ mod tests {
         assert_eq!(scan::value_end(output.as_bytes(), 0), Ok(output.len()));
         assert_eq!(refused(deep(scan::DEPTH_LIMIT + 1)).0, Reason::InvalidJson);
         assert_eq!(refused(deep(1_000_000)).0, Reason::InvalidJson);
+    }
+
+    #[test]
+    fn every_day_has_its_date() {
+        let first = chrono::NaiveDate::from_ymd_opt(-1, 1, 1).unwrap();
+        for day in first.iter_days().take_while(|day| day.year() <= 10_000) {
+            let days = day.signed_duration_since(chrono::NaiveDate::default()).num_days();
+            assert_eq!(date(days), (day.year().into(), day.month(), day.day()));
+        }
     }
 
     #[test]

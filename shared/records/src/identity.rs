@@ -66,7 +66,9 @@ impl Origin<'_> {
     /// NUL, which no ARN, id, bucket or number contains.
     pub fn record_id(&self) -> Uuid {
         match *self {
-            Self::DirectPut { delivery_stream, record_id } => id(&["direct-put", delivery_stream, record_id]),
+            Self::DirectPut { delivery_stream, record_id } => {
+                DirectPut::to(delivery_stream).record_id(record_id)
+            }
             Self::Kinesis { stream, shard_id, sequence_number, subsequence_number } => {
                 id(&["kinesis", stream, shard_id, sequence_number, subsequence_number])
             }
@@ -80,8 +82,29 @@ impl Origin<'_> {
     }
 }
 
-/// UUIDv5 of the fields, separated by NUL. Not by `uuid`, whose SHA-1 does without the processor's instructions for it.
+/// The ids of [`Origin::DirectPut`] for one delivery stream, whose name is hashed once for all of them.
+#[derive(Clone, Debug)]
+pub struct DirectPut(Sha1);
+
+impl DirectPut {
+    /// For records that are put into this stream, an ARN.
+    pub fn to(delivery_stream: &str) -> Self {
+        Self(hash(&["direct-put", delivery_stream, ""]))
+    }
+
+    /// The id of the record with Firehose's `recordId`.
+    pub fn record_id(&self, record_id: &str) -> Uuid {
+        uuid(self.0.clone().chain_update(record_id))
+    }
+}
+
 fn id(fields: &[&str]) -> Uuid {
+    uuid(hash(fields))
+}
+
+/// Hashes the namespace and the fields, separated by NUL. Not by `uuid`, whose SHA-1 does without the processor's instructions
+/// for it.
+fn hash(fields: &[&str]) -> Sha1 {
     let mut hash = Sha1::new_with_prefix(NAMESPACE.as_bytes());
     for (index, field) in fields.iter().enumerate() {
         if index > 0 {
@@ -89,6 +112,10 @@ fn id(fields: &[&str]) -> Uuid {
         }
         hash.update(field.as_bytes());
     }
+    hash
+}
+
+fn uuid(hash: Sha1) -> Uuid {
     let digest: [u8; 20] = hash.finalize().into();
     let mut first = [0; 16];
     first.copy_from_slice(&digest[..16]);
