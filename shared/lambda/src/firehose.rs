@@ -7,12 +7,13 @@
 //! misspelled ARNs.
 
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 pub use self::response::{ProcessingResult, RecordResponse, Response, ResponseWriter};
 use crate::json::{self, Text};
 
+mod plain;
 mod response;
 
 /// Why a JSON text is no Firehose transformation event.
@@ -64,6 +65,9 @@ impl<'a> Event<'a> {
     /// # Errors
     /// An [`EventError`] that names what is missing.
     pub fn parse(json: &'a str) -> Result<Self, EventError> {
+        if let Some(event) = plain::read(json) {
+            return Ok(event);
+        }
         serde_json::from_str(json).map_err(|error| {
             let records = json::members(json).and_then(|members| members.get("records").copied());
             match records {
@@ -100,11 +104,25 @@ pub struct Record<'a> {
     #[serde(borrow)]
     kafka_record_value: Option<Text<'a>>,
     #[serde(borrow)]
-    approximate_arrival_timestamp: Option<&'a RawValue>,
+    approximate_arrival_timestamp: Option<Millis<'a>>,
     #[serde(borrow)]
-    kinesis_record_metadata: Option<KinesisMetadata<'a>>,
+    kinesis_record_metadata: Option<Box<KinesisMetadata<'a>>>,
     #[serde(borrow)]
-    msk_record_metadata: Option<MskMetadata<'a>>,
+    msk_record_metadata: Option<Box<MskMetadata<'a>>>,
+}
+
+/// A time in milliseconds since the Unix epoch.
+#[derive(Debug)]
+enum Millis<'a> {
+    Whole(i64),
+    /// As a number or a string, whole or fractional.
+    Written(&'a RawValue),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Millis<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Deserialize::deserialize(deserializer).map(Self::Written)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,9 +185,17 @@ impl Record<'_> {
     /// When the record arrived, in microseconds since the Unix epoch: its own `approximateArrivalTimestamp`
     /// or the one in its metadata. AWS gives milliseconds, whole or fractional, as a number or a string.
     pub fn arrival_micros(&self) -> Option<i64> {
+        let own = match &self.approximate_arrival_timestamp {
+            Some(Millis::Whole(millis)) => millis.checked_mul(1000),
+            Some(Millis::Written(millis)) => epoch_micros(millis),
+            None => None,
+        };
+        if own.is_some() {
+            return own;
+        }
         let kinesis = self.kinesis_record_metadata.as_ref().and_then(|it| it.approximate_arrival_timestamp);
         let msk = self.msk_record_metadata.as_ref().and_then(|it| it.approximate_arrival_timestamp);
-        [self.approximate_arrival_timestamp, kinesis, msk].into_iter().flatten().find_map(epoch_micros)
+        [kinesis, msk].into_iter().flatten().find_map(epoch_micros)
     }
 
     /// The record's place in the source stream, `None` for direct put.
