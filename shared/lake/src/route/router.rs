@@ -69,7 +69,7 @@ impl Sink for Router {
                     let field = self.routes.field.join(".");
                     let what = format!("the field {field:?} names no table by FRAZIL_ROUTES");
                     let refusal = Refusal::new(Reason::NoRoute, what);
-                    (Place::Own, Err(Refused { refusal, bytes: Some(text), keep_object: false }))
+                    (Place::Own, Err(Refused::new(refusal, Some(text))))
                 }
             },
             Err(refused) => (Place::Own, Err(refused)),

@@ -22,7 +22,7 @@ impl Sink for Given {
         let Origin::Object { object, offset, row } = origin;
         let what = match record {
             Ok(text) => String::from_utf8_lossy(text).into_owned(),
-            Err(Refused { refusal, bytes, keep_object }) => {
+            Err(Refused { refusal, bytes, keep_object, .. }) => {
                 format!("{} {:?} {keep_object} {}", refusal.reason, bytes.map(<[u8]>::len), refusal.message)
             }
         };
@@ -78,7 +78,7 @@ impl Bench {
 
 fn refused(bytes: Option<&[u8]>) -> Record<'_> {
     let refusal = Refusal::new(Reason::Truncated, "at the end");
-    Err(Refused { refusal, bytes, keep_object: bytes.is_none() })
+    Err(Refused { refusal, bytes, keep_object: bytes.is_none(), identity: None })
 }
 
 /// In memory, and with a file for every few records.
