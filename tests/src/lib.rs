@@ -28,7 +28,7 @@ use lake::{Limits, Outcome, Routes, S3Config, Status, TableDefinition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use crate::table::{definition, enriched_table, numbers, plain_table, scan};
+pub use crate::table::{definition, enriched_table, numbers, plain_table, rows_in_files, scan, strict, with};
 
 /// The table of a [`Bench`].
 pub const TABLE: &str = "test.events";

@@ -4,7 +4,7 @@
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::array_value_to_string;
 use arrow_schema::DataType;
 use futures::TryStreamExt as _;
@@ -12,6 +12,8 @@ use iceberg::expr::Predicate;
 use iceberg::table::Table;
 use lake::TableDefinition;
 use serde_json::{Value, json};
+
+use crate::writer::{current_files, read_rows};
 
 /// A table of `columns` (name, type), partitioned by `partitions` (column, transform).
 pub fn definition(columns: &[(&str, &str)], partitions: &[(&str, &str)]) -> TableDefinition {
@@ -29,6 +31,17 @@ pub fn definition(columns: &[(&str, &str)], partitions: &[(&str, &str)]) -> Tabl
         "partition-spec": {"spec-id": 0, "fields": partitions.collect::<Vec<_>>()},
     });
     TableDefinition::parse(json.to_string().as_bytes()).unwrap()
+}
+
+/// The same, whose table rejects fields that it has no column for.
+pub fn strict(definition: TableDefinition) -> TableDefinition {
+    with(definition, &[("frazil.schema-evolution", "quarantine")])
+}
+
+/// The same, whose table has the properties `properties` besides.
+pub fn with(mut definition: TableDefinition, properties: &[(&str, &str)]) -> TableDefinition {
+    definition.properties.extend(properties.iter().map(|(key, value)| ((*key).into(), (*value).into())));
+    definition
 }
 
 /// A table with the columns that transform fills, partitioned as the sample's.
@@ -57,14 +70,28 @@ pub async fn scan(table: &Table, columns: &[&str], filter: Predicate) -> Vec<Val
     let mut batches = scan.build().unwrap().to_arrow().await.unwrap();
     let mut rows = Vec::new();
     while let Some(batch) = batches.try_next().await.unwrap() {
-        let schema = batch.schema();
-        rows.extend((0..batch.num_rows()).map(|row| {
-            let cells = schema.fields().iter().zip(batch.columns());
-            Value::Object(cells.map(|(field, column)| (field.name().clone(), value(column, row))).collect())
-        }));
+        rows.extend(values(&batch));
     }
     rows.sort_by_key(|row| row["n"].as_i64());
     rows
+}
+
+/// The rows of the data files of `table` as they lie in them, ordered by their column `n`: the crate's scan cannot read a
+/// struct that has got fields since its file was written.
+pub async fn rows_in_files(table: &Table) -> Vec<Value> {
+    let files = current_files(table).await;
+    let mut rows: Vec<Value> = files.iter().flat_map(|(file, _)| values(&read_rows(file))).collect();
+    rows.sort_by_key(|row| row["n"].as_i64());
+    rows
+}
+
+fn values(batch: &RecordBatch) -> Vec<Value> {
+    let schema = batch.schema();
+    let row = |row| {
+        let cells = schema.fields().iter().zip(batch.columns());
+        Value::Object(cells.map(|(field, column)| (field.name().clone(), value(column, row))).collect())
+    };
+    (0..batch.num_rows()).map(row).collect()
 }
 
 /// The values of the column `n`.

@@ -78,7 +78,7 @@ impl Lot {
         let mut known = BTreeSet::new();
         let mut deliver = |name: &str, first: u64| {
             let good: String = (first..first + Self::ROWS).map(|n| format!("{{\"n\":{n}}}\n")).collect();
-            let input = format!("{good}{{\"n\":1,\"\":1}}\n{{\"n\":2,\"\":\"{name}\"}}\n");
+            let input = format!("{good}{{\"n\":1,\"n\":1}}\n{{\"n\":2,\"n\":{first}}}\n");
             place.replay(&[place.write(name, input)]);
             let objects = files(&place.warehouse().join("raw"));
             let new = objects.into_iter().find(|object| known.insert(object.clone()));
@@ -155,7 +155,7 @@ async fn the_sample_is_clean_once_and_twice_and_after_its_snapshots_have_expired
     assert_eq!(clean(&place.warehouse()), report);
 
     // Two more tables, one of which has the same object as the other.
-    let input = place.write("more.json", "{\"n\":1}\n{\"n\":2,\"\":1}\n{\"n\":3}\nnope\n");
+    let input = place.write("more.json", "{\"n\":1}\n{\"n\":2,\"n\":1}\n{\"n\":3}\nnope\n");
     place.replay(&[&input]);
     place.replay(&[&input, Path::new("--table"), Path::new("web.clicks")]);
     place.replay(&[place.write("last.json", "{\"n\":4}")]);

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::ops::Range;
 
 use serde_json::Value;
-use tests::{Bench, Delivered, Object, Rejection, files, gzip, lines, plain_table};
+use tests::{Bench, Delivered, Object, Rejection, files, gzip, lines, plain_table, strict};
 
 /// An object of `content` between two good ones, in one event.
 async fn between_good_ones(content: &[u8]) -> (Bench, Delivered) {
@@ -369,7 +369,7 @@ async fn records_without_fields_are_rows() {
 
 #[tokio::test]
 async fn an_object_of_bad_rows_alone_is_committed() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     let content = b"{\"n\":\"x\"}\nnope\n{\"m\":1}\n{\"n\":1.5}";
     let objects = [bench.put("bad", content)];
     let delivered = bench.deliver(&objects).await;

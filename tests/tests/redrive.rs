@@ -20,7 +20,7 @@ use iceberg::transaction::{AddColumn, ApplyTransactionAction as _, Transaction};
 use lake::quarantine::{FileName, Ledger};
 use serde_json::{Value, json};
 use tests::command::{checked, frazil};
-use tests::{Bench, Object, enriched_table, files, gzip, lines, plain_table};
+use tests::{Bench, Object, enriched_table, files, gzip, lines, plain_table, strict};
 
 /// Starts `frazil redrive --json` on the lake of `bench`.
 fn start(bench: &Bench, arguments: &[&str]) -> Child {
@@ -153,7 +153,7 @@ fn content_of(bench: &Bench, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[tokio::test]
 async fn rows_come_in_once_the_table_has_the_column() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     let pretty = "{\n  \"n\": 2,\n  \"extra\": {\n    \"a\": [1,\n 2]}\n}";
     let content = format!(
         "{{\"n\":0}}\n{{\"n\":1,\"extra\":\"x\"}}{pretty}\n{{\"n\":1.5,\"extra\":1}}\nnot\u{e9} json\n{{\"n\":3,\"extra\":null}}\n"
@@ -213,7 +213,7 @@ async fn rows_come_in_once_the_table_has_the_column() {
 
 #[tokio::test]
 async fn rows_that_fail_again_come_in_by_a_later_run() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     deliver(
         &bench,
         "a",
@@ -238,7 +238,7 @@ async fn rows_that_fail_again_come_in_by_a_later_run() {
 
 #[tokio::test]
 async fn what_no_table_takes_stays() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     let whole = gzip(lines(0..2000));
     deliver(&bench, "cut.gz", &whole[..whole.len() / 2]).await;
     deliver(
@@ -268,7 +268,7 @@ async fn what_no_table_takes_stays() {
 
 /// A lake in which 60 objects have a row and two lines in the quarantine, of which one fits by now.
 async fn mended() -> Bench {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     let objects: Vec<Object> = (0..60)
         .map(|at| {
             let n = at * 3;
@@ -408,7 +408,7 @@ async fn two_redrives_at_once_put_every_row_back_once() {
 
 #[tokio::test]
 async fn a_redrive_that_cannot_append_leaves_the_quarantine_alone() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     deliver(&bench, "a", "{\"n\":0}\n{\"n\":1,\"extra\":1}\n").await;
     add_column(&bench, "extra", PrimitiveType::Int).await;
     let (data, away) = (bench.path("warehouse", "test/events/data"), bench.path("warehouse", "away"));
@@ -427,7 +427,7 @@ async fn a_redrive_that_cannot_append_leaves_the_quarantine_alone() {
 /// As long as an object may come again itself, its rows must not come by another way.
 #[tokio::test]
 async fn rows_of_an_object_that_is_not_in_the_table_stay() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     deliver(&bench, "first", "{\"n\":0}\n").await;
     let snapshot = bench.table().await.metadata().current_snapshot_id();
     let (object, _) = deliver(&bench, "second", "{\"n\":1}\n{\"n\":2,\"extra\":1}\n").await;
@@ -444,7 +444,7 @@ async fn rows_of_an_object_that_is_not_in_the_table_stay() {
 
 /// What a delivery leaves in the quarantine that ends before its commit, taken from another lake in the same state.
 async fn attempt(bench: &Bench, key: &str, content: &str) -> PathBuf {
-    let other = Bench::new(Some(plain_table())).await;
+    let other = Bench::new(Some(strict(plain_table()))).await;
     deliver(&other, key, content).await;
     bench.put(key, content);
     let folder = other.folder.path().join("errors/quarantine");
@@ -460,7 +460,7 @@ async fn attempt(bench: &Bench, key: &str, content: &str) -> PathBuf {
 /// A delivery rejects a row and dies; the table gets the column; the next delivery takes every row.
 #[tokio::test]
 async fn what_an_attempt_rejected_that_was_never_committed_stays_out() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     deliver(&bench, "first", "{\"n\":0}\n").await;
     let content = "{\"n\":1}\n{\"n\":2,\"extra\":1}\n{\"n\":3,\"other\":1}\n";
     let stale = attempt(&bench, "a", content).await;
@@ -496,7 +496,7 @@ async fn what_an_attempt_rejected_that_was_never_committed_stays_out() {
 /// A file that names no commit is of an older version of Frazil. It counts only where a commit of that version took its object.
 #[tokio::test]
 async fn files_of_older_versions_are_put_back() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     let content = "{\"n\":1}\n{\"n\":2,\"extra\":1}\n";
     let (object, _) = deliver(&bench, "a", content).await;
     // As it was before snapshots said what they account for.
@@ -529,7 +529,7 @@ async fn files_of_older_versions_are_put_back() {
 /// Once the snapshot has expired, nothing tells a file that counts from one that an attempt left behind.
 #[tokio::test]
 async fn files_whose_snapshots_have_expired_are_put_back_on_demand() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     deliver(&bench, "a", "{\"n\":1}\n{\"n\":2,\"extra\":1}\n").await;
     add_column(&bench, "extra", PrimitiveType::Int).await;
     deliver(&bench, "b", "{\"n\":3}\n").await;
@@ -543,7 +543,7 @@ async fn files_whose_snapshots_have_expired_are_put_back_on_demand() {
 
 #[tokio::test]
 async fn records_that_were_too_large_come_in_under_a_higher_ceiling() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     let large = |n: u64, bytes: usize| format!("{{\"n\":{n},\"text\":\"{}\"}}\n", "x".repeat(bytes << 20));
     let content =
         format!("{{\"n\":0}}\n{}{{\"n\":2,\"extra\":1}}\n{}{}", large(1, 17), large(3, 18), large(4, 20));
@@ -570,7 +570,7 @@ async fn records_that_were_too_large_come_in_under_a_higher_ceiling() {
 #[tokio::test]
 async fn many_tiny_rejections_take_little_room_and_come_in_again() {
     const RECORDS: usize = 100_000;
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     let content: String = (0..RECORDS).map(|n| format!("{{\"n\":{n},\"x\":1}}\n")).collect();
     deliver(&bench, "a", &content).await;
     let [file] = &files(&bench.folder.path().join("errors/quarantine"))[..] else { unreachable!() };
@@ -616,7 +616,7 @@ async fn roll_back(bench: &Bench, snapshot: i64) {
 
 #[tokio::test]
 async fn rows_of_all_versions_come_back() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     deliver(&bench, "a", "{\"n\":1}\n{\"n\":2,\"extra\":1}\n").await;
     // Another version, of other records: what it brought is in its own file.
     deliver(&bench, "a", "{\"n\":3}\n{\"n\":4,\"extra\":1}\n").await;
@@ -637,7 +637,7 @@ fn failed_line(record: impl AsRef<[u8]>) -> String {
 
 #[tokio::test]
 async fn what_firehose_could_not_process_comes_in_with_its_identity_also_by_way_of_the_quarantine() {
-    let bench = Bench::new(Some(enriched_table())).await;
+    let bench = Bench::new(Some(strict(enriched_table()))).await;
     deliver(&bench, "a", "{\"n\":0}\n").await;
     let key = "processing-failed/2026/01/02/03/frazil-1-2026-01-02-03-04-05-u";
     let path = bench.path("errors", key);
@@ -726,7 +726,7 @@ async fn records_that_did_not_fit_the_answer_of_transform_come_in() {
 
 #[tokio::test]
 async fn the_table_for_what_firehose_could_not_process_must_be_plain() {
-    let bench = Bench::new(Some(enriched_table())).await;
+    let bench = Bench::new(Some(strict(enriched_table()))).await;
     let path = bench.path("errors", "processing-failed/x");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, failed_line("{\"n\":1}")).unwrap();
@@ -764,7 +764,7 @@ async fn the_table_for_what_firehose_could_not_process_must_be_plain() {
 
 #[tokio::test]
 async fn what_is_wrong_with_the_folder_is_said() {
-    let bench = Bench::new(Some(plain_table())).await;
+    let bench = Bench::new(Some(strict(plain_table()))).await;
     deliver(&bench, "a", "{\"n\":0}\n{\"n\":1,\"extra\":1}\n").await;
     deliver(&bench, "b", "{\"n\":2,\"extra\":1}\n{\"n\":3,\"extra\":1}\n").await;
     add_column(&bench, "extra", PrimitiveType::Int).await;

@@ -29,6 +29,15 @@ fn records(numbers: Range<i64>) -> String {
 
 const INFERRED: &str = "streaming_analytics.events";
 
+/// The definition of a table of that name that has the column `n` and gets no others.
+fn strict_table(place: &Place) -> PathBuf {
+    let fields = json!([{"id": 1, "name": "n", "type": "long", "required": false},
+        {"id": 2, "name": "file_name", "type": "string", "required": false}]);
+    let table = json!({"name": "events", "schema": {"type": "struct", "fields": fields},
+        "properties": {"frazil.schema-evolution": "quarantine"}});
+    place.write("strict.json", table.to_string())
+}
+
 #[tokio::test]
 async fn the_bundled_sample_gives_what_is_expected_and_nothing_more_the_second_time() {
     let place = Place::new();
@@ -80,7 +89,7 @@ async fn a_table_by_definition_and_a_table_by_name() {
     let input = place.write("input.json", "{\"n\":1,\"text\":\"x\"}\n{\"n\":2,\"other\":true}\n");
     let definition = place.write(
         "definition.json",
-        r#"{"name": "defined", "schema": {"type": "struct", "schema-id": 0, "fields": [
+        r#"{"name": "defined", "properties": {"frazil.schema-evolution": "quarantine"}, "schema": {"type": "struct", "schema-id": 0, "fields": [
             {"id": 1, "name": "n", "type": "int", "required": true},
             {"id": 2, "name": "text", "type": "string", "required": false},
             {"id": 3, "name": "record_id", "type": "string", "required": false},
@@ -164,7 +173,7 @@ async fn bad_records_are_kept_and_counted() {
     let place = Place::new();
     let input =
         place.write("mixed.json", b"{\"n\":1}\nnope\n[1]\n\xFF\n{\"n\":\n{\"n\":2}\n{\"n\":3,\"\":1}\n");
-    let summary = place.replay(&[&input]);
+    let summary = place.replay(&[Path::new("--table"), &strict_table(&place), &input]);
     assert_eq!((&summary["records"], &summary["ok"], &summary["failed"]), (&json!(7), &json!(3), &json!(4)));
     assert_eq!(
         (&summary["rows"], &summary["rows_quarantined_by_reason"]),
@@ -187,7 +196,7 @@ fn page(place: &Place, input: &Path) -> (Option<i32>, String, String) {
 async fn what_was_refused_is_shown_by_reason_with_the_first_example() {
     let place = Place::new();
     let first = place.write("first.json", "{\"n\":1}\n");
-    place.replay(&[&first]);
+    place.replay(&[Path::new("--table"), &strict_table(&place), &first]);
     let text = "{\"n\":2}\nnope\n{\"n\":3,\"a\":1}\n{\"n\":\"x\"}\nnor this\n[1]\n{\"n\":4,\"b\":1}\n";
     let mixed = place.write("mixed.json", text);
     let summary = place.replay(&[&mixed]);
@@ -232,7 +241,11 @@ fn a_replay_of_which_nothing_got_in_fails_and_says_why() {
         ("users.csv", "id,name\n1,a\n2,b\n", "invalid_json 3. A replay reads JSON objects"),
         ("array.json", "[[1],[2]]", "not_an_object 1. A replay reads JSON objects"),
         ("nothing.json", "[]", "no record got into streaming_analytics.events: 1 record without an event"),
-        ("refused.json", "{\"\":1}", "no record got into streaming_analytics.events: invalid_name 1"),
+        (
+            "refused.json",
+            "{\"n\":1,\"n\":1}",
+            "no record got into streaming_analytics.events: duplicate_field 1",
+        ),
         ("empty.json", "", "empty.json holds no record, so nothing was appended"),
         ("blank.json", " \n\n", "blank.json holds no record, so nothing was appended"),
     ];

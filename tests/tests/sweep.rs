@@ -19,7 +19,7 @@ const OTHER: &str = "web.clicks";
 fn place() -> Place {
     let place = Place::new();
     for (name, n) in [("one.json", 1), ("two.json", 2)] {
-        let input = place.write(name, format!("{{\"n\":{n}}}\n{{\"n\":{n},\"\":1}}\n"));
+        let input = place.write(name, format!("{{\"n\":{n}}}\n{{\"n\":{n},\"n\":{n}}}\n"));
         place.replay(&[&input]);
         place.replay(&[&input, Path::new("--table"), Path::new(OTHER)]);
     }

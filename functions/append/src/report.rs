@@ -26,6 +26,8 @@ pub(crate) struct Report {
     rows_known: u64,
     rows_quarantined: u64,
     dropped: u64,
+    fields_ignored: u64,
+    columns_added: usize,
     bytes_read: u64,
     data_files: usize,
     data_file_bytes: u64,
@@ -57,6 +59,8 @@ impl Report {
                 Status::NotReached => self.not_reached += 1,
             }
         }
+        self.fields_ignored = outcome.fields_ignored;
+        self.columns_added = outcome.columns_added;
         self.data_files = outcome.data_files;
         self.data_file_bytes = outcome.data_file_bytes;
         self.commit = outcome.commit;
@@ -85,6 +89,8 @@ impl Report {
                     rows_known = self.rows_known,
                     rows_quarantined = self.rows_quarantined,
                     dropped = self.dropped,
+                    fields_ignored = self.fields_ignored,
+                    columns_added = self.columns_added,
                     bytes_read = self.bytes_read,
                     data_files = self.data_files,
                     data_file_bytes = self.data_file_bytes,
@@ -118,6 +124,8 @@ impl Report {
             ("RowsKnown", self.rows_known.into()),
             ("RowsQuarantined", self.rows_quarantined.into()),
             ("MessagesDropped", self.dropped.into()),
+            ("FieldsIgnored", self.fields_ignored.into()),
+            ("ColumnsAdded", self.columns_added.into()),
             ("DataFiles", self.data_files.into()),
             ("DataFileBytes", self.data_file_bytes.into()),
             ("BytesRead", self.bytes_read.into()),

@@ -284,6 +284,8 @@ fn everything_is_counted_once_and_nothing_of_the_records_is_told() {
         ("RowsKnown", 0.0),
         ("RowsQuarantined", 4.0),
         ("MessagesDropped", 0.0),
+        ("FieldsIgnored", 0.0),
+        ("ColumnsAdded", 0.0),
         ("DataFiles", 1.0),
         ("BytesRead", sizes),
         ("CommitAttempts", 1.0),

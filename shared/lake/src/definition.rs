@@ -15,6 +15,7 @@ use records::enrich::{PARTITION_DATE, PARTITION_HOUR};
 use serde::Deserialize;
 
 use crate::commit::MAX_METADATA_BYTES;
+use crate::decode::unknown::{Evolution, REST, REST_COLUMN};
 use crate::decode::{FILE_NAME, Units, name};
 use crate::storage::{S3Config, storage_factory};
 
@@ -55,8 +56,8 @@ impl TableDefinition {
     /// Reads a definition from JSON.
     ///
     /// # Errors
-    /// Where `json` departs from the shape of a `CreateTableRequest`; a property `frazil.timestamp-unit...` that names no
-    /// unit or no column; names that differ by case only.
+    /// Where `json` departs from the shape of a `CreateTableRequest`; a property `frazil...` of a value that means
+    /// nothing; names that differ by case only.
     pub fn parse(json: &[u8]) -> iceberg::Result<Self> {
         let definition: Self = serde_json::from_slice(json).map_err(|error| {
             let what = format!(
@@ -67,6 +68,7 @@ impl TableDefinition {
         })?;
         name::check(&definition.schema)?;
         Units::of(&definition.properties)?.check(&definition.schema)?;
+        Evolution::of(&definition.properties)?.check(&definition.schema)?;
         Ok(definition)
     }
 
@@ -103,6 +105,8 @@ impl TableDefinition {
             ("write.target-file-size-bytes".to_owned(), (128 * 1024 * 1024).to_string()),
             // For engines that rewrite the files: bounds of 16 characters, their default, tell no objects apart.
             (format!("write.metadata.metrics.column.{FILE_NAME}"), "full".to_owned()),
+            // What can be no column, by its name or by the number of them, comes all the same.
+            (REST_COLUMN.to_owned(), REST.to_owned()),
         ]);
         Ok(Self {
             name: name.to_owned(),

@@ -197,6 +197,10 @@ pub struct Outcome {
     pub data_files: usize,
     /// Their size in bytes.
     pub data_file_bytes: u64,
+    /// Columns that the tables got with the rows, those within others that came with it not counted.
+    pub columns_added: usize,
+    /// Fields that were left out of rows, as the table property `frazil.schema-evolution` wants.
+    pub fields_ignored: u64,
     /// What it took to commit, to all tables together.
     pub commit: CommitMetrics,
     /// Where records name their tables, what became of each.

@@ -7,11 +7,14 @@
 //! Only data files are opened whose bounds of the column `file_name` admit one of the URIs. Delete files are not looked
 //! at: a row that someone has deleted was in the table, and must not come back with a redelivery.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod content;
+mod layout;
+
+use std::collections::{HashMap, HashSet};
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_cast::display::ArrayFormatter;
 use arrow_schema::ArrowError;
 use arrow_select::filter::filter_record_batch;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -22,6 +25,8 @@ use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 use records::enrich::RECORD_ID;
 
+use self::content::{Content, FORMAT};
+use self::layout::layout;
 use crate::decode::{FILE_NAME, PROCESSING_TIME};
 use crate::digest::Digest;
 use crate::objects::Origin;
@@ -135,12 +140,17 @@ impl KnownRows {
             files = snapshot.summary().additional_properties.get("total-data-files"),
             "asked the table for rows of objects that no token tells of"
         );
-        let rows = name().is_in(uris.iter().map(Datum::string)).bind(schema, true)?;
+        let rows = name().is_in(uris.iter().map(Datum::string)).bind(schema.clone(), true)?;
         for task in &mut tasks {
             tracing::debug!(file = task.data_file_path, "opened for its file names");
             task.predicate = Some(rows.clone());
             task.project_field_ids.clone_from(&field_ids);
             task.deletes.clear();
+            if has_contents && let Some(own) = layout(table.file_io(), task, &schema).await? {
+                let own_ids = own.as_struct().fields().iter().map(|field| field.id);
+                task.project_field_ids = own_ids.filter(|id| field_ids.contains(id)).collect();
+                task.schema = own;
+            }
         }
         // The statistics of row groups were written by any engine, and rows that stay hidden would come twice.
         let reader = table.reader_builder().with_row_group_filtering_enabled(false).build();
@@ -240,23 +250,24 @@ impl Lacking<'_> {
 struct Keys<'a> {
     id: Option<ArrayFormatter<'a>>,
     ids: Option<&'a ArrayRef>,
-    /// All other columns of records, by name.
-    columns: BTreeMap<&'a str, (&'a ArrayRef, ArrayFormatter<'a>)>,
+    /// All other columns of records.
+    columns: Vec<Content<'a>>,
 }
 
 impl<'a> Keys<'a> {
     fn of(batch: &'a RecordBatch) -> Result<Self> {
-        let (mut id, mut ids, mut columns) = (None, None, BTreeMap::new());
+        let (mut id, mut ids, mut columns) = (None, None, Vec::new());
         for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-            let formatter = ArrayFormatter::try_new(column, &FORMAT).map_err(incomparable)?;
             match field.name().as_str() {
                 FILE_NAME | PROCESSING_TIME => {}
-                RECORD_ID => (id, ids) = (Some(formatter), Some(column)),
-                name => {
-                    columns.insert(name, (column, formatter));
+                RECORD_ID => {
+                    let formatter = ArrayFormatter::try_new(column, &FORMAT).map_err(incomparable)?;
+                    (id, ids) = (Some(formatter), Some(column));
                 }
+                _ => columns.push(Content::of(field, column).map_err(incomparable)?),
             }
         }
+        columns.sort_by_key(Content::key);
         Ok(Self { id, ids, columns })
     }
 
@@ -268,20 +279,12 @@ impl<'a> Keys<'a> {
             digest.update(id.value(row).try_to_string().map_err(incomparable)?);
             return Ok(Key::Id(digest.number()));
         }
-        // Columns that came after the row was written are null in it.
-        for (name, (_, formatter)) in self.columns.iter().filter(|(_, (column, _))| column.is_valid(row)) {
-            let value = formatter.value(row).try_to_string().map_err(incomparable)?;
-            for part in [name.as_bytes(), value.as_bytes()] {
-                digest.update((part.len() as u64).to_le_bytes());
-                digest.update(part);
-            }
+        for column in &self.columns {
+            column.add(row, &mut digest).map_err(incomparable)?;
         }
         Ok(Key::Content(digest.number()))
     }
 }
-
-/// Values of any type as text that differs where the values differ.
-const FORMAT: FormatOptions<'static> = FormatOptions::new().with_display_error(false);
 
 fn incomparable(error: ArrowError) -> Error {
     Error::new(ErrorKind::DataInvalid, "rows of the object cannot be compared with those of the table")

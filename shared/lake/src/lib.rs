@@ -18,6 +18,7 @@ mod digest;
 mod env;
 mod error;
 mod failpoint;
+mod growth;
 mod infer;
 mod job;
 mod known;
@@ -37,13 +38,13 @@ mod write;
 pub use ancestors::ancestors;
 pub use append::{append, append_routed};
 pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
-pub use decode::{FILE_NAME, PROCESSING_TIME, RowDecoder, SystemColumn, SystemValue};
+pub use decode::{FILE_NAME, Lack, PROCESSING_TIME, RowDecoder, SystemColumn, SystemValue};
 pub use definition::TableDefinition;
 pub use digest::Digest;
 pub use env::Source;
 pub use error::{Directive, Error, Kind, Part};
 pub use failpoint::failpoint;
-pub use infer::Inference;
+pub use infer::{Inference, Numbers};
 pub use job::{
     AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
     TableOutcome, WriteLimits,

@@ -17,6 +17,8 @@ use crate::digest::Digest;
 
 /// Where a snapshot's summary lists its objects: `<key digest>.<version digest>`, parted by spaces.
 pub const SUMMARY_KEY: &str = "frazil.objects";
+/// Where a snapshot's summary says how many fields were left out of its rows, if any.
+pub(crate) const IGNORED_KEY: &str = "frazil.ignored-fields";
 /// Where a snapshot's summary names the commit that made it.
 pub(crate) const COMMIT_KEY: &str = "frazil.commit";
 /// Where a snapshot's summary says how many records of its objects were rejected. A snapshot that says so accounts for

@@ -41,7 +41,7 @@ const fn metric(
 
 /// Every metric.
 #[rustfmt::skip]
-pub const METRICS: [Metric; 23] = [
+pub const METRICS: [Metric; 25] = [
     metric("transform", "RecordsReceived", "Count", "Records in the event"),
     metric("transform", "RecordsOk", "Count", "Records answered Ok"),
     metric("transform", "RecordsDropped", "Count", "Records answered Dropped: they hold no event on purpose"),
@@ -58,6 +58,8 @@ pub const METRICS: [Metric; 23] = [
     metric("append", "RowsKnown", "Count", "Rows of committed objects that the table had before"),
     metric("append", "RowsQuarantined", "Count", "Records of committed objects that are in the quarantine instead"),
     metric("append", "MessagesDropped", "Count", "Messages of committed objects that hold no record on purpose"),
+    metric("append", "FieldsIgnored", "Count", "Fields left out of rows, where the table's properties want it"),
+    metric("append", "ColumnsAdded", "Count", "Columns that tables got with the rows that brought them"),
     metric("append", "DataFiles", "Count", "Data files committed"),
     metric("append", "DataFileBytes", "Bytes", "Size of the data files committed"),
     metric("append", "BytesRead", "Bytes", "Size of the raw objects committed, as they were delivered"),

@@ -27,6 +27,8 @@ pub enum Reason {
     Truncated,
     /// The row has a field, not null, that the table has no column for.
     UnknownField,
+    /// The row has a field that the table has no column for, and cannot get one: it would have too many.
+    TooManyColumns,
     /// The row gives one field twice, so that no single value is the right one.
     DuplicateField,
     /// A value does not fit the type of its column.
@@ -57,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidBase64,
         Self::Empty,
         Self::NotUtf8,
@@ -67,6 +69,7 @@ impl Reason {
         Self::RecordTooLarge,
         Self::Truncated,
         Self::UnknownField,
+        Self::TooManyColumns,
         Self::DuplicateField,
         Self::TypeMismatch,
         Self::MissingRequired,
@@ -94,6 +97,7 @@ impl Reason {
             Self::RecordTooLarge => "record_too_large",
             Self::Truncated => "truncated",
             Self::UnknownField => "unknown_field",
+            Self::TooManyColumns => "too_many_columns",
             Self::DuplicateField => "duplicate_field",
             Self::TypeMismatch => "type_mismatch",
             Self::MissingRequired => "missing_required",
@@ -134,8 +138,15 @@ impl Reason {
                 "Find out why the writer of the object stopped early, and deliver the object again."
             }
             Self::UnknownField => "Add the column to the table, or stop sending the field.",
+            Self::TooManyColumns => {
+                "Name a column for such fields in the table property frazil.rest-column, or make a map of an object \
+                 whose names are data."
+            }
             Self::DuplicateField => "Have the producer give each field once.",
-            Self::TypeMismatch => "Correct the producer's value, or widen the column's type.",
+            Self::TypeMismatch => {
+                "Correct the producer's value, or widen the column (int to long, float to double, decimal by digits \
+                 before the point); of any other type, rename the column, and the field gets a new one."
+            }
             Self::MissingRequired => "Have the producer send the field, or make the column optional.",
             Self::InvalidName => "Rename the field at the producer.",
             Self::ReservedField => {

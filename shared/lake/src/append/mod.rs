@@ -7,6 +7,7 @@
 //! pass over the others; a byte of each is read beforehand, and all that fails in a pass is left out of the next one.
 
 mod create;
+mod evolving;
 mod horizon;
 mod input;
 mod routed;
@@ -20,12 +21,14 @@ use iceberg::spec::DataFile;
 use iceberg::table::Table;
 use tokio::time::Instant;
 
+use self::evolving::Evolving;
 use self::input::Input;
 pub use self::routed::append_routed;
 use self::sources::Sources;
 use crate::catalog::Lake;
-use crate::commit::{self, Change, CommitError, Committed, Layout, Objects};
-use crate::error::{Error as Failure, reworded};
+use crate::commit::{self, Change, CommitError, Committed, Layout, Objects, SchemaChange};
+use crate::decode::unknown::Fixed;
+use crate::error::{Error as Failure, Kind, reworded};
 use crate::failpoint::failpoint;
 use crate::job::{AppendOptions, CommitMetrics, Outcome, SourceObject};
 use crate::known::Known;
@@ -67,6 +70,10 @@ struct Invocation<'a> {
     snapshot_id: Option<i64>,
     data_files: usize,
     data_file_bytes: u64,
+    columns_added: usize,
+    fields_ignored: u64,
+    /// Why the table does not grow any more.
+    fixed: Option<Fixed>,
 }
 
 impl<'a> Invocation<'a> {
@@ -96,6 +103,9 @@ impl<'a> Invocation<'a> {
             snapshot_id: None,
             data_files: 0,
             data_file_bytes: 0,
+            columns_added: 0,
+            fields_ignored: 0,
+            fixed: None,
         }
     }
 
@@ -138,14 +148,16 @@ impl<'a> Invocation<'a> {
                 None => horizon::settle(&mut self.sources, lake, &current).await,
             };
             let known = horizon::look(&mut self.sources, lake, options, &current, told).await?;
-            let Some((written, undo)) = self.write(&current, &known).await? else { break };
+            let Some((written, undo, schema)) = self.write(&current, &known).await? else { break };
             failpoint("before commit")?;
-            match self.commit(&current, &written).await {
+            match self.commit(&current, &written, schema.clone()).await {
                 Ok(Committed::Snapshot(table, snapshot)) => {
                     self.snapshot_id = Some(snapshot);
                     self.data_files += written.files.len();
                     let bytes = written.files.iter().map(DataFile::file_size_in_bytes);
                     self.data_file_bytes += bytes.sum::<u64>();
+                    self.columns_added += schema.map_or(0, |schema| schema.columns.len());
+                    self.fields_ignored += written.ignored;
                     self.sources.committed(written.tallies);
                     // What is left are further versions of objects that are in the table now.
                     current = *table;
@@ -165,6 +177,15 @@ impl<'a> Invocation<'a> {
                     }
                     break;
                 }
+                // Who may append may not always alter: the rows go where they would without a new column.
+                Err(CommitError::Failed(error))
+                    if schema.is_some() && [Kind::Denied, Kind::Invalid].contains(&Kind::of(&error)) =>
+                {
+                    tracing::warn!(%error, "the table may not get the columns that its rows bring; trying without");
+                    self.fixed = Some(Fixed::Denied);
+                    let loaded = lake.catalog.load_table(&options.table).await;
+                    current = loaded.map_err(Failure::of_catalog)?;
+                }
                 Err(CommitError::Failed(error)) => return Err(Failure::of_catalog(error)),
             }
         }
@@ -176,14 +197,22 @@ impl<'a> Invocation<'a> {
     async fn reject_all(&mut self) -> Result<Outcome> {
         let time = PassTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
         let objects = self.sources.to_read();
-        if let Attempted::Written(written, _) = self.attempt(None, &Known::default(), objects, time).await? {
+        if let Attempted::Written(written, _) =
+            self.attempt(None, &Known::default(), objects, time, None).await?
+        {
             self.sources.committed(written.tallies);
         }
         Ok(self.outcome(None))
     }
 
-    /// Writes the files of all pending objects. None if no object is left.
-    async fn write(&mut self, table: &Table, known: &Known) -> Result<Option<(Written, Box<Undo>)>> {
+    /// Writes the files of all pending objects. None if no object is left. The rows may need more than `table` has: then
+    /// the files are those of the table with the change.
+    async fn write(
+        &mut self,
+        table: &Table,
+        known: &Known,
+    ) -> Result<Option<(Written, Box<Undo>, Option<SchemaChange>)>> {
+        let mut evolving = Evolving::of(table, self.fixed);
         loop {
             let left = self.options.deadline.saturating_duration_since(Instant::now());
             let kept = (left / COMMIT_SHARE).max(COMMIT_TIME.min(left / 2));
@@ -193,13 +222,17 @@ impl<'a> Invocation<'a> {
                 return Ok(None);
             }
             let read: Vec<usize> = objects.iter().map(|object| object.at).collect();
-            match self.attempt(Some(table), known, objects, PassTime { begin_until, cut_off }).await? {
+            let time = PassTime { begin_until, cut_off };
+            match self.attempt(Some(evolving.table()), known, objects, time, evolving.fixed()).await? {
                 Attempted::Written(written, undo) => {
                     if !self.sources.stop_mistakes(&written.tallies, self.options.limits.rejected_percent) {
-                        return Ok(Some((written, undo)));
+                        return Ok(Some((written, undo, evolving.into_change())));
                     }
                     undo.run().await;
+                    // What the objects that are stopped would have added is none of the others'.
+                    evolving = Evolving::of(table, self.fixed);
                 }
+                Attempted::Grows(growth) => evolving.grow(&growth)?,
                 // Another version of an object that failed may be left.
                 Attempted::Nothing | Attempted::Spoiled => {}
                 Attempted::TooManyFiles(error) => self.sources.hand_back_half(&read, &error),
@@ -214,17 +247,20 @@ impl<'a> Invocation<'a> {
         known: &Known,
         objects: Vec<Arc<FoundObject>>,
         time: PassTime,
+        fixed: Option<Fixed>,
     ) -> Result<Attempted> {
         let feed = self.input.feed(objects, self.options, time);
-        let attempt = Attempt::new(&self.lake.file_io, self.lake.env.uuid(), table, self.options, known)?;
+        let id = self.lake.env.uuid();
+        let attempt = Attempt::new(&self.lake.file_io, id, table, self.options, known, fixed)?;
         attempt.run(feed, |at, why| self.sources.leave_out(at, why)).await
     }
 
-    /// Commits what was `written` to the table, which was looked at as `looked_at`.
+    /// Commits what was `written` to the table, which was looked at as `looked_at`, and with it the change of its schema.
     async fn commit(
         &mut self,
         looked_at: &Table,
         written: &Written,
+        schema: Option<SchemaChange>,
     ) -> std::result::Result<Committed, CommitError> {
         let (lake, options) = (self.lake, self.options);
         let tokens = self.sources.tokens(&written.tallies);
@@ -234,6 +270,8 @@ impl<'a> Invocation<'a> {
         let newest_ms = pending.filter_map(|at| name_time(&self.sources.object(at).key)).max();
         let change = Change {
             looked_at: looked_at.metadata().current_snapshot_id(),
+            schema,
+            ignored: written.ignored,
             memory: Some(Memory { ledgers: &lake.ledgers, root: &root, tokens: &tokens, newest_ms }),
             ..Change::append(&written.files, &marks, Layout::of(looked_at), written.id)
         };
@@ -252,6 +290,8 @@ impl<'a> Invocation<'a> {
             metadata_location: table.and_then(Table::metadata_location).map(str::to_owned),
             data_files: self.data_files,
             data_file_bytes: self.data_file_bytes,
+            columns_added: self.columns_added,
+            fields_ignored: self.fields_ignored,
             commit: self.commit,
             tables: Vec::new(),
         }

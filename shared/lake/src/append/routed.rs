@@ -208,6 +208,8 @@ impl Merged {
             metadata_location: None,
             data_files: 0,
             data_file_bytes: 0,
+            columns_added: 0,
+            fields_ignored: 0,
             commit: Default::default(),
             tables: Vec::new(),
         };
@@ -257,6 +259,8 @@ impl Merged {
         all.metadata_location = outcome.metadata_location.or(all.metadata_location.take());
         all.data_files += outcome.data_files;
         all.data_file_bytes += outcome.data_file_bytes;
+        all.columns_added += outcome.columns_added;
+        all.fields_ignored += outcome.fields_ignored;
         all.commit.attempts += outcome.commit.attempts;
         all.commit.conflicts += outcome.commit.conflicts;
         all.commit.duration = all.commit.duration.max(outcome.commit.duration);

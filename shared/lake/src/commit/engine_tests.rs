@@ -50,7 +50,9 @@ impl Table {
             files: usize::MAX,
         };
         let mut decoder = RowDecoder::new(table.metadata().current_schema(), "1970-01-01T00:00:00Z").unwrap();
-        rows.iter().for_each(|row| decoder.push(row.as_bytes()).unwrap());
+        for row in rows {
+            assert!(decoder.push(row.as_bytes()).unwrap().is_empty());
+        }
         let mut writer = TableWriter::new(&table, limits, Uuid::from_u128(fastrand::u128(..))).unwrap();
         writer.write(&decoder.finish().unwrap()).await.unwrap();
         writer.close().await.unwrap()
@@ -94,7 +96,7 @@ async fn changes_for_other_engines() {
     let table = Table::create().await;
     table.commit("1", table.files(&[FIRST]).await, |append| append).await;
     let schema = SchemaChange {
-        columns: vec![column(4, "added", PrimitiveType::String)],
+        columns: vec![(None, column(4, "added", PrimitiveType::String))],
         promotions: vec![(1, PrimitiveType::Long), (2, PrimitiveType::Double), (3, decimal(9))],
     };
     table.commit("2", Vec::new(), |append| Change { schema: Some(schema), ..append }).await;

@@ -73,6 +73,8 @@ pub(crate) struct Change<'a> {
     pub(crate) layout: Layout,
     /// A new schema, by which the files were written.
     pub(crate) schema: Option<SchemaChange>,
+    /// Fields that were left out of the rows.
+    pub(crate) ignored: u64,
     /// Table properties to set.
     pub(crate) properties: HashMap<String, String>,
     /// Whether snapshots and references go that the table's properties let expire.
@@ -96,6 +98,7 @@ impl<'a> Change<'a> {
             looked_at: None,
             layout,
             schema: None,
+            ignored: 0,
             properties: HashMap::new(),
             expire: true,
             replace: None,
@@ -181,6 +184,7 @@ pub(crate) async fn commit(
         let tried = last_base.is_some();
         if change.marks.seen(metadata, change.looked_at) == Verdict::Outdated
             || Layout::of(&base.table) != change.layout
+            || change.schema.as_ref().is_some_and(|schema| !schema.fits(metadata))
         {
             return Ok(Committed::Outdated { tried });
         }

@@ -22,7 +22,7 @@ use crate::ancestors::ancestors;
 use crate::catalog::{Loaded, Next};
 use crate::env::Env;
 use crate::ledger::{Added, Written};
-use crate::token::COMMIT_KEY;
+use crate::token::{COMMIT_KEY, IGNORED_KEY};
 
 /// The successors of the bases of one commit's attempts.
 pub(super) struct Successors<'a> {
@@ -261,6 +261,9 @@ impl<'a> Successors<'a> {
         let mut entries = counts.into_summary(parent);
         entries.extend(self.change.marks.summary(base));
         entries.insert(COMMIT_KEY.to_owned(), self.change.id.to_string());
+        if self.change.ignored > 0 {
+            entries.insert(IGNORED_KEY.to_owned(), self.change.ignored.to_string());
+        }
         let operation = match &self.change.replace {
             Some(replace) => {
                 entries.extend(replace.summary.clone());

@@ -338,7 +338,7 @@ async fn columns_and_wider_types_come_with_a_commit() {
     bench.append(&[token("1")]).await;
     let marks = Objects { tokens: &[token("2")], rejected: 0 };
     let schema = SchemaChange {
-        columns: vec![NestedField::optional(2, "amount", PrimitiveType::Float.into()).into()],
+        columns: vec![(None, NestedField::optional(2, "amount", PrimitiveType::Float.into()).into())],
         promotions: Vec::new(),
     };
     let change =

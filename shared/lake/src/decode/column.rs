@@ -22,6 +22,8 @@ use super::unit::{Unit, Units};
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: String,
+    /// The field's id in the table's schema.
+    pub(super) id: i32,
     pub(super) required: bool,
     /// Filled by the pipeline, never from JSON.
     pub(super) hidden: bool,
@@ -65,22 +67,33 @@ pub(super) struct Members {
     pub(super) by_name: HashMap<String, usize>,
     /// By the name in lower case, for names that have no column in their own spelling; see `name.rs`.
     pub(super) by_folded: HashMap<String, Option<usize>>,
-    /// Whether these are the table's own columns, not those of a struct.
-    pub(super) is_table: bool,
+    /// The field whose struct this is, by id, and its path; none and an empty one for the table itself.
+    pub(super) parent: Option<i32>,
+    pub(super) path: String,
 }
 
 impl Members {
-    /// Columns for `fields`, which `arrow` describes in the same order. `hidden` fields take no JSON.
-    pub(super) fn new(
+    /// Columns for the `fields` of a table, which `arrow` describes in the same order. `hidden` ones take no JSON.
+    pub(super) fn of_table(
         fields: &[Arc<NestedField>],
         arrow: &[FieldRef],
         hidden: &[&str],
+    ) -> Result<Self, iceberg::Error> {
+        Self::new(fields, arrow, hidden, None, String::new())
+    }
+
+    fn new(
+        fields: &[Arc<NestedField>],
+        arrow: &[FieldRef],
+        hidden: &[&str],
+        parent: Option<i32>,
+        path: String,
     ) -> Result<Self, iceberg::Error> {
         let columns = fields
             .iter()
             .zip(arrow)
             .map(|(field, arrow)| {
-                let column = Column::new(field, arrow)?;
+                let column = Column::new(field, arrow, &path)?;
                 Ok(Column { hidden: hidden.contains(&field.name.as_str()), ..column })
             })
             .collect::<Result<Vec<_>, iceberg::Error>>()?;
@@ -89,7 +102,7 @@ impl Members {
         let by_folded = name::by_folded(names, hidden);
         let is_required = |at: &usize| columns[*at].required && !columns[*at].hidden;
         let required = (0..columns.len()).filter(is_required).collect();
-        Ok(Self { columns, required, by_name, by_folded, is_table: !hidden.is_empty() })
+        Ok(Self { columns, required, by_name, by_folded, parent, path })
     }
 
     /// Sets the units of all timestamp columns.
@@ -97,6 +110,24 @@ impl Members {
         for column in &mut self.columns {
             column.set_units(units, "", units.default);
         }
+    }
+
+    /// Column `at` takes no JSON.
+    pub(super) fn hide(&mut self, at: usize) {
+        if let Some(column) = self.columns.get_mut(at) {
+            column.hidden = true;
+            self.by_folded.insert(name::fold(&column.name), None);
+        }
+    }
+
+    /// The path of a column `name` in here.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// Whether these are the table's own columns, not those of a struct.
+    pub(super) fn is_table(&self) -> bool {
+        self.parent.is_none()
     }
 
     pub(super) fn column(&mut self, at: usize) -> Option<&mut Column> {
@@ -116,7 +147,8 @@ impl Members {
 }
 
 impl Column {
-    fn new(field: &NestedField, arrow: &FieldRef) -> Result<Self, iceberg::Error> {
+    fn new(field: &NestedField, arrow: &FieldRef, parent: &str) -> Result<Self, iceberg::Error> {
+        let path = if parent.is_empty() { field.name.clone() } else { format!("{parent}.{}", field.name) };
         let values = match (field.field_type.as_ref(), arrow.data_type()) {
             (Type::Primitive(primitive), _) => match primitive {
                 PrimitiveType::Boolean => Values::Boolean(BooleanBufferBuilder::new(0)),
@@ -139,24 +171,26 @@ impl Column {
                 PrimitiveType::Binary => Values::Binary { offsets: vec![0], bytes: Vec::new() },
             },
             (Type::Struct(fields), DataType::Struct(arrow)) => {
-                Values::Struct(Members::new(fields.fields(), arrow, &[])?)
+                Values::Struct(Members::new(fields.fields(), arrow, &[], Some(field.id), path)?)
             }
             (Type::List(list), DataType::List(element)) => {
-                Values::List { offsets: vec![0], element: Box::new(Self::new(&list.element_field, element)?) }
+                let element = Self::new(&list.element_field, element, &path)?;
+                Values::List { offsets: vec![0], element: Box::new(element) }
             }
             (Type::Map(map), DataType::Map(entries, _)) => {
                 let DataType::Struct(entry) = entries.data_type() else { return Err(unsupported(field)) };
                 let [key, value] = &entry[..] else { return Err(unsupported(field)) };
                 Values::Map {
                     offsets: vec![0],
-                    key: Box::new(Self::new(&map.key_field, key)?),
-                    value: Box::new(Self::new(&map.value_field, value)?),
+                    key: Box::new(Self::new(&map.key_field, key, &path)?),
+                    value: Box::new(Self::new(&map.value_field, value, &path)?),
                 }
             }
             _ => return Err(unsupported(field)),
         };
         Ok(Self {
             name: field.name.clone(),
+            id: field.id,
             required: field.required,
             hidden: false,
             unit: None,

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use iceberg::spec::PrimitiveType;
 use jiter::Peek;
 use records::enrich::{self, FIELDS, PRODUCER_PREFIX};
 use records::rejection::Reason;
@@ -15,7 +16,10 @@ use super::name::{self, is_column_name};
 use super::scalar::{self, Scalar};
 use super::source::Source;
 use super::unit::Unit;
+use super::unknown::{Fate, Fixed, Lack, MAX_COLUMNS, Policy, is_blank};
 
+/// Digits of a decimal at most (Iceberg specification, "Primitive Types").
+const MAX_DECIMAL_PRECISION: u32 = 38;
 /// Keys of a map among which a second one is found by looking at each.
 const FEW_KEYS: usize = 16;
 
@@ -54,16 +58,26 @@ impl Members {
                         source.size.begun += column.begun_bytes();
                     }
                     column.fill(row);
+                    let mark = source.unfit.rest.len();
                     column.push(source, peek).map_err(|fault| fault.within(&column.name))?;
+                    source.unfit.within(mark, &column.name);
                     expected = at + 1;
                 }
                 // The pipeline's own columns are used where the table has them.
                 Slot::Unknown(name) if self.is_own(&name) && matches!(peek, Peek::String) => {
+                    let start = source.json.current_index();
                     if !enrich::is_written(&name, source.json.known_str()?) {
-                        return Err(self.unknown(&name, peek));
+                        let value = &source.text[start..source.json.current_index()];
+                        self.push_unknown(source, name, peek, value)?;
                     }
                 }
-                Slot::Unknown(name) => return Err(self.unknown(&name, peek)),
+                Slot::Unknown(name) if source.policy.is_strict() => {
+                    return Err(self.unknown(&name, peek, source.policy));
+                }
+                Slot::Unknown(name) => {
+                    let value = source.skip_value()?;
+                    self.push_unknown(source, name, peek, value)?;
+                }
             }
             slot = source.json.next_key()?.map(|key| self.resolve(key, expected));
         }
@@ -90,10 +104,50 @@ impl Members {
 
     /// Whether transform writes a field of this name.
     fn is_own(&self, name: &str) -> bool {
-        self.is_table && FIELDS.contains(&name)
+        self.is_table() && FIELDS.contains(&name)
     }
 
-    fn unknown(&self, name: &str, peek: Peek) -> Fault {
+    /// Takes the `value` of a field that has no column.
+    fn push_unknown(
+        &self,
+        source: &mut Source<'_>,
+        name: String,
+        peek: Peek,
+        value: &str,
+    ) -> Result<(), Fault> {
+        let column = self.new_column(&name, source.policy);
+        let fate = source.policy.fate(column.as_deref().map(|name| self.path_of(name)).as_deref());
+        match (fate, column) {
+            (Fate::Lack, Some(_)) if is_blank(value) => {}
+            (Fate::Lack, Some(name)) => {
+                let value = value.to_owned();
+                source.unfit.lacks.push(Lack::Column { parent: self.parent, name, value });
+            }
+            (Fate::Ignore, _) => source.unfit.ignored += 1,
+            (Fate::Rest, _) => {
+                source.size.add(name.len() + value.len())?;
+                source.unfit.rest.push((name, value.to_owned()));
+            }
+            (Fate::Refuse | Fate::Lack, _) => return Err(self.unknown(&name, peek, source.policy)),
+        }
+        Ok(())
+    }
+
+    /// The name of a new column for the field `name`. None if there can be none: the name is none of a column, the pipeline
+    /// writes the field itself, or several columns have it in other spellings.
+    fn new_column(&self, name: &str, policy: &Policy) -> Option<String> {
+        if !is_column_name(name)
+            || self.is_own(&name::fold(name))
+            || (self.is_table() && policy.is_rest(name))
+        {
+            return None;
+        }
+        let column = if self.is_table() { name::column_of(name) } else { name.to_owned() };
+        let is_free = column != name || !self.by_folded.contains_key(&name::fold(name));
+        is_free.then_some(column)
+    }
+
+    fn unknown(&self, name: &str, peek: Peek, policy: &Policy) -> Fault {
         let kind = scalar::kind(peek);
         if !is_column_name(name) {
             let what = format!("no column can have this name (found {kind})");
@@ -113,7 +167,20 @@ impl Members {
             None if self.by_folded.contains_key(&folded) && !name::RESERVED.contains(&&*folded) => {
                 ", but several whose names differ from it by case only".to_owned()
             }
-            None => String::new(),
+            None if policy.is_taken(&self.path_of(name)) => {
+                ", and another column or partition has the path that it would have".to_owned()
+            }
+            None => match policy.fixed() {
+                Some(Fixed::Denied) => ", and the catalog does not let this function add it".to_owned(),
+                Some(Fixed::Full) => {
+                    let what = format!(
+                        "the table has no such column, and would have more than {MAX_COLUMNS} with all that come with it \
+                         (found {kind})"
+                    );
+                    return Fault::new(Reason::TooManyColumns, what).within(name);
+                }
+                None => String::new(),
+            },
         };
         let what = format!("the table has no such column{hint} (found {kind})");
         Fault::new(Reason::UnknownField, what).within(name)
@@ -145,9 +212,10 @@ impl Column {
                 let mut next = source.json.known_array()?;
                 source.size.depth += 1;
                 while let Some(peek) = next {
-                    let at = element.len() - first;
+                    let (at, mark) = (element.len() - first, source.unfit.rest.len());
                     source.size.add(element.slot_bytes)?;
                     element.push(source, peek).map_err(|fault| fault.within(&format!("[{at}]")))?;
+                    source.unfit.within(mark, format_args!("[{at}]"));
                     next = source.json.array_step()?;
                 }
                 source.size.depth -= 1;
@@ -182,7 +250,9 @@ impl Column {
                         );
                     }
                     let peek = source.json.peek()?;
+                    let mark = source.unfit.rest.len();
                     value.push(source, peek).map_err(|fault| fault.within(&name))?;
+                    source.unfit.within(mark, &name);
                     next = source.json.next_key()?.map(str::to_owned);
                 }
                 source.size.depth -= 1;
@@ -198,23 +268,72 @@ impl Column {
                 self.nulls.append_non_null();
                 Ok(())
             }
-            _ => match peek {
-                Peek::String => {
-                    let text = source.json.known_str()?;
-                    if matches!(self.values, Values::String { .. } | Values::Binary { .. }) {
-                        source.size.add(text.len())?;
+            _ => {
+                let value = match peek {
+                    Peek::String => {
+                        let text = source.json.known_str()?;
+                        if matches!(self.values, Values::String { .. } | Values::Binary { .. }) {
+                            source.size.add(text.len())?;
+                        }
+                        Scalar::Text(text)
                     }
-                    self.push_scalar(Scalar::Text(text))
-                }
-                Peek::True | Peek::False => self.push_scalar(Scalar::Boolean(source.json.known_bool(peek)?)),
-                Peek::Array | Peek::Object => Err(Fault::mismatch(&self.expected(), scalar::kind(peek))),
-                _ => {
-                    let start = source.json.current_index();
-                    source.json.known_number_bytes(peek)?;
-                    self.push_scalar(Scalar::Number(&source.text[start..source.json.current_index()]))
-                }
-            },
+                    Peek::True | Peek::False => Scalar::Boolean(source.json.known_bool(peek)?),
+                    Peek::Array | Peek::Object => {
+                        return Err(Fault::mismatch(&self.expected(), scalar::kind(peek)));
+                    }
+                    _ => {
+                        let start = source.json.current_index();
+                        source.json.known_number_bytes(peek)?;
+                        Scalar::Number(&source.text[start..source.json.current_index()])
+                    }
+                };
+                let fault = match self.push_scalar(value) {
+                    Ok(()) => return Ok(()),
+                    Err(fault) => fault,
+                };
+                let Some(wider) = self.wider(value).filter(|_| source.policy.may_widen(self.id)) else {
+                    return Err(fault);
+                };
+                source.unfit.lacks.push(Lack::Promotion(self.id, wider));
+                // The row is not kept, but the rest of it is looked at.
+                self.nulls.append_non_null();
+                self.push_placeholders(1);
+                Ok(())
+            }
         }
+    }
+
+    /// The type that the column can be promoted to (Iceberg specification, "Schema Evolution") and that holds `value`.
+    fn wider(&self, value: Scalar<'_>) -> Option<PrimitiveType> {
+        match &self.values {
+            Values::Int(_) => value.integer::<i64>().map(|_| PrimitiveType::Long),
+            Values::Float(_) => value.double().map(|_| PrimitiveType::Double),
+            Values::Decimal { precision, scale, .. } => (*precision + 1..=MAX_DECIMAL_PRECISION)
+                .find(|wider| value.decimal(*wider, *scale).is_some())
+                .map(|precision| PrimitiveType::Decimal { precision, scale: *scale }),
+            _ => None,
+        }
+    }
+
+    /// Adds what goes to the rest column to row `row`: a JSON object of the values by their paths, or a map of their texts.
+    pub(super) fn push_rest(&mut self, row: usize, rest: &[(String, String)]) -> Result<(), Fault> {
+        let mut paths = HashSet::new();
+        if let Some((path, _)) = rest.iter().find(|(path, _)| !paths.insert(path)) {
+            return Err(Fault::new(Reason::DuplicateField, "the row gives this field twice").within(path));
+        }
+        self.fill(row);
+        if let Values::Map { offsets, key, value } = &mut self.values {
+            for (path, text) in rest {
+                key.push_scalar(Scalar::Text(path))?;
+                value.push_scalar(Scalar::Text(text))?;
+            }
+            offsets.push(key.len() as i32);
+            self.nulls.append_non_null();
+            return Ok(());
+        }
+        let fields: Vec<String> =
+            rest.iter().map(|(path, text)| format!("{}:{text}", serde_json::Value::from(&**path))).collect();
+        self.push_scalar(Scalar::Text(&format!("{{{}}}", fields.join(","))))
     }
 
     /// Adds a value that is neither null nor an array or object.

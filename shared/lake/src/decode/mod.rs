@@ -2,8 +2,8 @@
 //!
 //! In: the text of one record at a time. Out: a batch when the caller asks for it. A record that does not fit the
 //! schema is refused alone, with the path of its field, the value's kind and what was expected; the rows around it
-//! stand. Fields that the schema does not have are refused too unless they are null: nothing a row holds is lost
-//! silently. The pipeline's own columns are filled in on the way.
+//! stand. Fields that the schema does not have are refused too unless they are null, or it is said what the table lacks
+//! for them (`unknown.rs`): nothing a row holds is lost silently. The pipeline's own columns are filled in on the way.
 
 mod arrow;
 mod column;
@@ -16,6 +16,7 @@ mod source;
 mod system;
 mod time;
 mod unit;
+pub(crate) mod unknown;
 mod zeros;
 
 use std::sync::Arc;
@@ -36,6 +37,8 @@ use self::system::System;
 pub use self::system::{SystemColumn, SystemValue};
 pub(crate) use self::time::instant;
 pub(crate) use self::unit::Units;
+pub use self::unknown::Lack;
+use self::unknown::{Fixed, Policy, Unfit};
 use self::zeros::Zeros;
 
 /// Collects rows into batches.
@@ -45,6 +48,10 @@ pub struct RowDecoder {
     members: Members,
     /// The pipeline's own columns.
     system: System,
+    /// What becomes of fields that have no column.
+    policy: Policy,
+    /// Fields that were left out since the last look.
+    ignored: u64,
     /// Most bytes that a row may take in memory.
     row_bytes: usize,
     /// Bytes that a row takes whatever it holds, once every column has a value.
@@ -75,12 +82,14 @@ impl RowDecoder {
     pub fn with_system(schema: &Schema, system: &[SystemColumn<'_>]) -> iceberg::Result<Self> {
         let arrow: ArrowSchemaRef = Arc::new(schema_to_arrow_schema(schema)?);
         let fields = schema.as_struct().fields();
-        let members = Members::new(fields, arrow.fields(), &name::RESERVED)?;
+        let members = Members::of_table(fields, arrow.fields(), &name::RESERVED)?;
         let slot_bytes = members.slot_bytes();
         let mut decoder = Self {
             schema: arrow,
             members,
             system: System::new(fields),
+            policy: Policy::strict(),
+            ignored: 0,
             row_bytes: usize::MAX,
             slot_bytes,
             rows: 0,
@@ -102,8 +111,20 @@ impl RowDecoder {
     /// A decoder to the current schema of the table of `metadata`, by its properties, for rows with the values `system`.
     ///
     /// # Errors
-    /// The same, or a property `frazil.timestamp-unit...` that names no unit.
+    /// The same, or a property `frazil...` of a value that means nothing.
     pub fn for_table(metadata: &TableMetadata, system: &[SystemColumn<'_>]) -> iceberg::Result<Self> {
+        Self::for_fixed(metadata, system, None)
+    }
+
+    /// The same, where the table cannot grow if there is a reason for it.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn for_fixed(
+        metadata: &TableMetadata,
+        system: &[SystemColumn<'_>],
+        fixed: Option<Fixed>,
+    ) -> iceberg::Result<Self> {
         let units = Units::of(metadata.properties())?;
         if let Err(error) = units.check(metadata.current_schema()) {
             // The column may have been dropped or renamed since: no reason to stop.
@@ -111,6 +132,10 @@ impl RowDecoder {
         }
         let mut decoder = Self::with_system(metadata.current_schema(), system)?;
         decoder.members.set_units(&units);
+        decoder.policy = Policy::of(metadata, fixed)?;
+        if let Some(at) = decoder.policy.rest_column() {
+            decoder.members.hide(at);
+        }
         Ok(decoder)
     }
 
@@ -125,22 +150,26 @@ impl RowDecoder {
         self.system.set(system);
     }
 
-    /// Adds `record`, one JSON value by grammar, as a row.
+    /// Adds `record`, one JSON value by grammar, as a row; or says what the table lacks to take it, and adds nothing.
     ///
     /// # Errors
     /// Why the row is refused; the rows before it are untouched.
-    pub fn push(&mut self, record: &[u8]) -> Result<(), Refusal> {
+    pub fn push(&mut self, record: &[u8]) -> Result<Vec<Lack>, Refusal> {
         let outcome = std::str::from_utf8(record)
             .map_err(|error| {
                 let what = format!("byte {} of the record is not UTF-8", error.valid_up_to());
                 Fault::new(Reason::NotUtf8, what)
             })
             .and_then(|text| self.push_object(text))
-            .and_then(|()| self.system.push(&mut self.members, self.rows));
+            .and_then(|unfit| self.push_others(unfit));
         match outcome {
-            Ok(()) => {
+            Ok(lacks) if lacks.is_empty() => {
                 self.rows += 1;
-                Ok(())
+                Ok(lacks)
+            }
+            Ok(lacks) => {
+                self.members.truncate(self.rows);
+                Ok(lacks)
             }
             Err(fault) => {
                 self.members.truncate(self.rows);
@@ -152,7 +181,23 @@ impl RowDecoder {
         }
     }
 
-    fn push_object(&mut self, text: &str) -> Result<(), Fault> {
+    /// Adds what no column of the record's own takes, and the pipeline's columns. Gives what is lacking for that.
+    fn push_others(&mut self, mut unfit: Unfit) -> Result<Vec<Lack>, Fault> {
+        self.policy.need_rest(&mut unfit);
+        if !unfit.lacks.is_empty() {
+            return Ok(unfit.lacks);
+        }
+        if !unfit.rest.is_empty()
+            && let Some(column) = self.policy.rest_column().and_then(|at| self.members.column(at))
+        {
+            column.push_rest(self.rows, &unfit.rest)?;
+        }
+        self.system.push(&mut self.members, self.rows)?;
+        self.ignored += unfit.ignored;
+        Ok(unfit.lacks)
+    }
+
+    fn push_object(&mut self, text: &str) -> Result<Unfit, Fault> {
         if !text.starts_with('{') {
             let kind = match Jiter::new(text.as_bytes()).peek() {
                 Ok(peek) => scalar::kind(peek),
@@ -160,7 +205,7 @@ impl RowDecoder {
             };
             return Err(Fault::new(Reason::NotAnObject, format!("expected a JSON object, found {kind}")));
         }
-        let mut source = Source::new(text, std::mem::take(&mut self.tape), self.row_bytes);
+        let mut source = Source::new(text, std::mem::take(&mut self.tape), self.row_bytes, &self.policy);
         let outcome = source.json.peek().map_err(Fault::from);
         let outcome = outcome.and_then(|_| self.members.push(&mut source, self.rows));
         let outcome = outcome.map_err(|fault| fault.behind(source.offset));
@@ -169,7 +214,12 @@ impl RowDecoder {
             self.content_bytes += source.size.content;
         }
         self.tape = source.json.into_tape();
-        outcome
+        outcome.map(|()| source.unfit)
+    }
+
+    /// Fields that were left out of rows since it was last asked.
+    pub(crate) fn take_ignored(&mut self) -> u64 {
+        std::mem::take(&mut self.ignored)
     }
 
     /// Rows since the last batch.

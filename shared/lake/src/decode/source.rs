@@ -5,6 +5,7 @@ use records::rejection::Reason;
 use records::scan;
 
 use super::fault::Fault;
+use super::unknown::{Policy, Unfit};
 
 /// A record while it is read.
 pub(super) struct Source<'a> {
@@ -13,6 +14,9 @@ pub(super) struct Source<'a> {
     pub(super) text: &'a str,
     pub(super) offset: usize,
     pub(super) size: Size,
+    /// What becomes of fields that have no column, and which there were.
+    pub(super) policy: &'a Policy,
+    pub(super) unfit: Unfit,
 }
 
 /// What a record becomes in memory.
@@ -43,9 +47,10 @@ impl Size {
 
 impl<'a> Source<'a> {
     /// A record that may become `limit` bytes.
-    pub(super) fn new(text: &'a str, tape: Vec<u8>, limit: usize) -> Self {
+    pub(super) fn new(text: &'a str, tape: Vec<u8>, limit: usize, policy: &'a Policy) -> Self {
         let size = Size { limit, content: 0, begun: 0, depth: 0 };
-        Self { json: Jiter::with_tape(text.as_bytes(), tape), text, offset: 0, size }
+        let json = Jiter::with_tape(text.as_bytes(), tape);
+        Self { json, text, offset: 0, size, policy, unfit: Unfit::default() }
     }
 
     /// Steps over the value that the parser stands at. Its text, byte for byte.

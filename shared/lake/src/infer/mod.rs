@@ -5,35 +5,35 @@
 //!
 //! | values seen in a field              | column                          |
 //! |-------------------------------------|---------------------------------|
-//! | null only, `{}` only                | string                          |
+//! | nothing but null, `[]` and `{}`     | none, until a value says more   |
 //! | true, false                         | boolean                         |
 //! | whole numbers of 64 bits            | long                            |
 //! | numbers, some with a fraction       | double                          |
-//! | RFC 3339 date-times, zoned or not   | timestamptz                     |
+//! | date-times, zoned or not            | timestamptz                     |
+//! | epoch milliseconds, named as times  | timestamptz                     |
 //! | other strings                       | string                          |
 //! | objects                             | struct of their fields          |
+//! | objects of many names, each rare    | map of what their values are    |
 //! | arrays                              | list of what their elements are |
 //! | several kinds, larger whole numbers | string (JSON text)              |
+//! | objects with names of no column     | string (JSON text)              |
 //!
 //! The columns of the transform function and of the pipeline itself have fixed types and are always there.
 
 mod look;
+pub(crate) mod shape;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 
-use iceberg::spec::{ListType, NestedField, PrimitiveType, Schema, StructType, Type};
-use jiter::{Jiter, JiterResult, Peek};
+use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
+use jiter::Jiter;
 use records::enrich::{INGESTION_TIMESTAMP, PARTITION_DATE, PARTITION_HOUR, RECORD_ID};
 
 pub(crate) use self::look::{Inferred, infer};
-use crate::decode::name::{column_of, fold, is_column_name};
-use crate::decode::{FILE_NAME, PROCESSING_TIME, double, instant};
-
-/// Fields of an inferred schema, nested ones included; rows with further fields are quarantined.
-const MAX_FIELDS: usize = 2_000;
-/// Objects and arrays nested deeper become their JSON text.
-const MAX_DEPTH: usize = 32;
+use self::shape::{Budget, Names, Shape};
+use crate::decode::unknown::MAX_COLUMNS;
+use crate::decode::{FILE_NAME, PROCESSING_TIME};
+use crate::definition::TableDefinition;
 
 /// Columns whose types do not depend on the records, in the order in which they follow the records' own.
 const FIXED: [(&str, PrimitiveType); 6] = [
@@ -45,30 +45,32 @@ const FIXED: [(&str, PrimitiveType); 6] = [
     (FILE_NAME, PrimitiveType::String),
 ];
 
-/// Collects what kinds of values the fields of records have.
-#[derive(Debug, Default)]
-pub struct Inference {
-    root: Shape,
-    fields: usize,
-    /// Whether any record was an object.
-    observed: bool,
+/// What columns become whose numbers all were whole. They take no fraction once they are `long`, and Iceberg makes no other
+/// type of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numbers {
+    /// `long`; `double` only where a fraction was seen.
+    #[default]
+    AsSeen,
+    /// All numbers are `double`.
+    Double,
+    /// All numbers are `decimal(38, 9)`, or with as many digits behind the point as were seen.
+    Decimal,
 }
 
-/// What was seen in one place of the records.
-#[derive(Debug, Default)]
-struct Shape {
-    boolean: bool,
-    whole: bool,
-    fraction: bool,
-    instant: bool,
-    text: bool,
-    object: bool,
-    array: bool,
-    /// Fields of the objects, in the order in which they were first seen, each in its first spelling.
-    fields: Vec<(String, Shape)>,
-    /// Places in `fields`, by the name in lower case.
-    by_name: HashMap<String, usize>,
-    element: Option<Box<Shape>>,
+/// Collects what kinds of values the fields of records have.
+#[derive(Debug)]
+pub struct Inference {
+    root: Shape,
+    budget: Budget,
+    /// Records that were objects.
+    records: u64,
+}
+
+impl Default for Inference {
+    fn default() -> Self {
+        Self { root: Shape::default(), budget: Budget(MAX_COLUMNS - FIXED.len()), records: 0 }
+    }
 }
 
 impl Inference {
@@ -79,13 +81,13 @@ impl Inference {
         }
         // A record that the parser refuses half way is refused again when it is decoded; until there it counts.
         let mut json = Jiter::new(record);
-        let read = json.peek().and_then(|peek| self.root.observe(&mut json, peek, 0, &mut self.fields));
-        self.observed |= read.is_ok();
+        let read = json.peek().and_then(|peek| self.root.observe(&mut json, peek, 0, &mut self.budget));
+        self.records += u64::from(read.is_ok());
     }
 
     /// Whether there was an object among the records so far.
     pub(crate) fn has_observed(&self) -> bool {
-        self.observed
+        self.records > 0
     }
 
     /// The schema for the records so far, with ids in the order of the columns. None if there was no object among
@@ -94,150 +96,38 @@ impl Inference {
     /// # Errors
     /// The schema is not valid: a defect of this crate.
     pub fn schema(&self) -> iceberg::Result<Option<Schema>> {
-        self.observed.then(|| self.columns()).transpose()
+        self.has_observed().then(|| self.columns(Numbers::AsSeen, None)).transpose()
     }
 
-    fn columns(&self) -> iceberg::Result<Schema> {
-        let mut ids = 0;
-        let mut taken: HashSet<String> = FIXED.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let mut columns = self.root.columns("", &mut ids, &mut taken);
-        for (name, kind) in FIXED {
-            ids += 1;
-            columns.push(NestedField::optional(ids, name, Type::Primitive(kind)).into());
+    /// The definition of a table `name` for the records so far, as JSON, in which each column says what was seen of it. None
+    /// if there was no object among them.
+    ///
+    /// # Errors
+    /// As of [`Inference::schema`].
+    pub fn definition(&self, name: &str, numbers: Numbers) -> iceberg::Result<Option<serde_json::Value>> {
+        if !self.has_observed() {
+            return Ok(None);
+        }
+        let definition = TableDefinition::inferred(name, self.columns(numbers, Some(self.records))?)?;
+        let properties: BTreeMap<String, String> = definition.properties.into_iter().collect();
+        Ok(Some(serde_json::json!({
+            "name": name,
+            "schema": definition.schema,
+            "partition-spec": format!("{PARTITION_DATE}, {PARTITION_HOUR}"),
+            "properties": properties,
+        })))
+    }
+
+    /// With a number of `records`, each column has what was seen of it in them as its doc.
+    fn columns(&self, numbers: Numbers, records: Option<u64>) -> iceberg::Result<Schema> {
+        let taken: HashSet<String> = FIXED.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let mut names = Names { last_id: 0, taken, numbers, of: records };
+        let mut columns = self.root.columns("", &mut names);
+        for (at, (name, kind)) in (names.last_id + 1..).zip(FIXED) {
+            columns.push(NestedField::optional(at, name, Type::Primitive(kind)).into());
         }
         Schema::builder().with_fields(columns).build()
     }
-}
-
-impl Shape {
-    fn observe(
-        &mut self,
-        json: &mut Jiter<'_>,
-        peek: Peek,
-        depth: usize,
-        count: &mut usize,
-    ) -> JiterResult<()> {
-        match peek {
-            Peek::Null => json.known_null()?,
-            Peek::True | Peek::False => {
-                json.known_bool(peek)?;
-                self.boolean = true;
-            }
-            Peek::String => match instant(json.known_str()?) {
-                Some(_) => self.instant = true,
-                None => self.text = true,
-            },
-            Peek::Object | Peek::Array if depth >= MAX_DEPTH => {
-                json.known_skip(peek)?;
-                self.text = true;
-            }
-            Peek::Object => {
-                self.object = true;
-                let mut at =
-                    json.known_object()?.map(|name| field(&mut self.fields, &mut self.by_name, name, count));
-                while let Some(known) = at {
-                    let peek = json.peek()?;
-                    match known {
-                        Some(at) => self.fields[at].1.observe(json, peek, depth + 1, count)?,
-                        None => json.known_skip(peek)?,
-                    }
-                    at = json.next_key()?.map(|name| field(&mut self.fields, &mut self.by_name, name, count));
-                }
-            }
-            Peek::Array => {
-                self.array = true;
-                let element = self.element.get_or_insert_default();
-                let mut next = json.known_array()?;
-                while let Some(peek) = next {
-                    element.observe(json, peek, depth + 1, count)?;
-                    next = json.array_step()?;
-                }
-            }
-            _ => {
-                let number = std::str::from_utf8(json.known_number_bytes(peek)?).unwrap_or_default();
-                if number.contains(['.', 'e', 'E']) && double(number).is_ok() {
-                    self.fraction = true;
-                } else if number.parse::<i64>().is_ok() {
-                    self.whole = true;
-                } else {
-                    // Beyond a long or a double: only text keeps every digit.
-                    self.text = true;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn columns(&self, parent: &str, ids: &mut i32, taken: &mut HashSet<String>) -> Vec<Arc<NestedField>> {
-        let mut columns = Vec::with_capacity(self.fields.len());
-        for (name, shape) in &self.fields {
-            let name = if parent.is_empty() { column_of(name) } else { name.clone() };
-            let path = if parent.is_empty() { name.clone() } else { format!("{parent}.{name}") };
-            // `a.b` is also how a field of a struct is named.
-            if !taken.insert(fold(&path)) {
-                continue;
-            }
-            *ids += 1;
-            let id = *ids;
-            columns.push(NestedField::optional(id, name, shape.column_type(&path, ids, taken)).into());
-        }
-        columns
-    }
-
-    fn column_type(&self, path: &str, ids: &mut i32, taken: &mut HashSet<String>) -> Type {
-        let kinds =
-            [self.boolean, self.whole || self.fraction, self.instant, self.text, self.object, self.array];
-        let text = Type::Primitive(PrimitiveType::String);
-        if kinds.iter().filter(|seen| **seen).count() != 1 {
-            return text;
-        }
-        if self.boolean {
-            Type::Primitive(PrimitiveType::Boolean)
-        } else if self.fraction {
-            Type::Primitive(PrimitiveType::Double)
-        } else if self.whole {
-            Type::Primitive(PrimitiveType::Long)
-        } else if self.instant {
-            Type::Primitive(PrimitiveType::Timestamptz)
-        } else if self.object {
-            let fields = self.columns(path, ids, taken);
-            if fields.is_empty() { text } else { Type::Struct(StructType::new(fields)) }
-        } else if self.array {
-            *ids += 1;
-            let id = *ids;
-            let path = format!("{path}.element");
-            taken.insert(fold(&path));
-            let element =
-                self.element.as_ref().map_or(text, |element| element.column_type(&path, ids, taken));
-            Type::List(ListType::new(NestedField::list_element(id, element, false).into()))
-        } else {
-            text
-        }
-    }
-}
-
-/// The place of field `name`, which is added if it is new and may be a column.
-fn field(
-    fields: &mut Vec<(String, Shape)>,
-    by_name: &mut HashMap<String, usize>,
-    name: &str,
-    count: &mut usize,
-) -> Option<usize> {
-    if let Some(at) = by_name.get(name) {
-        return Some(*at);
-    }
-    // Athena, Glue and Spark fold case.
-    let folded = fold(name);
-    if let Some(at) = by_name.get(&folded) {
-        return Some(*at);
-    }
-    if *count >= MAX_FIELDS || !is_column_name(name) {
-        return None;
-    }
-    *count += 1;
-    by_name.insert(folded, fields.len());
-    fields.push((name.to_owned(), Shape::default()));
-    Some(fields.len() - 1)
 }
 
 #[cfg(test)]
@@ -271,6 +161,7 @@ mod tests {
                 format!("<{}>", fields.join(", "))
             }
             Type::List(list) => format!("[{}]", describe(&list.element_field.field_type)),
+            Type::Map(map) => format!("{{{}}}", describe(&map.value_field.field_type)),
             other => other.to_string(),
         }
     }
@@ -284,16 +175,13 @@ mod tests {
                 r#"{"o": {"a": 2, "c": false}, "l": [null], "huge": 1e400, "local": "2015-09-12T00:46:58"}"#,
             ]),
             [
-                "n string",
                 "b boolean",
                 "i long",
                 "f double",
                 "t timestamptz",
                 "s string",
-                "e string",
                 "big string",
                 "o <a long, d <e string>, c boolean>",
-                "l [string]",
                 "ll [[double]]",
                 "huge string",
                 "local timestamptz",
@@ -316,7 +204,7 @@ mod tests {
     fn names_that_no_column_can_have_are_left_out() {
         assert_eq!(
             columns(&[r#"{"": 1, "a": 1, "A": 2, "o.x": 1, "o": {"x": 1, "y": 2}}"#]),
-            ["a long", "o.x long", "o <y long>"]
+            ["a long", "o.x long", "o string"]
         );
     }
 
@@ -328,6 +216,68 @@ mod tests {
                 r#"{"name": 2.5, "tags": {"team": 1, "TEAM": 2}, "file_name": "x", "Producer_File_Name": 1}"#
             ]),
             ["Name double", "tags <Team string>", "producer_file_name string"]
+        );
+    }
+
+    #[test]
+    fn what_says_no_type_makes_no_column() {
+        assert_eq!(
+            columns(&[
+                r#"{"a": null, "b": [], "c": {}, "d": {"e": null, "f": [[{}]]}, "g": [{"h": null, "i": 1}]}"#
+            ]),
+            ["g [<i long>]"]
+        );
+    }
+
+    #[test]
+    fn numbers_under_the_name_of_a_time_are_instants() {
+        assert_eq!(
+            columns(&[
+                r#"{"seen_at": 1772000000123, "createdAt": 1772000000123, "ts": 1772000000123, "format": 1772000000123,
+                    "times": [1772000000123], "end_time": 1772000000, "start_time": 1772000000123, "cat": 1772000000123}"#,
+                r#"{"seen_at": 1772000000124, "start_time": 0, "ts": "2026-02-25T06:13:20+0000"}"#
+            ]),
+            [
+                "seen_at timestamptz",
+                "createdAt timestamptz",
+                "ts timestamptz",
+                "format long",
+                "times [long]",
+                "end_time long",
+                "start_time long",
+                "cat long",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_that_are_data_make_a_map() {
+        let records = |count: usize, value: &str| -> Vec<String> {
+            let record = |at| {
+                format!(r#"{{"by_user": {{"u-{at}": {value}, "": {value}}}, "wide": {{"w{}": 1}}}}"#, at % 5)
+            };
+            (0..count).map(record).map(|record| record.replace(r#", "": "#, r#", "u-x": "#)).collect()
+        };
+        let of = |records: Vec<String>| columns(&records.iter().map(String::as_str).collect::<Vec<_>>());
+        let few = "by_user <u-0 long, u-x long>, ";
+        assert_eq!(of(records(1, "1")), [few.trim_end_matches(", "), "wide <w0 long>"]);
+        let wide = "wide <w0 long, w1 long, w2 long, w3 long, w4 long>";
+        assert_eq!(of(records(40, "1.5")), ["by_user {double}", wide]);
+        assert_eq!(of(records(40, r#"{"a": 1}"#)), ["by_user {<a long>}", wide]);
+        // More names than are remembered, of any kind.
+        let mixed = records(1_000, "1").into_iter().chain(records(2_000, "true").split_off(1_000));
+        assert_eq!(of(mixed.collect()), ["by_user {string}", wide]);
+        let one = (0..5_000).map(|at| format!(r#""k{at}": {at}"#)).collect::<Vec<_>>().join(",");
+        assert_eq!(of(vec![format!(r#"{{"one": {{{one}}}, "n": 1}}"#)]), ["one {long}", "n long"]);
+    }
+
+    #[test]
+    fn objects_that_a_struct_cannot_keep_are_text() {
+        assert_eq!(
+            columns(&[
+                r#"{"log": {"level": "x", "a b": 1}, "odd": {"": 1, "b": 2}, "log.level": "y", "ok": {"a": {"": 1}}}"#
+            ]),
+            ["log string", "odd string", "log.level string", "ok <a string>"]
         );
     }
 
@@ -356,7 +306,7 @@ mod tests {
         let many: String = (0..5_000).map(|at| format!("\"k{at}\": 1,")).collect();
         let deep = format!("{{\"d\": {}1{}}}", "[".repeat(100), "]".repeat(100));
         let columns = columns(&[&format!("{{{many}\"z\": 1}}"), &deep, "{\"a\": ", "[]", "\u{7f}"]);
-        assert_eq!(columns.len(), MAX_FIELDS);
+        assert_eq!(columns.len(), MAX_COLUMNS - FIXED.len());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use arrow_array::RecordBatch;
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFile, Schema};
+use iceberg::spec::{DataFile, Schema, TableMetadataRef};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 use records::rejection::Reason;
@@ -19,7 +19,9 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::TableWriter;
-use crate::decode::{RowDecoder, SystemColumn};
+use crate::decode::unknown::Fixed;
+use crate::decode::{Lack, RowDecoder, SystemColumn};
+use crate::growth::Growth;
 use crate::job::{AppendOptions, Limits, Rejected};
 use crate::known::{Known, Lacking};
 use crate::objects::{Closed, End, Origin, Record, Refused, Sink};
@@ -52,6 +54,8 @@ pub(crate) enum Attempted {
     Spoiled,
     /// The rows need more files than one commit may add. The files are removed; fewer rows may not need so many.
     TooManyFiles(Error),
+    /// The table lacks what some rows need. The files are removed.
+    Grows(Growth),
 }
 
 /// Why a source is no part of what was written.
@@ -69,6 +73,8 @@ pub(crate) struct Written {
     pub(crate) files: Vec<DataFile>,
     /// The sources that were read to their ends.
     pub(crate) tallies: Vec<Tally>,
+    /// Fields that were left out of rows.
+    pub(crate) ignored: u64,
 }
 
 /// Removes what an attempt has written.
@@ -116,8 +122,8 @@ enum Step {
     Rejected(Rejection),
     /// Source `at` has ended. Its last rows may still come.
     Ended { at: usize, end: End, found: Found },
-    /// All sources have ended.
-    Complete,
+    /// All sources have ended, or the rest of them does not matter.
+    Complete { growth: Option<Growth>, ignored: u64 },
 }
 
 /// What was found in a source so far.
@@ -131,13 +137,14 @@ struct Found {
 
 /// How far the records could be written.
 enum Pass {
-    Whole(Vec<Tally>),
+    Whole { tallies: Vec<Tally>, ignored: u64 },
     Spoiled(Vec<(usize, Error)>),
+    Grows(Growth),
 }
 
 impl<'a> Attempt<'a> {
     /// An attempt to write to `table` what it does not have by `known`. Where there is no table, every record must be one
-    /// that is refused.
+    /// that is refused. The table does not grow if there is a reason, `fixed`.
     ///
     /// # Errors
     /// The table's columns, properties or partitions are of a kind that cannot be written.
@@ -147,12 +154,13 @@ impl<'a> Attempt<'a> {
         table: Option<&Table>,
         options: &AppendOptions,
         known: &'a Known,
+        fixed: Option<Fixed>,
     ) -> Result<Self> {
         let (limits, time) = (options.limits, options.processing_time.clone());
         let system = SystemColumn::of_object("", &time);
         let (mut decoder, writer) = match table {
             Some(table) => {
-                let decoder = RowDecoder::for_table(table.metadata(), &system)?;
+                let decoder = RowDecoder::for_fixed(table.metadata(), &system, fixed)?;
                 (decoder, Some(TableWriter::new(table, limits.write, id)?))
             }
             None => (RowDecoder::with_system(&Schema::builder().build()?, &system)?, None),
@@ -162,7 +170,9 @@ impl<'a> Attempt<'a> {
         let quarantine =
             Quarantine::new(file_io.clone(), &options.errors_uri, name, commit, limits.known_rows);
         let (sender, steps) = mpsc::channel(STEPS_AHEAD);
-        let rows = Rows { decoder, processing_time: time, limits, sender, found: Found::default() };
+        let metadata = table.map(Table::metadata_ref);
+        let found = Found::default();
+        let rows = Rows { decoder, processing_time: time, limits, sender, found, metadata, growth: None };
         Ok(Self { id, rows, steps, writer, quarantine, known })
     }
 
@@ -185,11 +195,15 @@ impl<'a> Attempt<'a> {
         });
         let passed = write(&mut steps, writer.as_mut(), &mut quarantine, known, &mut leave_out).await;
         let closed = match passed {
-            Ok(Pass::Whole(tallies)) if tallies.is_empty() => return Ok(Attempted::Nothing),
-            Ok(Pass::Whole(tallies)) => match &mut writer {
-                Some(writer) => writer.close().await.map(|files| (files, tallies)),
-                None => Ok((Vec::new(), tallies)),
+            Ok(Pass::Whole { tallies, .. }) if tallies.is_empty() => return Ok(Attempted::Nothing),
+            Ok(Pass::Whole { tallies, ignored }) => match &mut writer {
+                Some(writer) => writer.close().await.map(|files| Written { id, files, tallies, ignored }),
+                None => Ok(Written { id, files: Vec::new(), tallies, ignored }),
             },
+            Ok(Pass::Grows(growth)) => {
+                Undo { writer, quarantine }.run().await;
+                return Ok(Attempted::Grows(growth));
+            }
             Ok(Pass::Spoiled(failed)) => {
                 tracing::info!(objects = failed.len(), "objects failed; writing again without them");
                 failed.into_iter().for_each(|(at, error)| leave_out(at, LeftOut::Failed(error)));
@@ -199,9 +213,7 @@ impl<'a> Attempt<'a> {
             Err(error) => Err(error),
         };
         match closed {
-            Ok((files, tallies)) => {
-                Ok(Attempted::Written(Written { id, files, tallies }, Box::new(Undo { writer, quarantine })))
-            }
+            Ok(written) => Ok(Attempted::Written(written, Box::new(Undo { writer, quarantine }))),
             Err(error) => {
                 let too_many = writer.as_ref().is_some_and(TableWriter::has_too_many_files);
                 if !too_many {
@@ -227,13 +239,13 @@ async fn write(
     let mut rejected_before: HashMap<(usize, Reason), u64> = HashMap::new();
     let mut read = Vec::new();
     let mut failed = Vec::new();
-    loop {
+    let (growth, ignored) = loop {
         let Some(step) = steps.recv().await else {
             // The files may hold rows of a source that was not read to its end.
             return Err(Error::new(ErrorKind::Unexpected, "reading ended early: a defect"));
         };
         match step {
-            Step::Complete => break,
+            Step::Complete { growth, ignored } => break (growth, ignored),
             Step::Ended { at, end: End::Spoiled(error), .. } => failed.push((at, error)),
             Step::Ended { at, end: End::Failed(error), .. } if !failed.is_empty() => failed.push((at, error)),
             // The pass is in vain, and goes on only to find out what else fails.
@@ -261,12 +273,14 @@ async fn write(
                 }
             }
         }
-    }
-    Ok(match failed.is_empty() {
-        true => Pass::Whole(
-            read.into_iter().map(|(at, found, dropped)| tally(at, found, dropped, &lacking)).collect(),
-        ),
-        false => Pass::Spoiled(failed),
+    };
+    Ok(match (failed.is_empty(), growth) {
+        (true, Some(growth)) => Pass::Grows(growth),
+        (true, None) => {
+            let tallies = read.into_iter().map(|(at, found, dropped)| tally(at, found, dropped, &lacking));
+            Pass::Whole { tallies: tallies.collect(), ignored }
+        }
+        (false, _) => Pass::Spoiled(failed),
     })
 }
 
@@ -283,6 +297,11 @@ pub(crate) struct Rows {
     sender: mpsc::Sender<Step>,
     /// What was found in the source whose records come.
     found: Found,
+    /// Of the table, if there is one.
+    metadata: Option<TableMetadataRef>,
+    /// What the table lacks. As soon as there is something, nothing is written any more: the pass only goes on to find
+    /// out what else it is.
+    growth: Option<Growth>,
 }
 
 impl Sink for Rows {
@@ -296,7 +315,9 @@ impl Sink for Rows {
             self.decoder.push(text).map_err(refused)
         });
         match decoded {
-            Ok(()) => self.found.rows += 1,
+            Ok(lacks) if lacks.is_empty() => self.found.rows += 1,
+            Ok(lacks) => self.grow(lacks)?,
+            Err(_) if self.growth.is_some() => {}
             Err(Refused { refusal, bytes, keep_object, identity }) => {
                 *self.found.rejected.entry(refusal.reason).or_default() += 1;
                 let (origin, bytes) = (origin.clone(), bytes.map(<[u8]>::to_vec));
@@ -318,7 +339,21 @@ impl Sink for Rows {
 impl Rows {
     fn complete(&mut self) -> std::result::Result<(), Closed> {
         self.flush()?;
-        self.send(Step::Complete)
+        let (growth, ignored) = (self.growth.take(), self.decoder.take_ignored());
+        self.send(Step::Complete { growth, ignored })
+    }
+
+    /// A row cannot be taken for want of `lacks`.
+    fn grow(&mut self, lacks: Vec<Lack>) -> std::result::Result<(), Closed> {
+        // Without a table, nothing is lacking: every record is refused.
+        let Some(metadata) = &self.metadata else { return Ok(()) };
+        let growth = self.growth.get_or_insert_with(|| Growth::of(metadata));
+        growth.add(lacks);
+        if growth.is_full() {
+            self.complete()?;
+            return Err(Closed);
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> std::result::Result<(), Closed> {
@@ -326,6 +361,9 @@ impl Rows {
             return Ok(());
         }
         let batch = self.decoder.finish();
+        if self.growth.is_some() {
+            return Ok(());
+        }
         self.send(Step::Rows(batch))
     }
 
@@ -390,7 +428,8 @@ mod tests {
                         let time = PassTime { begin_until: end, cut_off: end };
                         let pass = Pass { objects: vec![object], limits: limits(), unpack, time };
                         let known = Known::default();
-                        let attempt = Attempt::new(&file_io, Uuid::nil(), None, &options, &known).unwrap();
+                        let attempt =
+                            Attempt::new(&file_io, Uuid::nil(), None, &options, &known, None).unwrap();
                         let writing = attempt.run(move |rows, stop| pass.run(rows, stop), |_, _| ());
                         drop(tokio::time::timeout(wait, writing).await);
                     }
