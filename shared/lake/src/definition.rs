@@ -1,8 +1,10 @@
 //! A table definition file -> what creates the table.
 //!
 //! In: JSON in the shape of the Iceberg REST catalog specification's `CreateTableRequest` (`name`, `schema`,
-//! `partition-spec`, `write-order`, `properties`). Out: a [`TableDefinition`]. It only ever creates a table: once the
+//! `partition-spec`, `write-order`, `properties`), where a spec or an order may be a line (`line.rs`). Out: a [`TableDefinition`]. It only ever creates a table: once the
 //! table exists, its own schema, spec and properties count.
+
+mod line;
 
 use std::collections::HashMap;
 
@@ -34,22 +36,48 @@ const HISTORY: [(&str, &str); 2] = [
 ];
 
 /// How to create a table (Iceberg REST catalog specification, `CreateTableRequest`).
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug)]
 pub struct TableDefinition {
     /// The table's name within its namespace.
     pub name: String,
     /// The columns.
     pub schema: Schema,
     /// How rows are told apart into partitions.
-    #[serde(default)]
     pub partition_spec: Option<UnboundPartitionSpec>,
-    /// The order that engines should keep when they rewrite files.
-    #[serde(default)]
+    /// The order of the rows of a batch, which engines should keep when they rewrite files.
     pub write_order: Option<SortOrder>,
     /// Table properties, such as `write.parquet.compression-codec`.
-    #[serde(default)]
     pub properties: HashMap<String, String>,
+}
+
+/// A definition as it is spelled.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Spelled {
+    name: String,
+    schema: Schema,
+    #[serde(default)]
+    partition_spec: Option<LineOr<UnboundPartitionSpec>>,
+    #[serde(default)]
+    write_order: Option<LineOr<SortOrder>>,
+    #[serde(default)]
+    properties: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum LineOr<T> {
+    Line(String),
+    Whole(T),
+}
+
+impl<T> LineOr<T> {
+    fn read(self, of_line: impl Fn(&str) -> iceberg::Result<T>) -> iceberg::Result<T> {
+        match self {
+            Self::Line(line) => of_line(&line),
+            Self::Whole(whole) => Ok(whole),
+        }
+    }
 }
 
 impl TableDefinition {
@@ -59,13 +87,18 @@ impl TableDefinition {
     /// Where `json` departs from the shape of a `CreateTableRequest`; a property `frazil...` of a value that means
     /// nothing; names that differ by case only.
     pub fn parse(json: &[u8]) -> iceberg::Result<Self> {
-        let definition: Self = serde_json::from_slice(json).map_err(|error| {
+        let spelled: Spelled = serde_json::from_slice(json).map_err(|error| {
             let what = format!(
                 "this is no table definition ({error}); expected a CreateTableRequest of the Iceberg REST \
                  specification: name, schema, partition-spec, write-order, properties"
             );
             iceberg::Error::new(ErrorKind::DataInvalid, what)
         })?;
+        let Spelled { name, schema, partition_spec, write_order, properties } = spelled;
+        let partition_spec = partition_spec.map(|spec| spec.read(|line| line::partition_spec(line, &schema)));
+        let write_order = write_order.map(|order| order.read(|line| line::sort_order(line, &schema)));
+        let (partition_spec, write_order) = (partition_spec.transpose()?, write_order.transpose()?);
+        let definition = Self { name, schema, partition_spec, write_order, properties };
         name::check(&definition.schema)?;
         Units::of(&definition.properties)?.check(&definition.schema)?;
         Evolution::of(&definition.properties)?.check(&definition.schema)?;

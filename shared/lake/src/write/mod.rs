@@ -1,7 +1,7 @@
 //! Record batches -> Parquet data files of one table, by partition.
 //!
 //! In: batches in the table's Arrow schema. Out: [`DataFile`]s that a commit can add; nothing refers to them before.
-//! Each partition has one open file; a file that reaches the table's target size is closed and the next one begins.
+//! The rows of a batch are in the table's sort order, if it has one. Each partition has one open file; a file that reaches the table's target size is closed and the next one begins.
 //! Refused: rows that need more files than one commit may add ([`WriteLimits::files`]).
 //!
 //! Memory is bounded. Half of [`WriteLimits::buffer_bytes`] is for the row groups of open files; beyond it the largest
@@ -17,6 +17,7 @@ mod data_file;
 mod held;
 mod location;
 mod memory;
+mod order;
 mod overflow;
 mod parquet_file;
 mod partition;
@@ -37,6 +38,7 @@ use uuid::Uuid;
 
 pub(crate) use self::attempt::{Attempt, Attempted, LeftOut, Rows, Tally, Undo, Written};
 use self::location::Locations;
+use self::order::Order;
 use self::overflow::Overflow;
 use self::parquet_file::ParquetFile;
 use self::partition::{Partitioner, take_rows};
@@ -61,6 +63,7 @@ fn footer_bytes(limits: &WriteLimits) -> usize {
 pub(crate) struct TableWriter {
     file_io: FileIO,
     partitioner: Arc<Partitioner>,
+    order: Order,
     locations: Locations,
     properties: Arc<FileProperties>,
     limits: WriteLimits,
@@ -111,6 +114,7 @@ impl TableWriter {
         Ok(Self {
             file_io: table.file_io().clone(),
             partitioner: Arc::new(Partitioner::new(metadata)?),
+            order: Order::new(metadata),
             part_bytes: storage::held_bytes(locations.data()),
             locations,
             properties: Arc::new(properties),
@@ -142,6 +146,8 @@ impl TableWriter {
             return Ok(());
         }
         self.batches += 1;
+        let sorted = self.order.sorted(batch)?;
+        let batch = sorted.as_ref().unwrap_or(batch);
         let mut others: Vec<u32> = Vec::new();
         for part in self.partitioner.clone().split(batch)? {
             let key = part.key.clone();

@@ -58,14 +58,23 @@ impl PartitionValues {
     pub(super) fn of(&self, batch: &RecordBatch) -> Result<StructArray> {
         let columns = self.sources.project_column(batch.columns())?.into_iter().zip(&self.transforms);
         let columns = columns
-            .map(|(column, (transform, function))| match transformed(*transform, &column) {
-                Some(values) => Ok(values),
-                None => function.transform(column),
-            })
+            .map(|(column, (transform, function))| apply(*transform, function, column))
             .collect::<Result<Vec<_>>>()?;
         StructArray::try_new(self.fields.clone(), columns, None).map_err(|error| {
             Error::new(ErrorKind::Unexpected, "partition values make no struct").with_source(error)
         })
+    }
+}
+
+/// What `transform`, which is the library's `function`, makes of `column`.
+pub(super) fn apply(
+    transform: Transform,
+    function: &BoxedTransformFunction,
+    column: ArrayRef,
+) -> Result<ArrayRef> {
+    match transformed(transform, &column) {
+        Some(values) => Ok(values),
+        None => function.transform(column),
     }
 }
 
