@@ -17,7 +17,7 @@ use records::enrich::{PARTITION_DATE, PARTITION_HOUR};
 use serde::Deserialize;
 
 use crate::commit::MAX_METADATA_BYTES;
-use crate::decode::unknown::{Evolution, REST, REST_COLUMN};
+use crate::decode::unknown::{Evolution, REST, REST_COLUMN, empty_string_is_null};
 use crate::decode::{FILE_NAME, Units, name};
 use crate::storage::{S3Config, storage_factory};
 
@@ -102,6 +102,7 @@ impl TableDefinition {
         name::check(&definition.schema)?;
         Units::of(&definition.properties)?.check(&definition.schema)?;
         Evolution::of(&definition.properties)?.check(&definition.schema)?;
+        empty_string_is_null(&definition.properties)?;
         Ok(definition)
     }
 

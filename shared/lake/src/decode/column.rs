@@ -27,6 +27,8 @@ pub(super) struct Column {
     pub(super) required: bool,
     /// Filled by the pipeline, never from JSON.
     pub(super) hidden: bool,
+    /// An empty string is null, where the table's properties want it so. Never in a string column.
+    pub(super) empty_is_null: bool,
     /// Of numbers in a timestamp column, where the table's properties name it.
     pub(super) unit: Option<Unit>,
     pub(super) field: FieldRef,
@@ -112,6 +114,11 @@ impl Members {
         }
     }
 
+    /// Empty strings are null in all columns but those of strings.
+    pub(super) fn empty_is_null(&mut self) {
+        self.columns.iter_mut().for_each(Column::empty_is_null);
+    }
+
     /// Column `at` takes no JSON.
     pub(super) fn hide(&mut self, at: usize) {
         if let Some(column) = self.columns.get_mut(at) {
@@ -193,6 +200,7 @@ impl Column {
             id: field.id,
             required: field.required,
             hidden: false,
+            empty_is_null: false,
             unit: None,
             field: arrow.clone(),
             slot_bytes: slot_bytes(&values),
@@ -214,6 +222,16 @@ impl Column {
         };
         for column in within {
             column.set_units(units, &path, unit);
+        }
+    }
+
+    fn empty_is_null(&mut self) {
+        self.empty_is_null = !matches!(self.values, Values::String { .. });
+        match &mut self.values {
+            Values::Struct(members) => members.empty_is_null(),
+            Values::List { element, .. } => element.empty_is_null(),
+            Values::Map { value, .. } => value.empty_is_null(),
+            _ => {}
         }
     }
 

@@ -194,6 +194,17 @@ impl Column {
             source.json.known_null()?;
             return self.push_null();
         }
+        if self.empty_is_null
+            && matches!(peek, Peek::String)
+            && source
+                .text
+                .as_bytes()
+                .get(source.json.current_index()..)
+                .is_some_and(|rest| rest.starts_with(b"\"\""))
+        {
+            source.json.known_str()?;
+            return self.push_null();
+        }
         let row = self.len();
         match &mut self.values {
             Values::Struct(members) => {

@@ -38,7 +38,7 @@ pub use self::system::{SystemColumn, SystemValue};
 pub(crate) use self::time::instant;
 pub(crate) use self::unit::Units;
 pub use self::unknown::Lack;
-use self::unknown::{Fixed, Policy, Unfit};
+use self::unknown::{Fixed, Policy, Unfit, empty_string_is_null};
 use self::zeros::Zeros;
 
 /// Collects rows into batches.
@@ -132,6 +132,9 @@ impl RowDecoder {
         }
         let mut decoder = Self::with_system(metadata.current_schema(), system)?;
         decoder.members.set_units(&units);
+        if empty_string_is_null(metadata.properties())? {
+            decoder.members.empty_is_null();
+        }
         decoder.policy = Policy::of(metadata, fixed)?;
         if let Some(at) = decoder.policy.rest_column() {
             decoder.members.hide(at);

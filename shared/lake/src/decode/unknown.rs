@@ -23,6 +23,8 @@ use super::name::{FILE_NAME, PROCESSING_TIME, fold, is_column_name};
 
 /// Names what becomes of unknown fields.
 pub(crate) const SCHEMA_EVOLUTION: &str = "frazil.schema-evolution";
+/// Whether `""` is null in columns that are not of strings.
+pub(crate) const EMPTY_STRING_IS_NULL: &str = "frazil.empty-string-is-null";
 /// Names the column that keeps them.
 pub(crate) const REST_COLUMN: &str = "frazil.rest-column";
 /// The name of the rest column where no property gives one.
@@ -110,6 +112,21 @@ pub(super) struct Unfit {
     /// Path and JSON text of what goes to the rest column.
     pub(super) rest: Vec<(String, String)>,
     pub(super) ignored: u64,
+}
+
+/// Whether empty strings are null outside of string columns.
+///
+/// # Errors
+/// The property says neither yes nor no.
+pub(crate) fn empty_string_is_null(properties: &HashMap<String, String>) -> Result<bool> {
+    match properties.get(EMPTY_STRING_IS_NULL).map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => {
+            let what = format!("table property {EMPTY_STRING_IS_NULL}={other}: expected true or false");
+            Err(Error::new(ErrorKind::DataInvalid, what))
+        }
+    }
 }
 
 impl Evolution {
