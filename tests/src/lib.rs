@@ -25,6 +25,7 @@ use iceberg::expr::Predicate;
 use iceberg::table::Table;
 use lake::quarantine::{FileName, Ledger};
 use lake::{Limits, Outcome, Routes, S3Config, Status, TableDefinition};
+use records::unpack::Options;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -92,10 +93,19 @@ impl Bench {
 
     /// A bench with other limits than those of a 512 MiB function.
     pub async fn limited(definition: Option<TableDefinition>, change: impl FnOnce(&mut Limits)) -> Self {
+        Self::unpacking(definition, change, Options::default()).await
+    }
+
+    /// A bench with other limits, and with settings for what of an object is an event.
+    pub async fn unpacking(
+        definition: Option<TableDefinition>,
+        change: impl FnOnce(&mut Limits),
+        unpack: Options,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut limits = Limits::for_memory(512 << 20);
         change(&mut limits);
-        let appender = open(folder.path(), definition, limits).await;
+        let appender = open_with(folder.path(), definition, limits, |config| config.unpack = unpack).await;
         Self { folder, appender }
     }
 
@@ -104,7 +114,8 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let mut limits = Limits::for_memory(512 << 20);
         change(&mut limits);
-        let appender = open_routed(folder.path(), None, limits, Some(routes)).await;
+        let appender =
+            open_with(folder.path(), None, limits, |config| config.routes = Some(Arc::new(routes))).await;
         Self { folder, appender }
     }
 
@@ -190,17 +201,17 @@ impl Bench {
 
 /// A handler on the lake in `folder`, as another instance of the function would have it.
 pub async fn open(folder: &Path, definition: Option<TableDefinition>, limits: Limits) -> Appender {
-    open_routed(folder, definition, limits, None).await
+    open_with(folder, definition, limits, |_| {}).await
 }
 
-async fn open_routed(
+async fn open_with(
     folder: &Path,
     definition: Option<TableDefinition>,
     limits: Limits,
-    routes: Option<Routes>,
+    change: impl FnOnce(&mut Config),
 ) -> Appender {
     let root = format!("file://{}", folder.display());
-    let config = Config {
+    let mut config = Config {
         catalog: CatalogConfig::Sqlite {
             database: folder.join("catalog.db"),
             warehouse: format!("{root}/warehouse"),
@@ -209,11 +220,12 @@ async fn open_routed(
         source_root: format!("{root}/"),
         table: table_ident(TABLE).unwrap(),
         definition,
-        routes: routes.map(Arc::new),
+        routes: None,
         limits,
-        unpack: Default::default(),
+        unpack: Options::default(),
         s3: S3Config::default(),
     };
+    change(&mut config);
     Appender::open(config).await.unwrap()
 }
 

@@ -10,6 +10,7 @@ use std::fs::File;
 
 use lake::{Limits, TableDefinition};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use records::unpack::Options;
 use serde_json::json;
 use tests::{Bench, definition, files, gzip};
 
@@ -86,6 +87,31 @@ async fn elements_of_lists_count_as_what_they_become() {
     assert_eq!(rejections.len(), 1);
     assert!(rejections[0].message.contains("bytes of memory"), "{}", rejections[0].message);
     assert_eq!(rejections[0].raw.as_deref(), Some(lines[10].as_bytes()));
+}
+
+/// A file of CloudTrail is one line of 50 MB.
+#[tokio::test]
+async fn an_array_in_an_envelope_passes_as_a_stream() {
+    if !is_alone("an_array_in_an_envelope_passes_as_a_stream") {
+        return;
+    }
+    let table = definition(&[("n", "long"), ("text", "string"), ("v", "long")], &[]);
+    let unpack = Options { unwrap: Some("Records".parse().unwrap()), ..Options::default() };
+    let bench = Bench::unpacking(Some(table), |limits| *limits = Limits::for_memory(128 * MIB), unpack).await;
+    let object = {
+        let records: Vec<String> =
+            (0..100_000).map(|n| format!("{{\"n\":{n},\"text\":\"{:0480}\"}}", n)).collect();
+        let content = format!("{{\"v\":7,\"Records\":[{}]}}", records.join(","));
+        assert!(content.len() > 50_000_000);
+        bench.put("a.gz", gzip(content))
+    };
+    forget_peak();
+    let delivered = bench.deliver(&[object]).await;
+    assert_eq!(delivered.objects, ["100000 rows"]);
+    let peak = peak_mib();
+    assert!(peak < 128, "{peak} MiB");
+    assert_eq!(bench.numbers().await, (0..100_000).collect::<Vec<_>>());
+    assert!(bench.rows().await.iter().all(|row| row["v"] == json!(7)));
 }
 
 #[tokio::test]

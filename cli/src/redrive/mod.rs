@@ -144,7 +144,11 @@ async fn put_back(
         }
         let objects: Vec<DeliveredObject> =
             lots.iter().flat_map(|lot| &lot.parts).map(|part| part.object.clone()).collect();
-        let done = deliver(target, &objects, summary).await;
+        let mut done = HashSet::new();
+        // What stands alone is an object each.
+        for objects in objects.chunks(BATCH_OBJECTS) {
+            done.extend(deliver(target, objects, summary).await);
+        }
         for lot in lots.drain(..) {
             let parts = lot.parts.iter().filter(|part| done.contains(&part.object.key));
             let records: u64 = parts.map(|part| part.records).sum();

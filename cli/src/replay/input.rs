@@ -150,11 +150,16 @@ impl Input {
                     }
                 }
                 // Whoever sends so much at once to Firehose sends its events.
-                Ok(Some(Frame::Element { offset, text, beside })) => {
-                    unpacker.unpack_element(text, beside, &mut |piece| match piece {
+                Ok(Some(Frame::Element { offset, text, fault, beside })) => {
+                    let mut put = |piece: Piece<'_>| match piece {
                         Piece::Event(event) | Piece::Refused(event, _) => firehose.put(offset, event),
                         Piece::Dropped => Ok(()),
-                    })?;
+                    };
+                    if fault.is_none() {
+                        unpacker.unpack_element(text, beside, &mut put)?;
+                    } else if !unpacker.unpack_broken_element(text, beside, &mut put)? {
+                        firehose.put(offset, text)?;
+                    }
                 }
                 Ok(Some(Frame::Behind { offset, text })) => firehose.put(offset, text)?,
                 Ok(Some(Frame::Broken { offset, text, .. })) => firehose.put(offset, text)?,

@@ -62,8 +62,10 @@ pub enum Frame<'a> {
     Element {
         /// Where it starts in the decompressed object, in bytes.
         offset: u64,
-        /// A JSON value by grammar.
+        /// A JSON value by grammar, if there is no fault.
         text: &'a [u8],
+        /// What is wrong, and where within `text`.
+        fault: Option<Fault>,
         /// An object of the envelope's fields before the array; None of a root array.
         beside: Option<&'a [u8]>,
     },
@@ -106,7 +108,7 @@ enum Cut {
     Record(Range<usize>),
     Broken(Range<usize>, Fault),
     TooLarge { offset: u64, length: u64 },
-    Element(Range<usize>),
+    Element(Range<usize>, Option<Fault>),
     Behind(Range<usize>),
 }
 
@@ -158,9 +160,10 @@ impl<R: Read> Framer<R> {
                 fault,
             },
             Cut::TooLarge { offset, length } => Frame::TooLarge { offset, length },
-            Cut::Element(range) => Frame::Element {
+            Cut::Element(range, fault) => Frame::Element {
                 offset: self.buffer_offset + range.start as u64,
                 text: &self.buffer[range],
+                fault,
                 beside: self.stream.as_ref().and_then(|stream| stream.beside.as_deref()),
             },
             Cut::Behind(range) => {
@@ -216,7 +219,10 @@ impl<R: Read> Framer<R> {
                         let (end, may_go_on) = (kpl::end(text), text.len() <= self.max_record_bytes);
                         match end.filter(|length| *length <= self.max_record_bytes) {
                             Some(length) => return Ok(Some(Cut::Record(self.take(self.start + length)))),
-                            None if may_go_on && self.fill()? => continue,
+                            None if may_go_on && !self.at_end => {
+                                self.fill()?;
+                                continue;
+                            }
                             None => {}
                         }
                     }

@@ -175,8 +175,18 @@ impl Records {
                 None if unpacker.is_one_event(text) => give(offset, Ok(text))?,
                 None => unpacker.unpack_frame(text, &mut |piece| give_enriched(offset, as_it_is(piece)))?,
             },
-            Ok(Some(Frame::Element { offset, text, beside })) => {
-                unpacker.unpack_element(text, beside, &mut |piece| give_enriched(offset, as_it_is(piece)))?;
+            Ok(Some(Frame::Element { offset, text, fault, beside })) => {
+                let mut give_piece = |piece: Piece<'_>| give_enriched(offset, as_it_is(piece));
+                let Some(fault) = fault else {
+                    unpacker.unpack_element(text, beside, &mut give_piece)?;
+                    return Ok(true);
+                };
+                if !unpacker.unpack_broken_element(text, beside, &mut give_piece)? {
+                    let refusal = Refusal::new(Reason::InvalidJson, fault.describe(text));
+                    // The fields beside it are in the object alone.
+                    let keep_object = beside.is_some_and(|beside| beside != b"{}");
+                    give(offset, Err(Refused { keep_object, ..Refused::new(refusal, Some(text)) }))?;
+                }
             }
             Ok(Some(Frame::Behind { offset, text })) => {
                 let what = "fields behind the array of FRAZIL_UNWRAP are beside none of its events where the whole is longer \
@@ -364,6 +374,22 @@ mod tests {
         }
         let behind = format!("{} {} record_too_large", content.find(",\"w\"").unwrap(), count + 1);
         assert_eq!(records[count..], [behind, format!("{} {} {{}}", content.len() - 2, count + 2)]);
+    }
+
+    #[tokio::test]
+    async fn a_broken_element_of_a_long_envelope_is_refused_alone_or_mended_with_all_its_fields() {
+        let long = "x".repeat(limits().record_bytes);
+        let content = format!("{{\"v\":1,\"i\":[{{\"a\":NaN}},{{\"a\":2,\"b\":\"{long}\"}},{{\"a\":3}}]}}");
+        let unpack = Options { unwrap: Some("i".parse().unwrap()), ..Options::default() };
+        let shown = |records: Vec<String>| {
+            records.iter().map(|it| it[..it.len().min(40)].to_owned()).collect::<Vec<_>>()
+        };
+        let last = format!("{} 3 {{\"a\":3,\"v\":1}}", content.len() - 9);
+        let expected = ["12 1 invalid_json*", "22 2 record_too_large", &last];
+        assert_eq!(shown(records_by(unpack.clone(), content.as_bytes()).await), expected);
+        let unpack = Options { nan_is_null: true, ..unpack };
+        let expected = ["12 1 {\"a\":null,\"v\":1}", "22 2 record_too_large", &last];
+        assert_eq!(shown(records_by(unpack, content.as_bytes()).await), expected);
     }
 
     #[tokio::test]

@@ -123,25 +123,21 @@ impl<R: Read> Framer<R> {
             Err(Fault::Invalid { .. }) => return self.give_up_stream(),
             Ok(_) | Err(Fault::Incomplete) => self.found(|_| None),
         };
-        match (found, scanned) {
-            (Found::End(end), scanned) => {
+        // Before anything is read, which moves what was.
+        let fault = scanned.err().map(|fault| fault.relative_to(self.start));
+        match (found, fault) {
+            (Found::End(end), fault) => {
                 self.set_behind_element();
-                let range = self.take(end);
-                Ok(Some(match scanned {
-                    Ok(_) => Cut::Element(range),
-                    Err(fault) => Cut::Broken(range.clone(), fault.relative_to(range.start)),
-                }))
+                Ok(Some(Cut::Element(self.take(end), fault)))
             }
-            (Found::More, scanned) => {
+            (Found::More, fault) => {
                 if self.fill()? {
                     return Ok(None);
                 }
                 self.stream = None;
-                let range = self.take(self.end);
-                let fault = scanned.err().unwrap_or(Fault::Incomplete).relative_to(range.start);
-                Ok(Some(Cut::Broken(range, fault)))
+                Ok(Some(Cut::Broken(self.take(self.end), fault.unwrap_or(Fault::Incomplete))))
             }
-            (Found::TooLong, Err(Fault::Invalid { .. })) => self.give_up_stream(),
+            (Found::TooLong, Some(Fault::Invalid { .. })) => self.give_up_stream(),
             (Found::TooLong, _) => {
                 self.set_behind_element();
                 Ok(Some(self.pass_over(view, true)))
@@ -207,9 +203,10 @@ mod tests {
             while let Some(frame) = framer.next_frame().unwrap() {
                 let shown = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
                 frames.push(match frame {
-                    Frame::Element { offset, text: element, beside } => {
+                    Frame::Element { offset, text: element, fault, beside } => {
                         assert_eq!(&text.as_bytes()[offset as usize..][..element.len()], element);
-                        format!("e:{}{}", shown(element), beside.map_or_else(String::new, shown))
+                        let kind = if fault.is_some() { 'b' } else { 'e' };
+                        format!("{kind}:{}{}", shown(element), beside.map_or_else(String::new, shown))
                     }
                     Frame::Behind { offset, text: rest } => {
                         assert_eq!(&text.as_bytes()[offset as usize..][..rest.len()], rest);
@@ -293,6 +290,8 @@ mod tests {
         assert_eq!(at("[{\"a\":1},{\"a\":2},{\"a\""), ["e:{\"a\":1}", "e:{\"a\":2}", "b:{\"a\""]);
         assert_eq!(at("[{\"a\":1},{\"a\":2},"), ["e:{\"a\":1}", "e:{\"a\":2}", "b:"]);
         assert_eq!(at("[{\"a\":1},{\"a\":2}"), ["e:{\"a\":1}", "e:{\"a\":2}", "b:"]);
+        let broken = frames("{\"i\":[{\"a\":1},{\"a\":NaN}]}", Some("i"), 12);
+        assert_eq!(broken, ["e:{\"a\":1}{}", "b:{\"a\":NaN}{}"]);
         let cut = frames("{\"i\":[{\"a\":1},{\"a\":2}],\"b", Some("i"), 12);
         assert_eq!(cut, ["e:{\"a\":1}{}", "e:{\"a\":2}{}", "b:,\"b"]);
     }

@@ -105,6 +105,24 @@ impl Unpacker {
         }
     }
 
+    /// The same of a [`Frame::Element`] that is broken. False if nothing is made of it.
+    ///
+    /// # Errors
+    /// What `take` says.
+    pub fn unpack_broken_element<E>(
+        &self,
+        element: &[u8],
+        beside: Option<&[u8]>,
+        take: &mut Take<'_, E>,
+    ) -> Result<bool, E> {
+        let Some(mended) = self.mended(element) else { return Ok(false) };
+        let mut framer = Framer::new(&mended[..], mended.len());
+        while let Ok(Some(Frame::Record { text, .. })) = framer.next_frame() {
+            self.unpack_element(text, beside, take)?;
+        }
+        Ok(true)
+    }
+
     /// The same of a [`Frame::Broken`]. False if nothing is made of it.
     ///
     /// # Errors

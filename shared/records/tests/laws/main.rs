@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "test helpers fail by panicking")]
 
+mod elements;
 mod framing;
 mod inputs;
 mod splicing;
@@ -26,6 +27,29 @@ proptest! {
         fails in any::<bool>(),
     ) {
         framing::check(&content.0, &sizes, max_record_bytes, fails);
+    }
+
+    #[test]
+    fn elements_do_not_depend_on_chunks(
+        start in prop::sample::select(vec!["", "[{", "[{},{\"a\":", "{\"d\":{\"R\":[{", "{\"h\":1,\"d\":{\"k\":2,\"R\":[{},{\"a\":1}"]),
+        content in content(),
+        piece in 1_usize..6,
+        max_record_bytes in 0_usize..40,
+    ) {
+        elements::check_chunks(&[start.as_bytes(), &content.0].concat(), piece, max_record_bytes);
+    }
+
+    #[test]
+    fn elements_do_not_depend_on_the_ceiling(
+        head in prop::sample::subsequence(vec!["\"h\":[1]", "\"k\":{\"R\":[{}]}", "\"s\":\"]}\\\"\""], 0..3),
+        elements in prop::collection::vec(
+            prop::sample::select(vec!["{}", "{\"a\":1}", "{\"h\":\"},{\"}", "{\"b\":[{\"c\":[]}]}", "3"]),
+            0..6,
+        ),
+        space in prop::sample::select(vec!["", " ", "\n"]),
+    ) {
+        let elements: Vec<&str> = std::iter::once("{\"first\":1}").chain(elements).collect();
+        elements::check_ceilings(&head, &elements, space);
     }
 
     #[test]
