@@ -10,12 +10,11 @@
 use std::ops::Range;
 use std::str;
 
-use memchr::memchr;
 use uuid::Uuid;
 
 use crate::frame::RECORD_SEPARATOR;
 use crate::rejection::{Reason, Refusal};
-use crate::scan::{self, Fault};
+use crate::scan::{self, Fault, Member};
 
 /// The record's identity, a UUID.
 pub const RECORD_ID: &str = "record_id";
@@ -180,22 +179,21 @@ fn kind_of(first: u8) -> &'static str {
 fn splice(text: &[u8], start: usize, id: Uuid, stamp: &Stamp, out: &mut Vec<u8>) -> Result<(), Fault> {
     let mut members = scan::members(text, start);
     let mut last_end = start + 1;
-    let (mut any_kept, mut own) = (false, Vec::new());
+    let (mut any_kept, mut any_own) = (false, false);
     for member in &mut members {
         let member = member?;
-        match own_field(&text[member.key.clone()]) {
-            Some(field) => own.push((field, member.value.clone())),
-            None => any_kept = true,
+        match may_be_own(&member) && own_field(text, &member).is_some() {
+            true => any_own = true,
+            false => any_kept = true,
         }
         last_end = member.value.end;
     }
     let end = members.end().ok_or(Fault::Incomplete)?;
     expect_end(text, end)?;
-    if own.is_empty() {
-        out.extend_from_slice(&text[start..last_end]);
+    if any_own {
+        any_kept = rename(text, start, last_end, out)?;
     } else {
-        let is_replaced = are_written(text, &own);
-        any_kept = rename(text, start, last_end, is_replaced, out)?;
+        out.extend_from_slice(&text[start..last_end]);
     }
     if any_kept {
         out.push(b',');
@@ -207,21 +205,17 @@ fn splice(text: &[u8], start: usize, id: Uuid, stamp: &Stamp, out: &mut Vec<u8>)
 }
 
 /// Appends the members of the object at `start`, the last of which ends at `end`, without those of [`FIELDS`] that are
-/// null or `is_replaced`, and the others renamed. Says whether any member is left.
-fn rename(
-    text: &[u8],
-    start: usize,
-    end: usize,
-    is_replaced: bool,
-    out: &mut Vec<u8>,
-) -> Result<bool, Fault> {
+/// null or of an earlier enrichment, and the others renamed. Says whether any member is left.
+#[cold]
+fn rename(text: &[u8], start: usize, end: usize, out: &mut Vec<u8>) -> Result<bool, Fault> {
+    let is_replaced = are_written(text, &own_members(text, start));
     // Text before `copied` is in `out` or left out for good; `last_end` is the end of the last member read.
     let mut copied = start;
     let mut last_end = start + 1;
     let mut any_kept = false;
     for member in scan::members(text, start) {
         let member = member?;
-        let own = own_field(&text[member.key.clone()]);
+        let own = own_field(text, &member);
         if own.is_some() && (is_replaced || &text[member.value.clone()] == b"null") {
             out.extend_from_slice(&text[copied..last_end]);
             copied = member.value.end;
@@ -247,20 +241,28 @@ fn rename(
     Ok(any_kept)
 }
 
-/// Which of [`FIELDS`] a key (with its quotes) names, in whatever case, spelled with escapes or without.
-fn own_field(key: &[u8]) -> Option<&'static str> {
-    let name = &key[1..key.len() - 1];
-    // Most keys are told by their first letter. Escapes make a name longer, never shorter.
-    let may_be = matches!(name.first(), Some(b'R' | b'r' | b'I' | b'i' | b'P' | b'p' | b'\\'));
-    if !may_be || name.len() < RECORD_ID.len() {
-        return None;
-    }
+/// Whether a member's key may name one of [`FIELDS`]. Most are told by their length, which includes their quotes.
+#[inline]
+fn may_be_own(member: &Member) -> bool {
+    member.has_escapes || FIELDS.iter().any(|field| field.len() + 2 == member.key.len())
+}
+
+/// Which of [`FIELDS`] a member's key names, in whatever case, spelled with escapes or without.
+#[inline(never)]
+fn own_field(text: &[u8], member: &Member) -> Option<&'static str> {
+    let key = &text[member.key.clone()];
     let is = |name: &[u8]| FIELDS.into_iter().find(|field| field.as_bytes().eq_ignore_ascii_case(name));
-    if memchr(b'\\', name).is_none() {
-        return is(name);
+    if !member.has_escapes {
+        return is(&key[1..key.len() - 1]);
     }
     // A key with a lone surrogate has no name as text, so it names no field.
     serde_json::from_slice::<String>(key).ok().and_then(|name| is(name.as_bytes()))
+}
+
+/// The members of the object at `start` that are named like [`FIELDS`], and their values.
+fn own_members(text: &[u8], start: usize) -> Vec<(&'static str, Range<usize>)> {
+    let own = |member: Member| Some((own_field(text, &member)?, member.value));
+    scan::members(text, start).flatten().filter_map(own).collect()
 }
 
 /// Whether the members of [`FIELDS`] are those of an earlier enrichment: each once, and as it is written here.
@@ -277,9 +279,7 @@ fn are_written(text: &[u8], own: &[(&'static str, Range<usize>)]) -> bool {
 
 /// Whether the object at the start of `text` was enriched before.
 pub(crate) fn is_enriched(text: &[u8]) -> bool {
-    let members = scan::members(text, 0).flatten();
-    let own = members.filter_map(|member| own_field(&text[member.key]).map(|field| (field, member.value)));
-    are_written(text, &own.collect::<Vec<_>>())
+    are_written(text, &own_members(text, 0))
 }
 
 /// Whether `text` ends as [`enrich`] ends an object: the members are at its end, spelled and as long as they are

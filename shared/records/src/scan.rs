@@ -136,7 +136,7 @@ fn value_end_within(specials: &mut Specials<'_>, start: usize, outer: usize) -> 
 fn scalar_end(specials: &mut Specials<'_>, start: usize, first: u8) -> Result<usize, Fault> {
     let text = specials.text();
     match first {
-        b'"' => string_end(specials, start),
+        b'"' => string_end(specials, start).map(|(end, _)| end),
         b'-' | b'0'..=b'9' => number_end(text, start),
         b't' => literal_end(text, start, b"true", "true"),
         b'f' => literal_end(text, start, b"false", "false"),
@@ -219,6 +219,8 @@ pub struct Member {
     pub key: Range<usize>,
     /// The value, without the whitespace around it.
     pub value: Range<usize>,
+    /// Whether the key has escapes.
+    pub(crate) has_escapes: bool,
 }
 
 /// The members of one object, in order, duplicates included. After a fault the iterator yields nothing more.
@@ -272,11 +274,11 @@ impl Members<'_> {
             Place::End | Place::Failed => return Ok(None),
         };
         let expected = if self.place == Place::Start { "'\"' or '}'" } else { "'\"'" };
-        let Key { end, value_start } = past_key(&mut self.specials, key_start, expected)?;
+        let Key { end, has_escapes, value_start } = past_key(&mut self.specials, key_start, expected)?;
         let value_end = value_end_within(&mut self.specials, value_start, 1)?;
         self.at = value_end;
         self.place = Place::AfterMember;
-        Ok(Some(Member { key: key_start..end, value: value_start..value_end }))
+        Ok(Some(Member { key: key_start..end, value: value_start..value_end, has_escapes }))
     }
 
     fn expect(&self, byte: u8, expected: &'static str) -> Result<(), Fault> {
@@ -313,6 +315,7 @@ fn too_deep(at: usize) -> Fault {
 
 struct Key {
     end: usize,
+    has_escapes: bool,
     value_start: usize,
 }
 
@@ -325,10 +328,10 @@ fn past_key(specials: &mut Specials<'_>, start: usize, expected: &'static str) -
         Some(_) => return Err(Fault::Invalid { at: start, expected }),
         None => return Err(Fault::Incomplete),
     }
-    let end = string_end(specials, start)?;
+    let (end, has_escapes) = string_end(specials, start)?;
     let colon = skip_whitespace(text, end);
     match text.get(colon) {
-        Some(b':') => Ok(Key { end, value_start: skip_whitespace(text, colon + 1) }),
+        Some(b':') => Ok(Key { end, has_escapes, value_start: skip_whitespace(text, colon + 1) }),
         Some(_) => Err(Fault::Invalid { at: colon, expected: "':'" }),
         None => Err(Fault::Incomplete),
     }
@@ -481,7 +484,7 @@ mod tests {
         let mut spans = Vec::new();
         assert_eq!(members.end(), None);
         for member in &mut members {
-            let Member { key, value } = member.unwrap();
+            let Member { key, value, .. } = member.unwrap();
             spans.push((str::from_utf8(&text[key]).unwrap(), str::from_utf8(&text[value]).unwrap()));
         }
         assert_eq!(spans, [("\"a\"", "1"), ("\"\\\"b\"", "[ {} ]"), ("\"a\"", "null")]);

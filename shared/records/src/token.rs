@@ -6,15 +6,15 @@
 use crate::scan::Fault;
 use crate::special::Specials;
 
-/// The end (exclusive) of the string whose opening quote is at `start`.
+/// The end (exclusive) of the string whose opening quote is at `start`, and whether it has escapes.
 #[inline(always)]
-pub(crate) fn string_end(specials: &mut Specials<'_>, start: usize) -> Result<usize, Fault> {
+pub(crate) fn string_end(specials: &mut Specials<'_>, start: usize) -> Result<(usize, bool), Fault> {
     let text = specials.text();
-    let mut at = start + 1;
+    let (mut at, mut has_escapes) = (start + 1, false);
     loop {
         at = specials.first_from(at).ok_or(Fault::Incomplete)?;
         match text.get(at) {
-            Some(b'"') => return Ok(at + 1),
+            Some(b'"') => return Ok((at + 1, has_escapes)),
             Some(b'\\') => at = escape_end(text, at)?,
             _ => {
                 return Err(Fault::Invalid {
@@ -23,6 +23,7 @@ pub(crate) fn string_end(specials: &mut Specials<'_>, start: usize) -> Result<us
                 });
             }
         }
+        has_escapes = true;
     }
 }
 
