@@ -68,7 +68,7 @@ pub(crate) fn first_element(text: &[u8], path: &[String]) -> Option<(usize, Vec<
         beside.push(b'{');
         at = scan::skip_whitespace(text, at + 1);
         loop {
-            let key_end = (text.get(at) == Some(&b'"'))
+            let (key_end, _) = (text.get(at) == Some(&b'"'))
                 .then(|| string_end(&mut Specials::of(text), at).ok())
                 .flatten()?;
             let key = text.get(at..key_end)?;

@@ -1,7 +1,7 @@
 //! What an event costs transform: `cargo bench -p frazil-transform`.
 //!
-//! In: a file of newline-delimited JSON (`-- FILE`), of which the first 3 MB become a Firehose event; without one, records are
-//! generated. Out: the CPU time, user and system, in which each function answers it through a Runtime API on this machine:
+//! In: a file of newline-delimited JSON (`-- FILE`), of which the first 3 MB become a Firehose event; instead of it, the bytes
+//! of a record, of which enough are generated (436 if there is neither); then, the bytes of the event before base64. Out: the CPU time, user and system, in which each function answers it through a Runtime API on this machine:
 //! transform as it is released, and the [`peers`]. They take turns in one run, so that their ratios hold on a machine that is
 //! busy; figures of different runs and machines say little.
 
@@ -30,15 +30,19 @@ const ROUNDS: usize = 31;
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let file = match arguments.next() {
-        Some(argument) if argument == peers::FLAG => return peers::run(&arguments.next().unwrap()),
-        file => file,
+    let records = arguments.next().unwrap_or_else(|| "436".to_owned());
+    if records == peers::FLAG {
+        return peers::run(&arguments.next().unwrap());
+    }
+    let text = match records.parse() {
+        Ok(bytes) => generated(bytes),
+        Err(_) => std::fs::read_to_string(records).unwrap(),
     };
-    let text = file.map_or_else(generated, |path| std::fs::read_to_string(path).unwrap());
+    let event_bytes = arguments.next().map_or(EVENT_BYTES, |bytes| bytes.parse().unwrap());
     let mut bytes = 0;
     let fits = |line: &&str| {
         bytes += line.len();
-        bytes <= EVENT_BYTES
+        bytes <= event_bytes
     };
     let lines: Vec<&str> = text.lines().take_while(fits).collect();
     let bytes: usize = lines.iter().map(|line| line.len()).sum();
@@ -109,26 +113,30 @@ fn check(name: &str, body: &[u8], records: usize) {
     }
 }
 
-/// Records of about 436 bytes and 21 members: short strings, flags, nulls and numbers, one string in four not ASCII.
-fn generated() -> String {
+/// Records of about `bytes` each, with a member for every 25 of them: flags, nulls, numbers, and strings, some not ASCII, some
+/// with escapes.
+fn generated(bytes: usize) -> String {
     let places = ["Zürich", "Lagos", "São Paulo", "Osaka", "Bergen", "Quito", "Perth", "Łódź"];
     let record = |at: usize| {
         let place = places[at % places.len()];
-        format!(
-            r##"{{"time":"2026-01-02T03:04:05.{:03}Z","channel":"#shop.{}","city":{},"comment":"bought \"{}\" in {place}, {}","country":null,"countryName":null,"isAnonymous":{},"isMinor":false,"isNew":false,"isRobot":{},"isUnpatrolled":true,"metro":null,"namespace":"Main","page":"/articles/{place}/{}","regionCode":null,"regionName":null,"user":"user {}","delta":{},"added":{},"deleted":0,"score":{}.5}}"##,
-            at % 1000,
-            at % 40,
-            if at.is_multiple_of(9) { format!("\"{place}\"") } else { "null".to_owned() },
-            at * 7919 % 100_003,
-            "and so on ".repeat(at % 13),
-            at.is_multiple_of(3),
-            at.is_multiple_of(2),
-            at * 31,
-            at * 104_729 % 8191,
-            at as i64 * 37 % 1000 - 500,
-            at * 13 % 5000,
-            at % 90,
-        )
+        let (millis, user, page) = (at % 1000, at * 7919 % 100_003, at * 31);
+        let mut line = format!(
+            r#"{{"time":"2026-01-02T03:04:05.{millis:03}Z","user":"user {user}","page":"/articles/{place}/{page}""#
+        );
+        for member in 0.. {
+            let value = match member % 5 {
+                0 => "null".to_owned(),
+                1 => at.is_multiple_of(member + 2).to_string(),
+                2 => (at * 104_729 % 8191).to_string(),
+                3 => format!("\"{place}\""),
+                _ => format!(r#""bought \"{user}\" there, and so on""#),
+            };
+            if line.len() >= bytes {
+                break;
+            }
+            line.push_str(&format!(r#","field_{member}":{value}"#));
+        }
+        line + "}\n"
     };
-    (0..10_000).map(|at| record(at) + "\n").collect()
+    (0..EVENT_BYTES / bytes + 1).map(record).collect()
 }
