@@ -9,11 +9,13 @@ use iceberg::spec::TableMetadataBuilder;
 use iceberg::table::Table;
 use iceberg::{
     Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation, TableIdent,
+    TableUpdate,
 };
 
 use super::metadata::MetadataFiles;
 use super::refs;
 use super::swap::{Loaded, Next, NotSwapped, TableCatalog, Version, update};
+use crate::error::Kind;
 use crate::simulation::lies::{Lie, Memory, edited};
 use crate::simulation::model::{By, Pointer};
 use crate::simulation::storage::file_io;
@@ -113,6 +115,10 @@ impl TableCatalog for SimulatedCatalog {
     }
 
     async fn swap(&self, base: &Loaded, next: &Next) -> std::result::Result<(), NotSwapped> {
+        let alters = next.updates.iter().any(|update| matches!(update, TableUpdate::AddSchema { .. }));
+        if alters && self.hand.faults().is_denied_schema {
+            return Err(NotSwapped::Refused(Kind::Denied.error("planned: this role may not alter")));
+        }
         let by = By::Append { now_ms: self.hand.world.now_ms() + self.ahead_ms };
         let Some(lie) = self.lie else { return self.swap_by(base, next, by).await };
         let next = lie.next(base, next, &self.hand.world, &mut self.memory());

@@ -8,11 +8,11 @@ use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use iceberg::TableIdent;
-use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::arrow::{arrow_schema_to_schema, schema_to_arrow_schema};
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Literal, ManifestEntryRef, ManifestFile,
-    ManifestListWriter, ManifestWriter, ManifestWriterBuilder, Operation, Snapshot, SnapshotReference,
-    SnapshotRetention, Struct, Summary, TableMetadata,
+    ManifestListWriter, ManifestWriter, ManifestWriterBuilder, NestedField, Operation, PrimitiveType, Schema,
+    Snapshot, SnapshotReference, SnapshotRetention, Struct, Summary, TableMetadata,
 };
 use iceberg::table::Table;
 use parquet::arrow::ArrowWriter;
@@ -53,13 +53,14 @@ impl Engine {
     pub(crate) async fn act(&mut self) {
         let Ok(base) = self.catalog.load(&self.ident).await else { return };
         let metadata = base.table.metadata().clone();
-        match self.random.u8(..10) {
+        match self.random.u8(..11) {
             0 | 1 => self.append(&base, &metadata).await,
             2 => self.compact(&base, &metadata, false).await,
             9 => self.compact(&base, &metadata, true).await,
             3 | 4 => self.expire(&base, &metadata).await,
             5 => self.roll_back(&base, &metadata).await,
             6 | 7 => self.refer(&base, &metadata).await,
+            10 => self.alter(&base, &metadata).await,
             _ => self.configure(&base, &metadata).await,
         }
     }
@@ -90,7 +91,9 @@ impl Engine {
         let may_go = self.hand.world.model().rows_of_one_version();
         let world = self.hand.world.clone();
         let live_rows = live.iter().flat_map(|entry| numbers(&world.bytes(entry.file_path()).unwrap()));
-        let may_go: Vec<i64> = live_rows.filter(|row| deletes && may_go.contains(row)).collect();
+        let mut may_go: Vec<i64> = live_rows.filter(|row| deletes && may_go.contains(row)).collect();
+        // The order of an attempt's files is not drawn from the seed.
+        may_go.sort_unstable();
         let deleted: Vec<i64> = self.random.choice(may_go).into_iter().collect();
         let operation = if deleted.is_empty() { Operation::Replace } else { Operation::Overwrite };
         let mut files = Vec::new();
@@ -99,9 +102,12 @@ impl Engine {
                 .iter()
                 .map(|entry| read(&self.hand.world.bytes(entry.file_path()).unwrap()))
                 .collect();
-            let all = concat_batches(&batches[0].schema(), &batches);
-            // Files of different writers may differ in what they say of their columns.
-            let Ok(all) = all else { return };
+            // Files of different writers may differ in what they say of their columns, those of different times in how many
+            // they have.
+            if batches.iter().any(|batch| batch.schema().fields().len() != batches[0].num_columns()) {
+                return;
+            }
+            let Ok(all) = concat_batches(&batches[0].schema(), &batches) else { return };
             let all = without(&all, &deleted);
             if all.num_rows() == 0 {
                 continue;
@@ -185,6 +191,21 @@ impl Engine {
         };
         let name = format!("{name}-{}", self.random.u8(..3));
         self.set(base, metadata, &name, SnapshotReference { snapshot_id, retention }).await;
+    }
+
+    /// Adds a column, maybe one that some objects bring.
+    async fn alter(&mut self, base: &Loaded, metadata: &TableMetadata) {
+        let name = self.random.choice(["f0", "f1", "f2", "own"]).unwrap();
+        let schema = metadata.current_schema();
+        if schema.field_by_name(name).is_some() {
+            return;
+        }
+        let column = NestedField::optional(metadata.last_column_id() + 1, name, PrimitiveType::String.into());
+        let fields = schema.as_struct().fields().iter().cloned().chain([column.into()]);
+        let schema = Schema::builder().with_fields(fields).build().unwrap();
+        let builder = metadata.clone().into_builder(base.table.metadata_location().map(str::to_owned));
+        let next = builder.add_current_schema(schema).unwrap().build().unwrap().metadata;
+        self.put(base, metadata, next).await;
     }
 
     async fn configure(&mut self, base: &Loaded, metadata: &TableMetadata) {
@@ -307,7 +328,8 @@ impl Engine {
         if let Some(deleted) = deleted {
             let mut writer = self.manifest(base, snapshot_id);
             for entry in deleted {
-                let number = entry.sequence_number().unwrap();
+                // A planted bug may have lost it.
+                let number = entry.sequence_number().unwrap_or_default();
                 let of_file = entry.file_sequence_number;
                 writer.add_delete_file(entry.data_file().clone(), number, of_file).unwrap();
             }
@@ -385,6 +407,12 @@ fn without(rows: &RecordBatch, deleted: &[i64]) -> RecordBatch {
 }
 
 /// The values of `n` in a data file.
+/// The fields of a data file by id, each with its name and those of the columns around it.
+pub(crate) fn fields(bytes: &Bytes) -> HashMap<i32, String> {
+    let schema = arrow_schema_to_schema(&read(bytes).schema()).unwrap();
+    schema.field_id_to_name_map().clone()
+}
+
 pub(crate) fn numbers(bytes: &Bytes) -> Vec<i64> {
     let rows = read(bytes);
     let column = rows.column_by_name("n").unwrap();

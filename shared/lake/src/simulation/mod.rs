@@ -83,9 +83,15 @@ impl Schedule {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut model = Model::default();
         let mut contents = Vec::new();
+        let evolves = random.bool();
         for at in 0..random.usize(2..6) {
             let rows: Vec<i64> = (0..random.i64(1..5)).map(|row| at as i64 * 100 + row).collect();
-            let line = |n: &i64| format!("{{\"n\":{n},\"text\":\"row {n}\",\"p\":{}}}\n", n % 2);
+            // Objects bring fields of their own and some that others bring too, within structs as well.
+            let more = match evolves {
+                true => format!(",\"f{at}\":{at},\"s\":{{\"g{at}\":\"x\",\"l\":[{{\"h{}\":1.5}}]}}", at % 2),
+                false => String::new(),
+            };
+            let line = |n: &i64| format!("{{\"n\":{n},\"text\":\"row {n}\",\"p\":{}{more}}}\n", n % 2);
             let mut content: String = rows.iter().map(line).collect();
             if random.u8(..4) == 0 {
                 content.push_str("{\"n\":\"no number\"}\n");
@@ -123,8 +129,8 @@ impl Schedule {
         let random = &mut self.random;
         let faults = match random.u8(..3) {
             0 => Faults::default(),
-            1 => Faults { fails: 8, hangs: 2, kills: 4, swaps: 100 },
-            _ => Faults { fails: 40, hangs: 5, kills: 15, swaps: 400 },
+            1 => Faults { fails: 8, hangs: 2, kills: 4, swaps: 100, is_denied_schema: false },
+            _ => Faults { fails: 40, hangs: 5, kills: 15, swaps: 400, is_denied_schema: false },
         };
         let plans: Vec<Plan> = (0..random.u64(1..4))
             .map(|who| {
@@ -247,7 +253,16 @@ impl Schedule {
         for snapshot in pointer.metadata.snapshots() {
             let id = snapshot.snapshot_id();
             let mut rows = Vec::new();
+            let schema = snapshot.schema(&pointer.metadata).unwrap();
             for file in tree::live_files(&metadata, id, &bytes) {
+                let lacking = bytes(&file).map(|bytes| engine::fields(&bytes)).unwrap_or_default();
+                let lacking =
+                    lacking.iter().find(|(id, name)| schema.name_by_field_id(**id) != Some(name.as_str()));
+                if let Some((field, name)) = lacking {
+                    faults.push(format!(
+                        "a reader of the snapshot {id} does not see the column {name} ({field}) of its rows"
+                    ));
+                }
                 let of_file = || bytes(&file).map(|bytes| numbers(&bytes)).unwrap_or_default();
                 rows.extend_from_slice(read.entry(file.clone()).or_insert_with(of_file));
             }
@@ -282,19 +297,23 @@ fn in_words(status: &Status) -> String {
 }
 
 fn definition(random: &mut fastrand::Rng) -> TableDefinition {
-    let fields = [
+    let mut fields = vec![
         NestedField::optional(1, "n", PrimitiveType::Long.into()),
         NestedField::optional(2, "text", PrimitiveType::String.into()),
         NestedField::optional(3, "p", PrimitiveType::Int.into()),
         NestedField::optional(4, "file_name", PrimitiveType::String.into()),
     ];
-    let schema = Schema::builder().with_fields(fields.map(Into::into)).build().unwrap();
+    if random.bool() {
+        fields.push(NestedField::optional(5, "rest", PrimitiveType::String.into()));
+    }
+    let schema = Schema::builder().with_fields(fields.into_iter().map(Into::into)).build().unwrap();
     let spec = || {
         let spec = UnboundPartitionSpec::builder().add_partition_field(3, "p", Transform::Identity);
         spec.unwrap().build()
     };
     let partition_spec = random.bool().then(spec);
     let properties = [
+        ("frazil.rest-column", ["rest", "rest", "rest"]),
         ("history.expire.max-snapshot-age-ms", ["1", "500", "86400000"]),
         ("history.expire.min-snapshots-to-keep", ["1", "2", "100"]),
         ("commit.manifest.min-count-to-merge", ["2", "3", "100"]),
@@ -304,6 +323,40 @@ fn definition(random: &mut fastrand::Rng) -> TableDefinition {
         properties.map(|(key, values)| (key.to_owned(), random.choice(values).unwrap().to_owned()));
     let (name, write_order) = ("t".to_owned(), None);
     TableDefinition { name, schema, partition_spec, write_order, properties: properties.into() }
+}
+
+/// Who may append and not alter: what could be a column goes where it does without one.
+#[test]
+fn a_writer_that_may_not_alter_the_table_appends_all_the_same() {
+    for (has_rest, expected) in [(true, (2, 0)), (false, (1, 1))] {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build().unwrap();
+        let found = runtime.block_on(async {
+            let mut schedule = Schedule::new(0, None);
+            let uri = format!("{RAW}/object-0");
+            let content = "{\"n\":1}\n{\"n\":2,\"new\":true}\n";
+            schedule.world.files().insert(uri, content.into());
+            let definition = schedule.options.definition.as_mut().unwrap();
+            let mut fields = definition.schema.as_struct().fields().to_vec();
+            fields.retain(|field| field.name != "rest");
+            if has_rest {
+                fields.push(NestedField::optional(5, "rest", PrimitiveType::String.into()).into());
+            } else {
+                definition.properties.remove("frazil.rest-column");
+            }
+            definition.schema = Schema::builder().with_fields(fields).build().unwrap();
+            let faults = Faults { is_denied_schema: true, ..Faults::default() };
+            let hand = Hand::new(&schedule.world, 0, 0, faults);
+            let outcome = schedule.append(&schedule.lake(&hand, 0), &[0]).await.unwrap();
+            let Status::Committed { rows, rejected, .. } = &outcome.objects[0].status else {
+                panic!("{outcome:?}")
+            };
+            let columns = schedule.world.model().pointer.clone().unwrap().metadata.current_schema().clone();
+            assert!(columns.field_by_name("new").is_none());
+            (*rows, rejected.get(&records::rejection::Reason::UnknownField).copied().unwrap_or(0))
+        });
+        assert_eq!(found, expected, "rest column: {has_rest}");
+    }
 }
 
 /// A number in the environment.
@@ -370,7 +423,8 @@ fn planted_bugs_are_found() {
         (Lie::LoseNumbers, "WrittenOut"),
         (Lie::ForgetRollback, "was answered for"),
     ] {
-        let failed = failures(0..SCHEDULES_WITH_BUG, Some(lie), 1);
+        // The first may show it in another way.
+        let failed = failures(0..SCHEDULES_WITH_BUG, Some(lie), 5);
         let is_found = failed.iter().any(|(_, faults)| faults.iter().any(|fault| fault.contains(expected)));
         assert!(is_found, "{lie:?}: {failed:?}");
     }

@@ -36,6 +36,8 @@ pub(crate) struct Faults {
     pub(crate) kills: u64,
     /// Of swaps alone: refused as a conflict, applied later, applied though reported as a conflict, reported though lost.
     pub(crate) swaps: u64,
+    /// Whether the writer may not change the table's schema.
+    pub(crate) is_denied_schema: bool,
 }
 
 /// What all share.
