@@ -8,6 +8,7 @@ pub mod env;
 pub mod failure;
 pub mod firehose;
 mod json;
+pub mod kafka;
 pub mod log;
 pub mod metrics;
 pub mod notification;
