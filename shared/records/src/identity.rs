@@ -46,6 +46,20 @@ pub enum Origin<'a> {
         /// `offset`.
         offset: &'a str,
     },
+    /// A record of a Kafka topic that came from the cluster itself. The position holds for one life of the topic: one
+    /// that is deleted and made anew begins at offset 0 again.
+    Kafka {
+        /// ARN of the event source, or the name that the operator gives the cluster.
+        cluster: &'a str,
+        /// The topic.
+        topic: &'a str,
+        /// What the operator calls this life of the topic; empty for the first.
+        life: &'a str,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+    },
     /// A record that Firehose gave up and wrote under its error prefix, in a line that tells nothing of the above.
     /// Its place stands for it: whoever delivers that object again, or writes it again under the same key with
     /// the same lines at its start, gives the same ids; other contents of the line's fields make no difference.
@@ -74,6 +88,9 @@ impl Origin<'_> {
             }
             Self::Msk { cluster, delivery_stream, partition, offset } => {
                 id(&["msk", cluster, delivery_stream, partition, offset])
+            }
+            Self::Kafka { cluster, topic, life, partition, offset } => {
+                id(&["kafka", cluster, topic, life, &partition.to_string(), &offset.to_string()])
             }
             Self::ProcessingFailed { bucket, key, line } => {
                 id(&["processing-failed", bucket, key, &line.to_string()])
@@ -140,6 +157,8 @@ mod tests {
         assert_eq!(id.record_id().to_string(), "b541661f-294c-5ba2-af9f-cdb5635e7225");
         let id = Origin::Msk { cluster: "arn:c", delivery_stream: "arn:d", partition: "3", offset: "42" };
         assert_eq!(id.record_id().to_string(), "52beb049-7b9b-5639-9797-e0544b35ed33");
+        let id = Origin::Kafka { cluster: "arn:c", topic: "orders", life: "", partition: 3, offset: 42 };
+        assert_eq!(id.record_id().to_string(), "a44c29a1-8fe7-57f4-b286-a71d2cdf3678");
         let id = Origin::ProcessingFailed {
             bucket: "raw",
             key: "errors/processing-failed/2026/01/02/03/s-1-2026-01-02-03-04-05-u",

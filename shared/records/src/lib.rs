@@ -4,6 +4,7 @@
 //! says why not. Pure code: no files or network, no clock, no async, no AWS and no Arrow types.
 
 mod brackets;
+pub mod connect;
 pub mod enrich;
 mod field_path;
 pub mod frame;
@@ -11,6 +12,7 @@ pub mod identity;
 mod kpl;
 mod members;
 mod nesting;
+pub mod registry;
 pub mod rejection;
 pub mod scan;
 mod special;

@@ -55,11 +55,17 @@ pub enum Reason {
     InvalidErrorLine,
     /// The record names no table, in a stream whose records do.
     NoRoute,
+    /// The value was made by a serializer of a schema registry, and is Avro or Protobuf, not JSON.
+    RegistryFormat,
+    /// The headers of a Kafka record are not as Lambda writes them.
+    InvalidHeaders,
+    /// No rule names a table for the record's topic.
+    NoTable,
 }
 
 impl Reason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidBase64,
         Self::Empty,
         Self::NotUtf8,
@@ -83,6 +89,9 @@ impl Reason {
         Self::CorruptAggregate,
         Self::InvalidErrorLine,
         Self::NoRoute,
+        Self::RegistryFormat,
+        Self::InvalidHeaders,
+        Self::NoTable,
     ];
 
     /// The stable code, in snake_case: what metrics, logs and the quarantine carry.
@@ -111,15 +120,16 @@ impl Reason {
             Self::CorruptAggregate => "corrupt_aggregate",
             Self::InvalidErrorLine => "invalid_error_line",
             Self::NoRoute => "no_route",
+            Self::RegistryFormat => "registry_format",
+            Self::InvalidHeaders => "invalid_headers",
+            Self::NoTable => "no_table",
         }
     }
 
     /// What the operator can do about it, in one sentence.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::InvalidBase64 => {
-                "Check what calls the function: Firehose itself always sends standard base64."
-            }
+            Self::InvalidBase64 => "Check what calls the function: AWS itself always sends standard base64.",
             Self::Empty => "Stop the producer from sending records without content.",
             Self::NotUtf8 => "Have the producer encode its JSON as UTF-8.",
             Self::InvalidJson => {
@@ -174,6 +184,14 @@ impl Reason {
                 "Keep keys with processing-failed for what Firehose writes there, and deliver other data elsewhere."
             }
             Self::NoRoute => "Add a pattern to FRAZIL_ROUTES, or let FRAZIL_UNROUTED be default.",
+            Self::RegistryFormat => {
+                "Give the event source mapping the schema registry with EventRecordFormat JSON: Lambda then turns the \
+                 value into JSON."
+            }
+            Self::InvalidHeaders => {
+                "Check what calls the function: Lambda writes each header as its name and a list of bytes."
+            }
+            Self::NoTable => "Add a rule for the topic to FRAZIL_TOPIC_TABLES, and put the records back.",
         }
     }
 }
