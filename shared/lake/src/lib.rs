@@ -25,6 +25,7 @@ mod known;
 mod ledger;
 mod name_bounds;
 mod objects;
+mod offsets;
 pub mod quarantine;
 mod route;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::ancestors::ancestors;
 use crate::digest::Digest;
+use crate::offsets;
 
 /// Where a snapshot's summary lists its objects: `<key digest>.<version digest>`, parted by spaces.
 pub const SUMMARY_KEY: &str = "frazil.objects";
@@ -140,9 +141,10 @@ pub(crate) fn are_tokens(text: &str) -> bool {
     text.split_ascii_whitespace().all(|token| Token::parse(token).is_some())
 }
 
-/// Whether a snapshot lists its objects.
+/// Whether a snapshot lists what its rows are from: objects, or records of Kafka topics.
 pub(crate) fn is_ours(snapshot: &Snapshot) -> bool {
-    snapshot.summary().additional_properties.contains_key(SUMMARY_KEY)
+    let summary = &snapshot.summary().additional_properties;
+    summary.contains_key(SUMMARY_KEY) || summary.contains_key(offsets::SUMMARY_KEY)
 }
 
 /// Looks for `tokens` in the summaries of the current snapshot and its ancestors: of all of them, or of those that

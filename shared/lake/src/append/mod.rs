@@ -272,7 +272,13 @@ impl<'a> Invocation<'a> {
             looked_at: looked_at.metadata().current_snapshot_id(),
             schema,
             ignored: written.ignored,
-            memory: Some(Memory { ledgers: &lake.ledgers, root: &root, tokens: &tokens, newest_ms }),
+            memory: Some(Memory {
+                ledgers: &lake.ledgers,
+                root: &root,
+                tokens: &tokens,
+                offsets: None,
+                newest_ms,
+            }),
             ..Change::append(&written.files, &marks, Layout::of(looked_at), written.id)
         };
         let (catalog, started) = (lake.catalog.as_ref(), Instant::now());

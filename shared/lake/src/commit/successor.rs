@@ -121,6 +121,7 @@ impl<'a> Successors<'a> {
             snapshot: self.writing.snapshot_id,
             time_ms: now_ms.max(base.metadata().last_updated_ms()),
             tokens: memory.tokens,
+            offsets: memory.offsets,
             id: self.change.id,
         });
         match memory.update(base, added, &expired.snapshots, self.env).await {

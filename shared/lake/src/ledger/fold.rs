@@ -4,7 +4,8 @@ use iceberg::spec::TableMetadata;
 use uuid::Uuid;
 
 use super::format::{self, Entry};
-use super::{Commit, DEFAULT_RETENTION_MS, Floor, Ledger, RETENTION, Remembered};
+use super::{Commit, DEFAULT_RETENTION_MS, Floor, Ledger, RETENTION, Remembered, offsets};
+use crate::offsets::Offsets;
 use crate::token::{self, Token};
 
 /// What a commit adds.
@@ -13,10 +14,19 @@ pub(crate) struct Added<'a> {
     /// The snapshot's id.
     pub(crate) snapshot: i64,
     pub(crate) time_ms: i64,
-    /// None if it is not made of objects.
+    /// The objects that it is made of.
     pub(crate) tokens: &'a [Token],
+    /// The records of Kafka topics that it is made of.
+    pub(crate) offsets: Option<&'a Offsets>,
     /// The commit's own id.
     pub(crate) id: Uuid,
+}
+
+impl Added<'_> {
+    /// Whether it is made of what is remembered.
+    pub(super) fn is_ours(&self) -> bool {
+        !self.tokens.is_empty() || self.offsets.is_some()
+    }
 }
 
 /// The ledger of the table `metadata` once `added` is committed to it. `now_ms` is the earliest of the clocks that there
@@ -41,7 +51,7 @@ pub(super) fn folded(
     if let Some(added) = added {
         let commit = commits.len() as u32;
         entries.extend(added.tokens.iter().map(|token| Entry { token: *token, commit }));
-        let is_ours = !added.tokens.is_empty();
+        let is_ours = added.is_ours();
         commits.push(Commit {
             snapshot: added.snapshot,
             sequence_number: metadata.next_sequence_number(),
@@ -51,7 +61,9 @@ pub(super) fn folded(
         });
     }
 
-    let mut floor = line.floor(old);
+    let mut offsets = offsets::folded(metadata, remembered, added, &commits);
+    let offsets_floor = line.floor(old.and_then(|old| old.offsets_floor));
+    let mut floor = line.floor(old.and_then(|old| old.floor));
     let until = now_ms.saturating_sub(retention_ms(metadata));
     // A line ends where its first young commit is; the last one stays in any case.
     let gone = commits.iter().take_while(|commit| commit.time_ms < until).count();
@@ -66,11 +78,13 @@ pub(super) fn folded(
         });
     }
     commits.drain(..gone);
+    offsets::move_up(&mut offsets, gone as u32);
     let entries = entries.into_iter().filter_map(|entry| {
         let commit = entry.commit.checked_sub(gone as u32)?;
         Some(Entry { commit, ..entry })
     });
-    Ledger { table: metadata.uuid(), floor, commits, entries: format::entries(entries.collect()) }
+    let entries = format::entries(entries.collect());
+    Ledger { table: metadata.uuid(), floor, commits, entries, offsets, offsets_floor }
 }
 
 fn retention_ms(metadata: &TableMetadata) -> i64 {

@@ -190,11 +190,11 @@ impl Line {
         }
     }
 
-    /// Up to where tokens are missing.
-    pub(super) fn floor(&self, ledger: Option<&Ledger>) -> Option<Floor> {
+    /// Up to where something is missing of which the ledger has all that came after `of_ledger`.
+    pub(super) fn floor(&self, of_ledger: Option<Floor>) -> Option<Floor> {
         self.guessed.or_else(|| match self.end {
             End::First => None,
-            End::Ledger(_) => ledger.and_then(|ledger| ledger.floor),
+            End::Ledger(_) => of_ledger,
             End::Open => self.open_floor(),
         })
     }

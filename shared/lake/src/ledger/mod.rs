@@ -15,6 +15,7 @@ mod fold;
 mod format;
 mod line;
 mod name_time;
+mod offsets;
 mod recent;
 mod remembered;
 mod store;
@@ -31,6 +32,7 @@ use self::format::{ENTRY_BYTES, Entry};
 pub(crate) use self::name_time::name_time;
 pub(crate) use self::remembered::{Doubt, Remembered};
 pub(crate) use self::store::{Ledgers, Memory, Written, is_ledger, root};
+use crate::offsets::Offsets;
 use crate::token::Token;
 
 /// The table property that names the table's ledger: one URI.
@@ -51,6 +53,10 @@ pub(crate) struct Ledger {
     commits: Vec<Commit>,
     /// Sorted by token: [`Entry`].
     entries: Bytes,
+    /// Offsets of Kafka records, with the commit of the line that they count with.
+    offsets: Vec<(u32, Offsets)>,
+    /// Up to where offsets are missing; None if they reach back to the table's first snapshot.
+    offsets_floor: Option<Floor>,
 }
 
 /// Where a memory begins: tokens of commits up to here may be missing.

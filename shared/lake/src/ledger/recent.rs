@@ -4,8 +4,8 @@
 //! again, as snapshots, whoever has expired them since. A ledger file is not written with every commit; this is.
 //!
 //! The value: the table's UUID, then each commit, oldest first, after a `;`: snapshot id, parent's id, sequence number,
-//! time in ms, commit id, tokens. They are parted by commas, tokens by spaces. What is not there is empty; a commit that
-//! lists no objects has no field for them.
+//! time in ms, commit id, tokens, offsets of Kafka records. They are parted by commas, tokens by spaces. What is not there is
+//! empty; a commit that lists neither has no fields for them, and one that lists no offsets has none for these.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -15,6 +15,7 @@ use iceberg::spec::{Operation, Snapshot, SnapshotRef, Summary, TableMetadata};
 use uuid::Uuid;
 
 use super::Added;
+use crate::offsets::{self, Offsets};
 use crate::token::{self, COMMIT_KEY, REJECTED_KEY, SUMMARY_KEY, Token};
 
 /// The table property.
@@ -73,13 +74,15 @@ pub(super) fn text(metadata: &TableMetadata, line: &[SnapshotRef], added: Option
         let tokens = token::is_ours(snapshot).then(|| token::tokens_of(snapshot).collect::<Vec<_>>());
         let ids = (snapshot.snapshot_id(), snapshot.parent_snapshot_id());
         let order = (snapshot.sequence_number(), snapshot.timestamp_ms());
-        add(&mut text, ids, order, token::accounting(snapshot), tokens.as_deref());
+        let lists = (tokens.as_deref(), offsets::listed(snapshot).filter(|text| !text.is_empty()));
+        add(&mut text, ids, order, token::accounting(snapshot), lists);
     }
     if let Some(added) = added {
-        let tokens = Some(added.tokens).filter(|tokens| !tokens.is_empty());
+        let tokens = added.is_ours().then_some(added.tokens);
+        let offsets = added.offsets.map(Offsets::to_string);
         let ids = (added.snapshot, metadata.current_snapshot_id());
         let order = (metadata.next_sequence_number(), added.time_ms);
-        add(&mut text, ids, order, tokens.map(|_| added.id), tokens);
+        add(&mut text, ids, order, tokens.map(|_| added.id), (tokens, offsets.as_deref()));
     }
     text
 }
@@ -99,7 +102,7 @@ fn add(
     (id, parent): (i64, Option<i64>),
     (sequence_number, time_ms): (i64, i64),
     commit: Option<Uuid>,
-    tokens: Option<&[Token]>,
+    (tokens, offsets): (Option<&[Token]>, Option<&str>),
 ) {
     let parent = parent.map(|id| id.to_string()).unwrap_or_default();
     let commit = commit.map(|id| id.simple().to_string()).unwrap_or_default();
@@ -107,6 +110,9 @@ fn add(
     let _ = write!(text, ";{id},{parent},{sequence_number},{time_ms},{commit}");
     if let Some(tokens) = tokens {
         let _ = write!(text, ",{}", token::listed(tokens));
+        if let Some(offsets) = offsets {
+            let _ = write!(text, ",{offsets}");
+        }
     }
 }
 
@@ -122,12 +128,16 @@ fn parse(text: &str) -> Option<SnapshotRef> {
         "" => None,
         commit => Some(Uuid::try_parse(commit).ok()?),
     };
-    let tokens = fields.next();
-    if tokens.is_some_and(|tokens| !token::are_tokens(tokens)) || fields.next().is_some() {
+    let (tokens, offsets) = (fields.next(), fields.next());
+    let is_sound = tokens.is_none_or(token::are_tokens)
+        && offsets.is_none_or(|offsets| Offsets::parse(offsets).is_some_and(|it| !it.is_empty()))
+        && fields.next().is_none();
+    if !is_sound {
         return None;
     }
     let mut entries = HashMap::new();
     entries.extend(tokens.map(|tokens| (SUMMARY_KEY.to_owned(), tokens.to_owned())));
+    entries.extend(offsets.map(|offsets| (offsets::SUMMARY_KEY.to_owned(), offsets.to_owned())));
     if let Some(commit) = commit {
         entries.insert(COMMIT_KEY.to_owned(), commit.to_string());
         entries.insert(REJECTED_KEY.to_owned(), String::new());

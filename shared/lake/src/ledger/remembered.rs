@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::line::Line;
 use super::{Commit, Floor, Ledger};
+use crate::offsets::{Offsets, offsets_of};
 use crate::token::{self, History, Token, Version};
 
 /// What the snapshots of a table and its ledger tell together.
@@ -88,7 +89,17 @@ impl Remembered {
 
     /// None if every object that the table was given is remembered.
     pub(crate) fn doubt(&self) -> Option<Doubt> {
-        let floor = self.line.floor(self.ledger.ledger())?;
+        self.doubt_above(|ledger| ledger.floor)
+    }
+
+    /// None if every record of Kafka topics that the table was given is remembered, but for what sets of offsets say
+    /// themselves that they do not know.
+    pub(crate) fn offsets_doubt(&self) -> Option<Doubt> {
+        self.doubt_above(|ledger| ledger.offsets_floor)
+    }
+
+    fn doubt_above(&self, floor: impl Fn(&Ledger) -> Option<Floor>) -> Option<Doubt> {
+        let floor = self.line.floor(self.ledger.ledger().and_then(floor))?;
         // Others may have copied rows of any age into their files.
         let of_others = self.line.snapshots.iter().filter(|snapshot| !token::is_ours(snapshot));
         let in_ledger =
@@ -113,13 +124,22 @@ impl Remembered {
         objects
     }
 
+    /// The offsets of Kafka records that the table has, by commit, or of several that came one after the other.
+    pub(crate) fn offsets(&self) -> Vec<Offsets> {
+        let counted = self.line.counted();
+        let in_ledger = self.ledger.ledger().map_or(&[][..], |ledger| &ledger.offsets).iter();
+        let in_ledger = in_ledger.filter(|(commit, _)| (*commit as usize) < counted);
+        let since = self.line.snapshots.iter().rev().filter_map(|snapshot| offsets_of(snapshot));
+        in_ledger.map(|(_, offsets)| offsets.clone()).chain(since).collect()
+    }
+
     /// All commits of the ledger, also those that were rolled back.
     pub(crate) fn commits(&self) -> &[Commit] {
         self.ledger.ledger().map_or(&[], |ledger| &ledger.commits)
     }
 
     /// Those that are in the table.
-    fn counted(&self) -> &[Commit] {
+    pub(super) fn counted(&self) -> &[Commit] {
         self.commits().get(..self.line.counted()).unwrap_or_default()
     }
 

@@ -14,6 +14,7 @@ use super::recent::{self, Recent};
 use super::remembered::State;
 use super::{Added, Ledger, PROPERTY, Remembered, due, fold};
 use crate::env::Env;
+use crate::offsets::Offsets;
 use crate::token::Token;
 
 /// How the names of ledger files end.
@@ -159,6 +160,8 @@ pub(crate) struct Memory<'a> {
     pub(crate) root: &'a str,
     /// The objects that the commit adds.
     pub(crate) tokens: &'a [Token],
+    /// The records of Kafka topics that it adds.
+    pub(crate) offsets: Option<&'a Offsets>,
     /// The newest time that their names tell ([`super::name_time()`]): a clock that no writer has set. None if they tell none.
     pub(crate) newest_ms: Option<i64>,
 }

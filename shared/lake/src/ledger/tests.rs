@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::env::{Env, Source};
+use crate::offsets::{Offsets, Stream};
 use crate::token::{self, Seen};
 
 const HOUR: i64 = 3_600_000;
@@ -42,6 +43,8 @@ struct Bench {
     newest_ms: Option<i64>,
     /// Metadata files, oldest first.
     log: Vec<String>,
+    /// Whether our commits are of records of a topic too.
+    has_offsets: bool,
 }
 
 fn token(snapshot: i64) -> Token {
@@ -50,6 +53,19 @@ fn token(snapshot: i64) -> Token {
 
 fn other_version(snapshot: i64) -> Token {
     Token::new("raw", &format!("{snapshot}.gz"), "w")
+}
+
+fn stream() -> Stream {
+    Stream::new("cluster", "topic", "")
+}
+
+/// A commit takes the offsets of twice its id and of the number behind: those of successive commits touch.
+fn offsets_of_commit(snapshot: i64) -> Offsets {
+    let mut offsets = Offsets::default();
+    for offset in [2 * snapshot, 2 * snapshot + 1] {
+        offsets.insert(&stream(), 7, offset, Some(START + offset));
+    }
+    offsets
 }
 
 impl Bench {
@@ -66,6 +82,7 @@ impl Bench {
             properties,
             newest_ms: None,
             log: Vec::new(),
+            has_offsets: false,
         }
     }
 
@@ -98,6 +115,9 @@ impl Bench {
                     summary[token::SUMMARY_KEY] = token(*id).to_string().into();
                     summary[token::COMMIT_KEY] = Uuid::from_u128(*id as u128).to_string().into();
                     summary[token::REJECTED_KEY] = "0".into();
+                    if self.has_offsets {
+                        summary[crate::offsets::SUMMARY_KEY] = offsets_of_commit(*id).to_string().into();
+                    }
                 }
                 let mut snapshot = json!({"snapshot-id": id, "sequence-number": id, "timestamp-ms": self.time(*id),
                     "manifest-list": "list.avro", "summary": summary, "schema-id": 0});
@@ -149,9 +169,16 @@ impl Bench {
     async fn update(&self, id: i64, retiring: &[i64], now_ms: i64) -> iceberg::Result<Written> {
         let tokens = [token(id)];
         let (time_ms, commit) = (now_ms.max(self.time(self.last)), Uuid::from_u128(id as u128));
-        let added = Added { snapshot: id, time_ms, tokens: &tokens, id: commit };
-        let memory =
-            Memory { ledgers: &self.ledgers, root: &self.root(), tokens: &tokens, newest_ms: self.newest_ms };
+        let offsets = self.has_offsets.then(|| offsets_of_commit(id));
+        let offsets = offsets.as_ref();
+        let added = Added { snapshot: id, time_ms, tokens: &tokens, offsets, id: commit };
+        let memory = Memory {
+            ledgers: &self.ledgers,
+            root: &self.root(),
+            tokens: &tokens,
+            offsets,
+            newest_ms: self.newest_ms,
+        };
         memory.update(&self.table(), Some(added), retiring, &Env::new(At(now_ms))).await
     }
 
@@ -207,6 +234,20 @@ impl Bench {
         let history = self.remembered().await.history(&tokens);
         let known = (1..=self.last).filter(|id| history.seen.get(&token(*id)) == Some(&Seen::This(*id)));
         (known.collect(), history.complete)
+    }
+
+    /// The snapshots whose offsets count as committed, and the last one that none of them is known to be missing up to.
+    async fn taken(&self) -> (Vec<i64>, Option<Floor>) {
+        let remembered = self.remembered().await;
+        let has = |offset| {
+            let offsets = remembered.offsets();
+            offsets.iter().any(|it| it.ranges(&stream(), 7).is_some_and(|ranges| ranges.contains(offset)))
+        };
+        let taken = (1..=self.last).filter(|id| {
+            assert_eq!(has(2 * id), has(2 * id + 1), "{id}");
+            has(2 * id)
+        });
+        (taken.collect(), remembered.offsets_doubt().map(|doubt| doubt.floor))
     }
 
     fn ledger_path(&self) -> &str {
@@ -574,6 +615,88 @@ async fn a_clock_that_is_ahead_costs_no_token() {
     assert_eq!(bench.ledger().await.len(), 7);
 }
 
+/// Appends, commits of others, expiry and rollbacks in any order: what is remembered is what the ancestors have taken.
+#[tokio::test]
+async fn offsets_count_by_ancestry_whatever_happens() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut bench = Bench::short();
+        bench.has_offsets = true;
+        let mut parents: Vec<(i64, Option<i64>, bool)> = Vec::new();
+        for _ in 0..40 {
+            match random.u8(..10) {
+                0..6 => {
+                    let is_kept = |id: i64| Some(id) == bench.current;
+                    let live = bench.snapshots.iter().map(|(id, ..)| *id).filter(|id| !is_kept(*id));
+                    let retiring: Vec<i64> = live.filter(|_| random.u8(..3) == 0).collect();
+                    bench.append(&retiring).await;
+                }
+                6 => _ = bench.overwrite(),
+                7 => {
+                    let live: Vec<i64> = bench.snapshots.iter().map(|(id, ..)| *id).collect();
+                    if let Some(to) = random.choice(live) {
+                        bench.roll_back(to);
+                    }
+                }
+                _ => {
+                    let live = bench.snapshots.iter().map(|(id, ..)| *id);
+                    let kept: Vec<i64> =
+                        live.filter(|id| Some(*id) == bench.current || random.bool()).collect();
+                    bench.expire_all_but(&kept);
+                }
+            }
+            let new = bench.snapshots.last().copied().filter(|(id, ..)| parents.len() < *id as usize);
+            parents.extend(new);
+            let line = std::iter::successors(bench.current, |id| parents[*id as usize - 1].1);
+            let mut expected: Vec<i64> = line.filter(|id| parents[*id as usize - 1].2).collect();
+            expected.reverse();
+            assert_eq!(bench.taken().await, (expected.clone(), None), "seed {seed}");
+            assert_eq!(bench.known().await, (expected, true), "seed {seed}");
+        }
+    }
+}
+
+/// A topic without gaps takes a range for each partition, and for each snapshot that a rollback may lead to.
+#[tokio::test]
+async fn offsets_grow_together_and_are_never_forgotten() {
+    let mut bench = Bench::short();
+    bench.has_offsets = true;
+    bench.properties[RETENTION] = (10 * HOUR).to_string().into();
+    for id in 1..=100 {
+        let retiring = if id > 2 { vec![id - 2] } else { vec![] };
+        bench.append(&retiring).await;
+    }
+    let ledger = bench.ledger().await;
+    assert!(ledger.commits.len() < 13 && ledger.offsets.len() <= 3, "{ledger:?}");
+    let (known, is_complete) = bench.known().await;
+    assert!(known.len() < 13 && !is_complete, "tokens are forgotten");
+    assert_eq!(bench.taken().await, ((1..=100).collect(), None));
+    let text = ledger.offsets[0].1.to_string();
+    assert!(text.contains("=7:2+"), "{text}");
+}
+
+/// Without its ledger, a table does not know what its older commits have taken.
+#[tokio::test]
+async fn without_the_ledger_offsets_are_in_doubt() {
+    let mut bench = Bench::short();
+    bench.has_offsets = true;
+    for id in 1..=6 {
+        let retiring = if id > 2 { vec![id - 2] } else { vec![] };
+        bench.append(&retiring).await;
+    }
+    bench.log.clear();
+    std::fs::remove_file(bench.ledger_path()).unwrap();
+    // As of a function that has just started.
+    bench.ledgers = Ledgers::default();
+    let (taken, floor) = bench.taken().await;
+    assert_eq!((taken, floor.map(|floor| floor.sequence_number)), (vec![5, 6], Some(4)));
+    // It stays so, though a new ledger is written.
+    bench.append(&[]).await;
+    bench.append(&[5]).await;
+    let (taken, floor) = bench.taken().await;
+    assert_eq!((taken, floor.map(|floor| floor.sequence_number)), (vec![5, 6, 7, 8], Some(4)));
+}
+
 /// `cargo test --release -p frazil-lake --lib 200_000 -- --ignored --nocapture`
 #[tokio::test]
 #[ignore = "a measurement, of optimised code"]
@@ -592,7 +715,8 @@ async fn a_cold_function_reads_200_000_tokens_in_no_time() {
     let entry = |at| format::Entry { token: token(at), commit: at as u32 / 8 };
     let entries = format::entries((0..200_000).map(entry).collect());
     let table = bench.metadata().uuid();
-    let bytes = Ledger { table, floor: None, commits, entries }.encode();
+    let bytes =
+        Ledger { table, floor: None, commits, entries, offsets: Vec::new(), offsets_floor: None }.encode();
     std::fs::write(bench.path("x.ledger"), &bytes).unwrap();
     bench.properties[PROPERTY] = bench.path("x.ledger").into();
     let (table, tokens) = (bench.metadata(), (199_900..200_100).map(token).collect::<Vec<_>>());
@@ -619,8 +743,13 @@ async fn no_ledger_lies_where_engines_delete_what_they_do_not_know() {
     }
     let bench = Bench::short();
     let errors = bench.path("table/errors");
-    let memory =
-        Memory { ledgers: &bench.ledgers, root: &root(&errors, "ns.t"), tokens: &[], newest_ms: None };
+    let memory = Memory {
+        ledgers: &bench.ledgers,
+        root: &root(&errors, "ns.t"),
+        tokens: &[],
+        offsets: None,
+        newest_ms: None,
+    };
     let written = memory.update(&bench.table(), None, &[], &Env::new(At(START))).await;
     assert!(matches!(written.unwrap(), Written::Recent(_)));
 }
@@ -643,8 +772,13 @@ fn any_byte_that_changes_is_noticed() {
         entries: format::entries(
             (0..9).map(|at| format::Entry { token: token(at), commit: at as u32 % 2 }).collect(),
         ),
+        offsets: vec![(0, offsets_of_commit(3)), (1, offsets_of_commit(9))],
+        offsets_floor: Some(Floor { sequence_number: 1, time_ms: 2 }),
     };
     let bytes = ledger.encode();
+    let without = Ledger { offsets: Vec::new(), offsets_floor: None, ..ledger.clone() };
+    assert!(without.encode().starts_with(b"FRZLEDG1") && bytes.starts_with(b"FRZLEDG2"));
+    assert_eq!(Ledger::decode(&without.encode()), Ok(without));
     assert_eq!(Ledger::decode(&bytes), Ok(ledger.clone()));
     assert_eq!(Ledger::decode(&Ledger { floor: None, ..ledger }.encode()).unwrap().floor, None);
     for at in 0..bytes.len() {
