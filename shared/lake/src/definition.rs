@@ -151,6 +151,19 @@ impl TableDefinition {
         })
     }
 
+    /// The same for records of Kafka topics. Fewer snapshots are kept where their marks are large: each names a range for
+    /// every partition of its batch.
+    ///
+    /// # Errors
+    /// `schema` lacks one of those columns.
+    pub(crate) fn inferred_of_topic(name: &str, schema: Schema) -> iceberg::Result<Self> {
+        let mut definition = Self::inferred(name, schema)?;
+        definition.properties.remove(&format!("write.metadata.metrics.column.{FILE_NAME}"));
+        let kept = TableProperties::PROPERTY_MIN_SNAPSHOTS_TO_KEEP.to_owned();
+        definition.properties.insert(kept, "10".to_owned());
+        Ok(definition)
+    }
+
     /// What creates the table, with the properties of [`FLAT`], and of [`HISTORY`] unless the catalog sees to that, where
     /// the definition does not say otherwise.
     pub(crate) fn into_creation(self, name: &str, catalog_keeps_history: bool) -> TableCreation {

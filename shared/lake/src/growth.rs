@@ -50,7 +50,7 @@ impl Growth {
             fields: BTreeMap::new(),
             promotions: BTreeMap::new(),
             rest: None,
-            budget: Budget(MAX_COLUMNS.saturating_sub(paths.len())),
+            budget: Budget { fields: MAX_COLUMNS.saturating_sub(paths.len()), reserved: &[] },
             is_full: false,
         }
     }

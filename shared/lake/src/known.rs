@@ -46,8 +46,12 @@ pub(crate) struct Known {
 impl Known {
     /// Other versions of what `origin` is in.
     pub(crate) fn versions(&self, origin: &Origin) -> &[Version] {
-        let Origin::Object { object, .. } = origin;
-        self.versions.get(&object.object.token).map_or(&[], Vec::as_slice)
+        match origin {
+            Origin::Object { object, .. } => {
+                self.versions.get(&object.object.token).map_or(&[], Vec::as_slice)
+            }
+            Origin::Kafka { .. } => &[],
+        }
     }
 }
 

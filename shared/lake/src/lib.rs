@@ -21,6 +21,7 @@ mod failpoint;
 mod growth;
 mod infer;
 mod job;
+mod kafka;
 mod known;
 mod ledger;
 mod name_bounds;
@@ -34,6 +35,7 @@ mod simulation;
 mod storage;
 mod task;
 mod token;
+mod topic;
 mod write;
 
 pub use ancestors::ancestors;
@@ -50,8 +52,11 @@ pub use job::{
     AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
     TableOutcome, WriteLimits,
 };
+pub use kafka::{TopicOptions, TopicOutcome, TopicStatus, append_records, quarantine_records};
 pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{REDRIVEN_PREFIX, RecordCounts, content, count_records, holds_failed_records};
+pub use offsets::{Offsets, SUMMARY_KEY as OFFSETS_KEY, Stream, offsets_of};
 pub use route::{Pattern, Routes, Unrouted};
 pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
 pub use token::{SUMMARY_KEY, Token};
+pub use topic::{TopicPartition, TopicRecord, TopicValue};

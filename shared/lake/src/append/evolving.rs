@@ -12,7 +12,7 @@ use crate::growth::{Growth, grown};
 const MAX_GROWTHS: u32 = 3;
 
 /// A table and how its schema is to change with the next commit.
-pub(super) struct Evolving {
+pub(crate) struct Evolving {
     table: Table,
     change: SchemaChange,
     fixed: Option<Fixed>,
@@ -21,15 +21,15 @@ pub(super) struct Evolving {
 
 impl Evolving {
     /// `table` as it is. It stays so if there is a reason, `fixed`.
-    pub(super) fn of(table: &Table, fixed: Option<Fixed>) -> Self {
+    pub(crate) fn of(table: &Table, fixed: Option<Fixed>) -> Self {
         Self { table: table.clone(), change: SchemaChange::default(), fixed, growths: 0 }
     }
 
-    pub(super) fn table(&self) -> &Table {
+    pub(crate) fn table(&self) -> &Table {
         &self.table
     }
 
-    pub(super) fn fixed(&self) -> Option<Fixed> {
+    pub(crate) fn fixed(&self) -> Option<Fixed> {
         self.fixed
     }
 
@@ -37,7 +37,7 @@ impl Evolving {
     ///
     /// # Errors
     /// The schema cannot be made: a defect.
-    pub(super) fn grow(&mut self, growth: &Growth) -> Result<()> {
+    pub(crate) fn grow(&mut self, growth: &Growth) -> Result<()> {
         let change = growth.change(self.table.metadata());
         if growth.is_full() || change.is_empty() || self.growths >= MAX_GROWTHS {
             tracing::warn!(
@@ -54,7 +54,7 @@ impl Evolving {
     }
 
     /// How the schema changes with the commit of what was written.
-    pub(super) fn into_change(self) -> Option<SchemaChange> {
+    pub(crate) fn into_change(self) -> Option<SchemaChange> {
         (!self.change.is_empty()).then_some(self.change)
     }
 }

@@ -7,7 +7,7 @@
 //! pass over the others; a byte of each is read beforehand, and all that fails in a pass is left out of the next one.
 
 mod create;
-mod evolving;
+pub(crate) mod evolving;
 mod horizon;
 mod input;
 mod routed;
@@ -27,6 +27,7 @@ pub use self::routed::append_routed;
 use self::sources::Sources;
 use crate::catalog::Lake;
 use crate::commit::{self, Change, CommitError, Committed, Layout, Objects, SchemaChange};
+use crate::decode::SystemColumn;
 use crate::decode::unknown::Fixed;
 use crate::error::{Error as Failure, Kind, reworded};
 use crate::failpoint::failpoint;
@@ -251,7 +252,8 @@ impl<'a> Invocation<'a> {
     ) -> Result<Attempted> {
         let feed = self.input.feed(objects, self.options, time);
         let id = self.lake.env.uuid();
-        let attempt = Attempt::new(&self.lake.file_io, id, table, self.options, known, fixed)?;
+        let system = SystemColumn::of_object("", &self.options.processing_time);
+        let attempt = Attempt::new(&self.lake.file_io, id, table, self.options, known, &system, fixed)?;
         attempt.run(feed, |at, why| self.sources.leave_out(at, why)).await
     }
 

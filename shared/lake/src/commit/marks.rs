@@ -2,6 +2,8 @@
 
 use iceberg::spec::TableMetadata;
 
+use crate::ancestors::ancestors;
+use crate::offsets::{self, Offsets, offsets_of};
 use crate::token::{self, Token};
 
 /// The marks of a change: they are committed in the same snapshot as its rows, and keep it from being committed twice.
@@ -43,6 +45,34 @@ impl Marks for Objects<'_> {
         vec![
             (token::SUMMARY_KEY.to_owned(), token::listed(self.tokens)),
             (token::REJECTED_KEY.to_owned(), self.rejected.to_string()),
+        ]
+    }
+}
+
+/// The records of Kafka topics that the rows of a change are from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Records<'a> {
+    pub(crate) offsets: &'a Offsets,
+    /// What of them was rejected, in the quarantine files that are named by the commit.
+    pub(crate) rejected: u64,
+    /// Those that hold no event on purpose.
+    pub(crate) dropped: u64,
+}
+
+impl Marks for Records<'_> {
+    fn seen(&self, base: &TableMetadata, since: Option<i64>) -> Verdict {
+        let is_complete = token::history(base, &[], since).complete;
+        let line = ancestors(base, base.current_snapshot_id());
+        let mut after = line.take_while(|snapshot| Some(snapshot.snapshot_id()) != since);
+        let meets = after.any(|snapshot| offsets_of(snapshot).is_some_and(|it| it.meets(self.offsets)));
+        if is_complete && !meets { Verdict::New } else { Verdict::Outdated }
+    }
+
+    fn summary(&self, _: &TableMetadata) -> Vec<(String, String)> {
+        vec![
+            (offsets::SUMMARY_KEY.to_owned(), self.offsets.to_string()),
+            (token::REJECTED_KEY.to_owned(), self.rejected.to_string()),
+            (offsets::DROPPED_KEY.to_owned(), self.dropped.to_string()),
         ]
     }
 }

@@ -37,7 +37,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use self::expiry::MAX_METADATA_BYTES;
-pub(crate) use self::marks::{Marks, Objects, Verdict};
+pub(crate) use self::marks::{Marks, Objects, Records, Verdict};
 use self::retries::{Lost, Retries};
 pub(crate) use self::schema::SchemaChange;
 use self::successor::{Successor, Successors};

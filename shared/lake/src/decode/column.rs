@@ -72,6 +72,8 @@ pub(super) struct Members {
     /// The field whose struct this is, by id, and its path; none and an empty one for the table itself.
     pub(super) parent: Option<i32>,
     pub(super) path: String,
+    /// The columns that the pipeline fills itself; none of a struct.
+    pub(super) reserved: Vec<&'static str>,
 }
 
 impl Members {
@@ -79,7 +81,7 @@ impl Members {
     pub(super) fn of_table(
         fields: &[Arc<NestedField>],
         arrow: &[FieldRef],
-        hidden: &[&str],
+        hidden: &[&'static str],
     ) -> Result<Self, iceberg::Error> {
         Self::new(fields, arrow, hidden, None, String::new())
     }
@@ -87,7 +89,7 @@ impl Members {
     fn new(
         fields: &[Arc<NestedField>],
         arrow: &[FieldRef],
-        hidden: &[&str],
+        hidden: &[&'static str],
         parent: Option<i32>,
         path: String,
     ) -> Result<Self, iceberg::Error> {
@@ -104,7 +106,7 @@ impl Members {
         let by_folded = name::by_folded(names, hidden);
         let is_required = |at: &usize| columns[*at].required && !columns[*at].hidden;
         let required = (0..columns.len()).filter(is_required).collect();
-        Ok(Self { columns, required, by_name, by_folded, parent, path })
+        Ok(Self { columns, required, by_name, by_folded, parent, path, reserved: hidden.to_vec() })
     }
 
     /// Sets the units of all timestamp columns.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use iceberg::spec::PrimitiveType;
 use jiter::Peek;
-use records::enrich::{self, FIELDS, PRODUCER_PREFIX};
+use records::enrich::{self, FIELDS, PRODUCER_PREFIX, RECORD_ID};
 use records::rejection::Reason;
 
 use super::column::{Column, Members, Values};
@@ -104,7 +104,8 @@ impl Members {
 
     /// Whether transform writes a field of this name.
     fn is_own(&self, name: &str) -> bool {
-        self.is_table() && FIELDS.contains(&name)
+        // Where the source has a record's id, nothing that the record says is from transform.
+        self.is_table() && !self.reserved.contains(&RECORD_ID) && FIELDS.contains(&name)
     }
 
     /// Takes the `value` of a field that has no column.
@@ -142,7 +143,7 @@ impl Members {
         {
             return None;
         }
-        let column = if self.is_table() { name::column_of(name) } else { name.to_owned() };
+        let column = if self.is_table() { name::column_of(name, &self.reserved) } else { name.to_owned() };
         let is_free = column != name || !self.by_folded.contains_key(&name::fold(name));
         is_free.then_some(column)
     }
@@ -164,7 +165,7 @@ impl Members {
         let own = folded.strip_prefix(PRODUCER_PREFIX).filter(|own| self.is_own(own));
         let hint = match own {
             Some(own) => format!(" to keep the producer's own {own}"),
-            None if self.by_folded.contains_key(&folded) && !name::RESERVED.contains(&&*folded) => {
+            None if self.by_folded.contains_key(&folded) && !self.reserved.contains(&&*folded) => {
                 ", but several whose names differ from it by case only".to_owned()
             }
             None if policy.is_taken(&self.path_of(name)) => {
@@ -189,7 +190,7 @@ impl Members {
 
 impl Column {
     /// Adds the value that the parser stands at.
-    fn push(&mut self, source: &mut Source<'_>, peek: Peek) -> Result<(), Fault> {
+    pub(super) fn push(&mut self, source: &mut Source<'_>, peek: Peek) -> Result<(), Fault> {
         if matches!(peek, Peek::Null) {
             source.json.known_null()?;
             return self.push_null();

@@ -30,6 +30,7 @@ use records::rejection::{Reason, Refusal};
 
 use self::column::{Column, Members};
 use self::fault::Fault;
+pub(crate) use self::name::HEADERS;
 pub use self::name::{FILE_NAME, PROCESSING_TIME};
 pub(crate) use self::number::{double, scaled};
 use self::source::Source;
@@ -75,19 +76,21 @@ impl RowDecoder {
         Self::with_system(schema, &SystemColumn::of_object("", processing_time))
     }
 
-    /// A decoder to `schema`, for rows with the values `system`.
+    /// A decoder to `schema`, for rows with the values `system`. A source that fills more columns than every source does
+    /// names them all.
     ///
     /// # Errors
     /// A column type that cannot be written, or a pipeline column of a type that cannot hold its value.
     pub fn with_system(schema: &Schema, system: &[SystemColumn<'_>]) -> iceberg::Result<Self> {
         let arrow: ArrowSchemaRef = Arc::new(schema_to_arrow_schema(schema)?);
         let fields = schema.as_struct().fields();
-        let members = Members::of_table(fields, arrow.fields(), &name::RESERVED)?;
+        let reserved = system::reserved(fields, system);
+        let members = Members::of_table(fields, arrow.fields(), &reserved)?;
         let slot_bytes = members.slot_bytes();
         let mut decoder = Self {
             schema: arrow,
             members,
-            system: System::new(fields),
+            system: System::new(fields, &reserved),
             policy: Policy::strict(),
             ignored: 0,
             row_bytes: usize::MAX,
@@ -151,6 +154,11 @@ impl RowDecoder {
     /// The rows to come have the values `system`; a pipeline column that is not among them has none.
     pub fn set_system(&mut self, system: &[SystemColumn<'_>]) {
         self.system.set(system);
+    }
+
+    /// Whether the table has the column `name`, and the pipeline fills it.
+    pub(crate) fn fills(&self, name: &str) -> bool {
+        self.system.has(name)
     }
 
     /// Adds `record`, one JSON value by grammar, as a row; or says what the table lacks to take it, and adds nothing.

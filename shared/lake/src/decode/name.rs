@@ -16,8 +16,11 @@ pub const PROCESSING_TIME: &str = "processing_time";
 /// The URI of the object that the row came in.
 pub const FILE_NAME: &str = "file_name";
 
+/// The headers of the record that the row came in, where they are a list of keys with bytes.
+pub(crate) const HEADERS: &str = "headers";
+
 /// The columns that the pipeline fills itself, whatever the source.
-pub(super) const RESERVED: [&str; 2] = [PROCESSING_TIME, FILE_NAME];
+pub(crate) const RESERVED: [&str; 2] = [PROCESSING_TIME, FILE_NAME];
 
 /// The spelling by which names are compared.
 pub(crate) fn fold(name: &str) -> String {
@@ -46,10 +49,11 @@ fn producers(own: &str) -> String {
     format!("{PRODUCER_PREFIX}{own}")
 }
 
-/// The name of the column for a field of a record: the same, unless append fills the column of that name itself.
-pub(crate) fn column_of(field: &str) -> String {
-    let hidden = RESERVED.into_iter().find(|name| *name == fold(field));
-    hidden.map_or_else(|| field.to_owned(), producers)
+/// The name of the column for a field of a record: the same, unless it is among the `reserved`, which the pipeline fills
+/// itself.
+pub(crate) fn column_of(field: &str, reserved: &[&str]) -> String {
+    let hidden = reserved.iter().find(|name| **name == fold(field));
+    hidden.map_or_else(|| field.to_owned(), |name| producers(name))
 }
 
 /// Whether a column can have this name: not empty, at most 255 bytes (AWS Glue's limit), no control characters.

@@ -3,12 +3,14 @@
 //! In: a list that the source of the records gives. Out: those of them that the table has, with the values for the rows
 //! to come. A record that gives such a column itself is refused, or the value goes to `producer_<name>`; see `name.rs`.
 
-use iceberg::spec::NestedFieldRef;
+use iceberg::spec::{NestedFieldRef, PrimitiveType, Type};
 
-use super::column::Members;
+use super::column::{Column, Members, Values};
 use super::fault::Fault;
-use super::name::{FILE_NAME, PROCESSING_TIME, RESERVED};
+use super::name::{FILE_NAME, HEADERS, PROCESSING_TIME, RESERVED};
 use super::scalar::Scalar;
+use super::source::Source;
+use super::unknown::Policy;
 
 /// A column that the pipeline fills itself, with its value for the rows to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,12 @@ pub enum SystemValue<'a> {
     Text(&'a str),
     /// A whole number.
     Number(i64),
+    /// Bytes, and the same in base64: a column of text has them as text where they are UTF-8, else in base64.
+    Bytes(&'a [u8], &'a str),
+    /// JSON, for a column of any type.
+    Json(&'a str),
+    /// No value.
+    Null,
 }
 
 impl<'a> SystemColumn<'a> {
@@ -34,6 +42,27 @@ impl<'a> SystemColumn<'a> {
         [(PROCESSING_TIME, processing_time), (FILE_NAME, uri)]
             .map(|(name, text)| Self { name, value: SystemValue::Text(text) })
     }
+}
+
+/// The columns of a table of `fields` that the pipeline fills itself, for a source that gives `system`: theirs, and those
+/// that are its own whatever the source. `headers` of another type than a record's headers have are the producer's.
+pub(super) fn reserved(fields: &[NestedFieldRef], system: &[SystemColumn<'_>]) -> Vec<&'static str> {
+    let given = system.iter().map(|column| column.name).filter(|name| !RESERVED.contains(name));
+    let is_headers = |name: &str| {
+        let field = fields.iter().find(|field| field.name == name);
+        name != HEADERS || field.is_some_and(|field| are_headers(&field.field_type))
+    };
+    RESERVED.into_iter().chain(given).filter(|name| is_headers(name)).collect()
+}
+
+/// Whether a column of this type holds names with bytes.
+fn are_headers(column: &Type) -> bool {
+    let Type::List(list) = column else { return false };
+    let Type::Struct(header) = list.element_field.field_type.as_ref() else { return false };
+    let is = |name: &str, kind: PrimitiveType| {
+        header.field_by_name(name).is_some_and(|field| *field.field_type == Type::Primitive(kind))
+    };
+    is("key", PrimitiveType::String) && is("value", PrimitiveType::Binary) && header.fields().len() == 2
 }
 
 /// The reserved columns that a table has.
@@ -56,15 +85,21 @@ enum Value {
     None,
     Text(String),
     Number(String),
+    Bytes(Vec<u8>, String),
+    Json(String),
 }
 
 impl System {
-    pub(super) fn new(fields: &[NestedFieldRef]) -> Self {
-        let columns = RESERVED.into_iter().filter_map(|name| {
-            let at = fields.iter().position(|field| field.name == name)?;
+    pub(super) fn new(fields: &[NestedFieldRef], reserved: &[&'static str]) -> Self {
+        let columns = reserved.iter().filter_map(|name| {
+            let at = fields.iter().position(|field| field.name == *name)?;
             Some(Filled { name, at, value: Value::None })
         });
         Self { columns: columns.collect() }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.name == name)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,10 +111,14 @@ impl System {
         for column in &mut self.columns {
             let value = given.iter().find(|given| given.name == column.name).map(|given| given.value);
             match (value, &mut column.value) {
-                (None, into) => *into = Value::None,
+                (None | Some(SystemValue::Null), into) => *into = Value::None,
                 (Some(SystemValue::Text(text)), Value::Text(into)) => text.clone_into(into),
                 (Some(SystemValue::Text(text)), into) => *into = Value::Text(text.to_owned()),
                 (Some(SystemValue::Number(number)), into) => *into = Value::Number(number.to_string()),
+                (Some(SystemValue::Bytes(bytes, base64)), into) => {
+                    *into = Value::Bytes(bytes.to_vec(), base64.to_owned());
+                }
+                (Some(SystemValue::Json(json)), into) => *into = Value::Json(json.to_owned()),
             }
         }
     }
@@ -93,9 +132,26 @@ impl System {
                 Value::None => column.push_null(),
                 Value::Text(text) => column.push_scalar(Scalar::Text(text)),
                 Value::Number(text) => column.push_scalar(Scalar::Number(text)),
+                Value::Bytes(bytes, base64) => push_bytes(column, bytes, base64),
+                Value::Json(json) => push_json(column, json),
             };
             pushed.map_err(|fault| fault.within(name))?;
         }
         Ok(())
     }
+}
+
+fn push_bytes(column: &mut Column, bytes: &[u8], base64: &str) -> Result<(), Fault> {
+    let is_binary = matches!(column.values, Values::Binary { .. } | Values::Fixed { .. });
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !is_binary => column.push_scalar(Scalar::Text(text)),
+        _ => column.push_scalar(Scalar::Text(base64)),
+    }
+}
+
+fn push_json(column: &mut Column, json: &str) -> Result<(), Fault> {
+    let policy = Policy::strict();
+    let mut source = Source::new(json, Vec::new(), usize::MAX, &policy);
+    let peek = source.json.peek()?;
+    column.push(&mut source, peek)
 }

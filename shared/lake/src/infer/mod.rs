@@ -31,9 +31,11 @@ use records::enrich::{INGESTION_TIMESTAMP, PARTITION_DATE, PARTITION_HOUR, RECOR
 
 pub(crate) use self::look::{Inferred, infer};
 use self::shape::{Budget, Names, Shape};
+use crate::decode::name::RESERVED;
 use crate::decode::unknown::MAX_COLUMNS;
 use crate::decode::{FILE_NAME, PROCESSING_TIME};
 use crate::definition::TableDefinition;
+use crate::topic;
 
 /// Columns whose types do not depend on the records, in the order in which they follow the records' own.
 const FIXED: [(&str, PrimitiveType); 6] = [
@@ -61,6 +63,8 @@ pub enum Numbers {
 /// Collects what kinds of values the fields of records have.
 #[derive(Debug)]
 pub struct Inference {
+    /// The columns that end the schema.
+    fixed: &'static [(&'static str, PrimitiveType)],
     root: Shape,
     budget: Budget,
     /// Records that were objects.
@@ -68,12 +72,24 @@ pub struct Inference {
 }
 
 impl Default for Inference {
+    /// For records of objects.
     fn default() -> Self {
-        Self { root: Shape::default(), budget: Budget(MAX_COLUMNS - FIXED.len()), records: 0 }
+        Self::new(&FIXED, &RESERVED)
     }
 }
 
 impl Inference {
+    /// For records of Kafka topics.
+    pub(crate) fn of_topic() -> Self {
+        Self::new(&topic::COLUMNS, &topic::RESERVED)
+    }
+
+    /// `fixed` end the schema; values under the names `reserved` are kept as `producer_<name>`.
+    fn new(fixed: &'static [(&'static str, PrimitiveType)], reserved: &'static [&'static str]) -> Self {
+        let budget = Budget { fields: MAX_COLUMNS - fixed.len(), reserved };
+        Self { fixed, root: Shape::default(), budget, records: 0 }
+    }
+
     /// Takes `record` into account. What is no JSON object is passed over.
     pub fn observe(&mut self, record: &[u8]) {
         if record.first() != Some(&b'{') || std::str::from_utf8(record).is_err() {
@@ -120,11 +136,11 @@ impl Inference {
 
     /// With a number of `records`, each column has what was seen of it in them as its doc.
     fn columns(&self, numbers: Numbers, records: Option<u64>) -> iceberg::Result<Schema> {
-        let taken: HashSet<String> = FIXED.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let taken: HashSet<String> = self.fixed.iter().map(|(name, _)| (*name).to_owned()).collect();
         let mut names = Names { last_id: 0, taken, numbers, of: records };
         let mut columns = self.root.columns("", &mut names);
-        for (at, (name, kind)) in (names.last_id + 1..).zip(FIXED) {
-            columns.push(NestedField::optional(at, name, Type::Primitive(kind)).into());
+        for (at, (name, kind)) in (names.last_id + 1..).zip(self.fixed) {
+            columns.push(NestedField::optional(at, *name, Type::Primitive(kind.clone())).into());
         }
         Schema::builder().with_fields(columns).build()
     }

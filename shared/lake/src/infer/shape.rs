@@ -29,7 +29,11 @@ const EPOCH_MILLIS: std::ops::Range<i64> = 1_000_000_000_000..4_102_444_800_000;
 
 /// Fields that may still be remembered.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget(pub(crate) usize);
+pub(crate) struct Budget {
+    pub(crate) fields: usize,
+    /// Names of columns of the table that the pipeline fills.
+    pub(crate) reserved: &'static [&'static str],
+}
 
 /// What was seen in one place of the records.
 #[derive(Clone, Debug, Default)]
@@ -187,21 +191,21 @@ impl Shape {
             return Place::Field(*at);
         }
         let is_root = depth == 0;
-        if !is_root && self.fields.len() >= MANY_KEYS && (budget.0 == 0 || self.has_rare_names()) {
-            budget.0 += self.fields.iter().map(|(_, field)| 1 + field.size()).sum::<usize>();
+        if !is_root && self.fields.len() >= MANY_KEYS && (budget.fields == 0 || self.has_rare_names()) {
+            budget.fields += self.fields.iter().map(|(_, field)| 1 + field.size()).sum::<usize>();
             self.value = Some(Box::new(self.merged()));
             (self.fields, self.by_name) = Default::default();
             return Place::Value;
         }
-        if budget.0 == 0 || !is_column_name(name) {
+        if budget.fields == 0 || !is_column_name(name) {
             self.odd = true;
             return Place::Nowhere;
         }
-        let column = if is_root { column_of(name) } else { name.to_owned() };
+        let column = if is_root { column_of(name, budget.reserved) } else { name.to_owned() };
         let at = *self.by_name.entry(fold(&column)).or_insert(self.fields.len());
         self.by_name.insert(folded, at);
         if at == self.fields.len() {
-            budget.0 -= 1;
+            budget.fields -= 1;
             self.fields.push((column, Self::default()));
         }
         Place::Field(at)

@@ -118,11 +118,10 @@ impl Ledger {
         }
         let commits: Vec<Commit> = (0..commits).map(|_| fields.commit()).collect();
         let entries = bytes.slice(entries_at..entries_end);
+        let mut rest = Fields(&bytes[entries_end..end]);
         let (offsets_floor, offsets) = match magic == *MAGIC {
             true => (None, Vec::new()),
-            false => {
-                Fields(&bytes[entries_end..end]).offsets().ok_or("it is damaged: its offsets are none")?
-            }
+            false => (rest.floor(), rest.offsets().ok_or("it is damaged: its offsets are none")?),
         };
         let ledger = Self { table, floor, commits, entries, offsets, offsets_floor };
         let is_there = |commit: u32| (commit as usize) < ledger.commits.len();
@@ -167,9 +166,9 @@ impl Fields<'_> {
         (sequence_number >= 0).then_some(Floor { sequence_number, time_ms })
     }
 
-    /// All that is left, as the floor of offsets and their sets.
-    fn offsets(mut self) -> Option<(Option<Floor>, Vec<(u32, Offsets)>)> {
-        let (floor, count) = (self.floor(), self.u32());
+    /// All that is left, as sets of offsets.
+    fn offsets(mut self) -> Option<Vec<(u32, Offsets)>> {
+        let count = self.u32();
         let mut all = Vec::new();
         for _ in 0..count {
             let (commit, length) = (self.u32(), self.u32() as usize);
@@ -177,7 +176,7 @@ impl Fields<'_> {
             self.0 = rest;
             all.push((commit, Offsets::parse(std::str::from_utf8(text).ok()?)?));
         }
-        self.0.is_empty().then_some((floor, all))
+        self.0.is_empty().then_some(all)
     }
 
     fn commit(&mut self) -> Commit {

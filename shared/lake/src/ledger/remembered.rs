@@ -133,6 +133,12 @@ impl Remembered {
         in_ledger.map(|(_, offsets)| offsets.clone()).chain(since).collect()
     }
 
+    /// The ids of the commits that are in the table.
+    pub(crate) fn commit_ids(&self) -> impl Iterator<Item = Uuid> {
+        let since = self.line.snapshots.iter().filter_map(|snapshot| token::accounting(snapshot));
+        since.chain(self.counted().iter().filter_map(|commit| commit.id))
+    }
+
     /// All commits of the ledger, also those that were rolled back.
     pub(crate) fn commits(&self) -> &[Commit] {
         self.ledger.ledger().map_or(&[], |ledger| &ledger.commits)

@@ -283,7 +283,7 @@ mod tests {
             let mut records = Records::open(object, limits(), &unpack, &stop).unwrap();
             let mut all = Vec::new();
             let mut show = |origin: &Origin, record: Record<'_>| {
-                let Origin::Object { offset, row, .. } = origin;
+                let Origin::Object { offset, row, .. } = origin else { panic!("an object's") };
                 let what = match record {
                     Ok(text) => String::from_utf8_lossy(text).into_owned(),
                     Err(Refused { refusal, keep_object, .. }) => {

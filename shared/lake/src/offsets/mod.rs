@@ -109,15 +109,16 @@ impl Offsets {
         self.streams.get(stream)?.partitions.get(&partition)
     }
 
+    /// Whether the offset is among those of the partition of the stream with this name.
+    pub(crate) fn has_offset(&self, stream: &str, partition: i32, offset: i64) -> bool {
+        let ranges = self.ranges(&Stream(stream.to_owned()), partition);
+        ranges.is_some_and(|ranges| ranges.contains(offset))
+    }
+
     /// Whether a record of the time `time_ms` cannot be one of the stream's here: all of these are of another time.
     pub(crate) fn excludes_time(&self, stream: &Stream, time_ms: Option<i64>) -> bool {
         let times = self.streams.get(stream).and_then(|taken| taken.times);
         times.zip(time_ms).is_some_and(|((least, greatest), time)| time < least || time > greatest)
-    }
-
-    /// Whether any of the streams is among them.
-    pub(crate) fn has(&self, stream: &Stream) -> bool {
-        self.streams.contains_key(stream)
     }
 
     /// The streams by name, with their partitions: the number, the offset behind the last one that is there, and how many

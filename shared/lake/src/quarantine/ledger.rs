@@ -12,8 +12,9 @@ use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use uuid::Uuid;
 
-use super::FileName;
+use super::{FileName, topic};
 use crate::ledger::Ledgers;
+use crate::offsets::Offsets;
 use crate::token::{self, Token};
 
 /// What a table says of a quarantine file.
@@ -38,6 +39,10 @@ pub struct Ledger {
     all: HashSet<Uuid>,
     /// Before which time tokens may be missing, if any are.
     begins_millis: Option<i64>,
+    /// The commits that are ancestors of the current one, or it itself.
+    ancestors: HashSet<Uuid>,
+    /// The records of Kafka topics that the table has.
+    offsets: Offsets,
 }
 
 impl Ledger {
@@ -51,12 +56,24 @@ impl Ledger {
         ledger.all = metadata.snapshots().filter_map(|snapshot| token::accounting(snapshot)).collect();
         ledger.all.extend(remembered.commits().iter().filter_map(|commit| commit.id));
         ledger.begins_millis = remembered.doubt().map(|doubt| doubt.floor.time_ms);
+        ledger.ancestors = remembered.commit_ids().collect();
+        remembered.offsets().iter().for_each(|offsets| ledger.offsets.merge(offsets));
         ledger
     }
 
     /// Whether the object is in the table, in this version.
     pub fn has(&self, token: &Token) -> bool {
         self.commits.contains_key(token)
+    }
+
+    /// Whether the table has the record of a topic that `key` stands for: see [`topic::place`].
+    fn has_record(&self, key: &str) -> bool {
+        let mut parts = key.rsplitn(3, '/');
+        let (offset, partition) = (parts.next().map(str::parse), parts.next().map(str::parse));
+        let (Some(Ok(offset)), Some(Ok(partition)), Some(stream)) = (offset, partition, parts.next()) else {
+            return false;
+        };
+        self.offsets.has_offset(stream, partition, offset)
     }
 
     /// Whether any snapshot that is still there, also one that was rolled back, may need the file.
@@ -71,6 +88,14 @@ impl Ledger {
             Token::of_version(bucket, key, &file.version).and_then(|token| self.commits.get(&token))
         {
             return if commits.contains(&file.commit) { Standing::Counts } else { Standing::Stale };
+        }
+        if bucket == topic::BUCKET {
+            match file.commit {
+                Some(commit) if self.ancestors.contains(&commit) => return Standing::Counts,
+                // Another commit has taken the record.
+                _ if self.has_record(key) => return Standing::Stale,
+                _ => {}
+            }
         }
         let written_millis = written.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         // The commit comes after the file, and would be seen unless it has expired.
@@ -101,7 +126,12 @@ mod tests {
         let commits =
             HashMap::from([(token("k", "new"), vec![Some(ids[0])]), (token("k", "old"), vec![None])]);
         let all = HashSet::from([ids[0], ids[2]]);
-        let ledger = |begins_millis| Ledger { commits: commits.clone(), all: all.clone(), begins_millis };
+        let ledger = |begins_millis| Ledger {
+            commits: commits.clone(),
+            all: all.clone(),
+            begins_millis,
+            ..Ledger::default()
+        };
         let whole = ledger(None);
         for (version, commit, expected) in [
             ("new", Some(ids[0]), Standing::Counts),

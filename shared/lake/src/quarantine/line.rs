@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::name::is_compressed;
+use super::topic::Header;
 
 /// What was rejected at one place of an object, and why.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line<'a> {
     /// The code of the reason.
@@ -30,13 +31,14 @@ pub struct Line<'a> {
     /// What to do about it, for people.
     #[serde(borrow, default)]
     pub remedy: Cow<'a, str>,
-    /// URI of the object.
+    /// URI of the object; `kafka://` and the partition where it is a record of a Kafka topic.
     #[serde(borrow)]
     pub object: Cow<'a, str>,
-    /// Where it begins in the decompressed object, in bytes.
+    /// Where it begins in the decompressed object, in bytes; its offset in the partition of a topic.
     #[serde(default)]
     pub offset: u64,
-    /// Which record of the object it is, from 1: this tells the lines of one object apart. 0 if the line does not say.
+    /// Which record of the object it is, from 1: this tells the lines of one object apart. 0 if the line does not say. Of a
+    /// record of a topic, which of its events.
     #[serde(default)]
     pub row: u64,
     /// The record's id, where its bytes do not have it: those of an error object of Firehose that are no event.
@@ -45,6 +47,30 @@ pub struct Line<'a> {
     /// When it arrived, RFC 3339, where its bytes do not have it.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub ingestion_timestamp: Option<Cow<'a, str>>,
+    /// The Kafka cluster: ARN of the event source, or the operator's name for it.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cow<'a, str>>,
+    /// The topic.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Cow<'a, str>>,
+    /// What the operator calls this life of the topic; nothing for the first.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<Cow<'a, str>>,
+    /// The partition of the topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    /// The time of the record, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<i64>,
+    /// The record's key, as text.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Cow<'a, str>>,
+    /// The record's key in base64, where it is no UTF-8.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub key_base64: Option<Cow<'a, str>>,
+    /// The record's headers, in their order.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Header<'a>>,
     /// The record, in base64.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub raw_data: Option<Cow<'a, str>>,

@@ -9,6 +9,7 @@
 mod ledger;
 mod line;
 mod name;
+mod topic;
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -29,6 +30,7 @@ pub use self::line::{Kept, Line, lines_in};
 pub use self::name::FileName;
 use self::name::Places;
 pub(crate) use self::name::is_quarantined;
+pub use self::topic::Header;
 use crate::digest::Digest;
 use crate::failpoint::failpoint;
 use crate::job::SourceObject;
@@ -114,11 +116,13 @@ impl Quarantine {
     /// # Errors
     /// The storage's, where the quarantine is.
     pub(crate) async fn add(&mut self, versions: &[Version], rejection: &Rejection) -> Result<Added> {
-        let Origin::Object { object: found, offset, row } = &rejection.origin;
-        let object = &found.object;
         let open = match &mut self.open {
             Some(open) => open,
             empty => {
+                let object = &match &rejection.origin {
+                    Origin::Object { object: found, .. } => found.object.clone(),
+                    Origin::Kafka { record, .. } => topic::place(record),
+                };
                 let others = versions.iter().flat_map(|other| {
                     let place = |folder, compressed| {
                         self.places.lines(folder, object, other.token, other.commit, compressed)
@@ -131,7 +135,7 @@ impl Quarantine {
                                 the function more memory";
                     return Ok(Added::Failed(Error::new(ErrorKind::DataInvalid, what)));
                 };
-                let (object, plain) = (object.clone(), Vec::new());
+                let (object, plain) = (object.to_owned(), Vec::new());
                 empty.insert(OpenFile { object, plain, packed: None, has_copy: false, known })
             }
         };
@@ -142,24 +146,35 @@ impl Quarantine {
             *known -= 1;
             return Ok(Added::Known);
         }
-        let copy = (rejection.bytes.is_none() || rejection.keep_object).then(|| self.places.copy(object));
-        if let Some(copy) = copy.as_ref().filter(|_| !open.has_copy) {
-            if let Copied::Unreadable(error) = copy_object(&found.input, &self.file_io, copy).await? {
-                return Ok(Added::Failed(error));
+        let object = &open.object;
+        let (line, offset, row, copy) = match &rejection.origin {
+            Origin::Object { object: found, offset, row } => {
+                let keep = rejection.bytes.is_none() || rejection.keep_object;
+                let copy = keep.then(|| self.places.copy(object));
+                if let Some(copy) = copy.as_ref().filter(|_| !open.has_copy) {
+                    if let Copied::Unreadable(error) = copy_object(&found.input, &self.file_io, copy).await? {
+                        return Ok(Added::Failed(error));
+                    }
+                    open.has_copy = true;
+                }
+                (Line::default(), *offset, *row, copy)
             }
-            open.has_copy = true;
-        }
+            Origin::Kafka { record, index, .. } => {
+                (topic::line(record), record.offset.unsigned_abs(), *index as u64 + 1, None)
+            }
+        };
         let line = Line {
             error_code: rejection.refusal.reason.code().into(),
             error_message: rejection.refusal.message.as_str().into(),
             remedy: rejection.refusal.reason.remedy().into(),
             object: object.uri.as_str().into(),
-            offset: *offset,
-            row: *row,
+            offset,
+            row,
             record_id: rejection.identity.map(|identity| identity.id.to_string().into()),
             ingestion_timestamp: rejection.identity.map(|it| it.stamp.as_str().to_owned().into()),
             raw_data: raw_data.map(Into::into),
             raw_object: copy.map(Into::into),
+            ..line
         };
         match &mut open.packed {
             None => {

@@ -150,7 +150,9 @@ impl Spool {
     }
 
     pub(super) fn add(&mut self, place: Place, origin: &Origin, record: Record<'_>) -> io::Result<()> {
-        let Origin::Object { object, offset, row } = origin;
+        let Origin::Object { object, offset, row } = origin else {
+            return Err(io::Error::other("a record of no object: a defect"));
+        };
         let waiting = self.waiting.entry(place).or_default();
         *waiting.sources.entry(object.at).or_default() += 1;
         let before = waiting.buffer.len();

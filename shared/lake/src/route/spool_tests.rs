@@ -19,7 +19,7 @@ struct Given {
 
 impl Sink for Given {
     fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
-        let Origin::Object { object, offset, row } = origin;
+        let Origin::Object { object, offset, row } = origin else { panic!("an object's") };
         let what = match record {
             Ok(text) => String::from_utf8_lossy(text).into_owned(),
             Err(Refused { refusal, bytes, keep_object, .. }) => {

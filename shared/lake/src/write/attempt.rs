@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::TableWriter;
 use crate::decode::unknown::Fixed;
-use crate::decode::{Lack, RowDecoder, SystemColumn};
+use crate::decode::{HEADERS, Lack, RowDecoder, SystemColumn};
 use crate::growth::Growth;
 use crate::job::{AppendOptions, Limits, Rejected};
 use crate::known::{Known, Lacking};
@@ -143,8 +143,9 @@ enum Pass {
 }
 
 impl<'a> Attempt<'a> {
-    /// An attempt to write to `table` what it does not have by `known`. Where there is no table, every record must be one
-    /// that is refused. The table does not grow if there is a reason, `fixed`.
+    /// An attempt to write to `table` what it does not have by `known`, from a source that gives columns such as `system`.
+    /// Where there is no table, every record must be one that is refused. The table does not grow if there is a reason,
+    /// `fixed`.
     ///
     /// # Errors
     /// The table's columns, properties or partitions are of a kind that cannot be written.
@@ -154,16 +155,16 @@ impl<'a> Attempt<'a> {
         table: Option<&Table>,
         options: &AppendOptions,
         known: &'a Known,
+        system: &[SystemColumn<'_>],
         fixed: Option<Fixed>,
     ) -> Result<Self> {
         let (limits, time) = (options.limits, options.processing_time.clone());
-        let system = SystemColumn::of_object("", &time);
         let (mut decoder, writer) = match table {
             Some(table) => {
-                let decoder = RowDecoder::for_fixed(table.metadata(), &system, fixed)?;
+                let decoder = RowDecoder::for_fixed(table.metadata(), system, fixed)?;
                 (decoder, Some(TableWriter::new(table, limits.write, id)?))
             }
-            None => (RowDecoder::with_system(&Schema::builder().build()?, &system)?, None),
+            None => (RowDecoder::with_system(&Schema::builder().build()?, system)?, None),
         };
         decoder.set_row_bytes(limits.row_bytes);
         let (name, commit) = (options.table.to_string(), table.map(|_| id));
@@ -171,8 +172,17 @@ impl<'a> Attempt<'a> {
             Quarantine::new(file_io.clone(), &options.errors_uri, name, commit, limits.known_rows);
         let (sender, steps) = mpsc::channel(STEPS_AHEAD);
         let metadata = table.map(Table::metadata_ref);
-        let found = Found::default();
-        let rows = Rows { decoder, processing_time: time, limits, sender, found, metadata, growth: None };
+        let (with_headers, found) = (decoder.fills(HEADERS), Found::default());
+        let rows = Rows {
+            decoder,
+            processing_time: time,
+            with_headers,
+            limits,
+            sender,
+            found,
+            metadata,
+            growth: None,
+        };
         Ok(Self { id, rows, steps, writer, quarantine, known })
     }
 
@@ -285,7 +295,11 @@ async fn write(
 }
 
 fn tally(source: usize, found: Found, dropped: u64, lacking: &Lacking<'_>) -> Tally {
-    let known = found.origin.map_or(0, |Origin::Object { object, .. }| lacking.known(&object.object.uri));
+    let known = match &found.origin {
+        Some(Origin::Object { object, .. }) => lacking.known(&object.object.uri),
+        // Nothing is read of what the table has.
+        Some(Origin::Kafka { .. }) | None => 0,
+    };
     Tally { source, rows: found.rows - known, known, rejected: found.rejected, dropped }
 }
 
@@ -293,6 +307,8 @@ fn tally(source: usize, found: Found, dropped: u64, lacking: &Lacking<'_>) -> Ta
 pub(crate) struct Rows {
     decoder: RowDecoder,
     processing_time: String,
+    /// Whether the table has a column for the headers of records.
+    with_headers: bool,
     limits: Limits,
     sender: mpsc::Sender<Step>,
     /// What was found in the source whose records come.
@@ -306,8 +322,11 @@ pub(crate) struct Rows {
 
 impl Sink for Rows {
     fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
+        if self.found.origin.is_none() || origin.is_told_by_record() {
+            let decoder = &mut self.decoder;
+            origin.system(&self.processing_time, self.with_headers, |columns| decoder.set_system(columns));
+        }
         if self.found.origin.is_none() {
-            self.decoder.set_system(&origin.system(&self.processing_time));
             self.found.origin = Some(origin.clone());
         }
         let decoded = record.and_then(|text| {
@@ -429,7 +448,7 @@ mod tests {
                         let pass = Pass { objects: vec![object], limits: limits(), unpack, time };
                         let known = Known::default();
                         let attempt =
-                            Attempt::new(&file_io, Uuid::nil(), None, &options, &known, None).unwrap();
+                            Attempt::new(&file_io, Uuid::nil(), None, &options, &known, &[], None).unwrap();
                         let writing = attempt.run(move |rows, stop| pass.run(rows, stop), |_, _| ());
                         drop(tokio::time::timeout(wait, writing).await);
                     }

@@ -1,0 +1,184 @@
+//! Records of topics -> the events in them, for a [`Sink`].
+//!
+//! In: records in memory. Out: the text of each event with its origin, or what is refused and why; how many records hold no
+//! event on purpose. One source for each partition.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use iceberg::spec::Schema;
+use iceberg::{Error, ErrorKind, Result};
+use records::connect::payload;
+use records::registry;
+use records::rejection::{Reason, Refusal};
+use records::unpack::{Options, Piece, Unpacker};
+
+use super::TopicOptions;
+use crate::infer::Inference;
+use crate::job::Limits;
+use crate::objects::{Closed, End, Origin, Record, Refused, Sink};
+use crate::task::{self, Stop};
+use crate::topic::{TopicRecord, TopicValue};
+
+/// Records to be read.
+pub(super) struct Feed {
+    /// By stream and partition, in the order of the offsets.
+    partitions: Vec<Vec<Arc<TopicRecord>>>,
+    record_bytes: usize,
+    unpacker: Unpacker,
+    options: TopicOptions,
+}
+
+impl Feed {
+    pub(super) fn new(
+        records: Vec<(usize, Arc<TopicRecord>)>,
+        limits: Limits,
+        unpack: &Options,
+        options: TopicOptions,
+    ) -> Self {
+        let mut partitions: BTreeMap<_, Vec<Arc<TopicRecord>>> = BTreeMap::new();
+        for (_, record) in records {
+            let place = (record.partition.stream.clone(), record.partition.partition);
+            partitions.entry(place).or_default().push(record);
+        }
+        Self {
+            partitions: partitions.into_values().collect(),
+            record_bytes: limits.record_bytes,
+            unpacker: Unpacker::new(limits.record_bytes, unpack),
+            options,
+        }
+    }
+
+    /// Hands all events to `sink`, or those up to `stop`, and counts the records that hold none in `dropped`.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub(super) fn run(
+        &self,
+        sink: &mut impl Sink,
+        dropped: &AtomicU64,
+        stop: &Stop,
+    ) -> std::result::Result<(), Closed> {
+        for (source, records) in self.partitions.iter().enumerate() {
+            for record in records {
+                if stop.is_stopped() {
+                    return Err(Closed);
+                }
+                if !self.record(source, record, sink)? {
+                    dropped.fetch_add(1, Ordering::AcqRel);
+                }
+            }
+            sink.end(source, End::Read { dropped: 0 })?;
+        }
+        Ok(())
+    }
+
+    /// A schema for the events; None if there are none.
+    ///
+    /// # Errors
+    /// No schema can be made: a defect.
+    pub(super) async fn infer(self) -> Result<Option<Schema>> {
+        let (_waiting, stop) = task::waiting();
+        let looked = task::spawn_blocking(move || {
+            let mut look = Look(Inference::of_topic());
+            // It takes all.
+            let _ = self.run(&mut look, &AtomicU64::default(), &stop);
+            look.0.schema()
+        });
+        looked
+            .await
+            .map_err(|error| Error::new(ErrorKind::Unexpected, "inference ended early").with_source(error))?
+    }
+
+    /// The events of one record. False if it holds none on purpose.
+    fn record(
+        &self,
+        source: usize,
+        record: &Arc<TopicRecord>,
+        sink: &mut impl Sink,
+    ) -> std::result::Result<bool, Closed> {
+        let origin = |index| Origin::Kafka { source, record: record.clone(), index };
+        let (value, schema) = match &record.value {
+            TopicValue::None => return Ok(false),
+            TopicValue::Bytes(value, _) if value.is_empty() => return Ok(false),
+            TopicValue::Bytes(value, schema) => (value, schema.as_deref()),
+            TopicValue::Refused(bytes, refusal) => {
+                sink.record(&origin(0), refused(refusal.clone(), bytes))?;
+                return Ok(true);
+            }
+        };
+        let content = match value.len() > self.record_bytes {
+            true => {
+                let what = format!("the record is {} bytes long", value.len());
+                Err(Refusal::new(Reason::RecordTooLarge, what))
+            }
+            false => registry::content(value, schema, self.record_bytes),
+        };
+        let content = match content {
+            Ok(content) => content,
+            Err(refusal) => {
+                sink.record(&origin(0), refused(refusal, value))?;
+                return Ok(true);
+            }
+        };
+        let (mut index, mut is_any) = (0, false);
+        let mut give = |text: Record<'_>| {
+            index += 1;
+            sink.record(&origin(index - 1), text)
+        };
+        self.unpacker.unpack(&content, &mut |piece| {
+            is_any = true;
+            match piece {
+                Piece::Event(text) => match self.unwrapped(text) {
+                    Some(text) => give(Ok(text)),
+                    None => Ok(()),
+                },
+                Piece::Refused(bytes, refusal) => give(refused(not_utf8(bytes).unwrap_or(refusal), bytes)),
+                Piece::Dropped => Ok(()),
+            }
+        })?;
+        if !is_any {
+            let what = format!("no content in {} bytes", content.len());
+            give(refused(Refusal::new(Reason::Empty, what), value))?;
+        }
+        Ok(index > 0)
+    }
+
+    /// The event in a value of JSON; None if it is an envelope that has none.
+    fn unwrapped<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        match self.options.unwrap {
+            false => Some(text),
+            true => Some(payload(text)).filter(|payload| *payload != b"null" || payload.len() == text.len()),
+        }
+    }
+}
+
+fn refused(refusal: Refusal, bytes: &[u8]) -> Record<'_> {
+    Err(Refused::new(refusal, Some(bytes)))
+}
+
+/// That the bytes are not even text.
+fn not_utf8(bytes: &[u8]) -> Option<Refusal> {
+    let error = std::str::from_utf8(bytes).err()?;
+    // Compressed content is none, and has a better reason.
+    let is_text = !bytes.starts_with(b"\x1F\x8B") && !bytes.starts_with(b"\xF3\x89\x9A\xC2");
+    let what = format!("byte {} of the record is not UTF-8", error.valid_up_to());
+    is_text.then(|| Refusal::new(Reason::NotUtf8, what))
+}
+
+/// Looks at events for the columns of a table.
+struct Look(Inference);
+
+impl Sink for Look {
+    fn record(&mut self, _: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
+        if let Ok(text) = record {
+            self.0.observe(text);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: usize, _: End) -> std::result::Result<(), Closed> {
+        Ok(())
+    }
+}
