@@ -396,6 +396,61 @@ def msk():
     return firehose_event("msk", records, sourceMSKArn=MSK_ARN), ["Ok"] * len(records)
 
 
+def kafka_value(number, **fields):
+    value = {
+        "user_id": f"user-{number:05d}",
+        "event_type": "page_view",
+        "timestamp": instant(START + timedelta(seconds=number)),
+        "properties": {"page": f"/products/{100 + number}", "depth": number},
+        "session_id": f"s{number}",
+        "device_info": {"device_type": "phone", "os": "ios", "app_version": "1.2.3"},
+        **fields,
+    }
+    return to_json(value).encode()
+
+
+def kafka():
+    """An event as Lambda's event source mapping for Amazon MSK makes it, and what it comes to."""
+
+    def record(topic, partition, offset, value, key=b"", headers=(), **fields):
+        return {
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "timestamp": milliseconds(START + timedelta(milliseconds=offset)),
+            "timestampType": "CREATE_TIME",
+            "key": None if key is None else encoded(key),
+            "value": None if value is None else encoded(value),
+            # Bytes of Java have a sign.
+            "headers": [{name: [byte - 256 if byte > 127 else byte for byte in text]} for name, text in headers],
+            **fields,
+        }
+
+    trace = [("traceparent", b"00-1f-01"), ("blob", bytes([0, 127, 128, 255])), ("blob", b"")]
+    orders = [
+        record("user-events", 0, 100, kafka_value(1), b"user-00001", trace),
+        record("user-events", 0, 101, kafka_value(2), None),
+        record("user-events", 0, 103, kafka_value(3, device_info=None), b"user-00003", timestamp=-1),
+        record("user-events", 0, 104, None, b"user-00002"),
+        record("user-events", 0, 105, b'{"user_id": ', b"user-00004"),
+        record("user-events", 0, 106, b"[" + kafka_value(5) + b"," + kafka_value(6) + b"]", b"batch"),
+    ]
+    others = [
+        record("user-events", 1, 7, kafka_value(7), bytes([0, 0, 0, 200])),
+        record("user-events", 1, 8, kafka_value(8, offset=1, topic="mine"), b"user-00008"),
+        record("user-events", 1, 9, b"\x00\x00\x00\x00\x65" + kafka_value(9), b"user-00009"),
+    ]
+    del others[0]["headers"]
+    event = {
+        "eventSource": "aws:kafka",
+        "eventSourceArn": MSK_ARN,
+        "bootstrapServers": "b-1.events.example:9098,b-2.events.example:9098",
+        "records": {"user-events-0": orders, "user-events-1": others},
+    }
+    # The field `topic` of the record at offset 8 has no column in the table.
+    return event, {"records": 9, "rows": 7, "rows_quarantined": 2, "dropped": 1}
+
+
 def bad_records():
     good = b'{"user_id":"user-00001","event_type":"click","event_data":{"page":"/"}}'
     cases = [
@@ -840,6 +895,8 @@ def main():
             "objects": named,
             "batch_item_failures": [notification["Records"][index]["messageId"] for index in failing],
         }
+    write_event("msk.json", kafka()[0])
+    expected["msk"] = {"msk.json": kafka()[1]}
     write_event("expected.json", expected)
 
     for name, text in sources.build().items():

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 pub mod command;
+pub mod kafka;
 mod table;
 pub mod writer;
 

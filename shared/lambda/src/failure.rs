@@ -26,6 +26,8 @@ pub enum ErrorType {
     StorageFailed,
     /// An object could not be appended, and no queue delivers it again: invoke the function with it again.
     ObjectFailed,
+    /// Records of a Kafka topic could not be committed: read the message, and deliver them again if nobody does.
+    RecordsFailed,
     /// There was no time for an object, and no queue delivers it again: give the function a longer time-out.
     OutOfTime,
     /// The function panicked: report the place that the log names.

@@ -5,6 +5,7 @@
 //! no Iceberg, no AWS SDK.
 
 pub mod env;
+pub mod failed_batch;
 pub mod failure;
 pub mod firehose;
 mod json;

@@ -20,7 +20,7 @@ pub const KIND_DIMENSION: &str = "ErrorKind";
 /// A metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// The function that reports it: `transform` or `append`.
+    /// The function that reports it: `transform`, `append` or `msk`.
     pub function: &'static str,
     /// Its name.
     pub name: &'static str,
@@ -41,7 +41,7 @@ const fn metric(
 
 /// Every metric.
 #[rustfmt::skip]
-pub const METRICS: [Metric; 25] = [
+pub const METRICS: [Metric; 35] = [
     metric("transform", "RecordsReceived", "Count", "Records in the event"),
     metric("transform", "RecordsOk", "Count", "Records answered Ok"),
     metric("transform", "RecordsDropped", "Count", "Records answered Dropped: they hold no event on purpose"),
@@ -67,6 +67,16 @@ pub const METRICS: [Metric; 25] = [
     metric("append", "CommitConflicts", "Count", "Attempts to commit that failed because another writer was faster"),
     metric("append", "CommitLatency", "Milliseconds", "From the first attempt to the commit, if there was one"),
     metric("append", "Freshness", "Seconds", "From an object's creation to its commit, the longest of the invocation"),
+    metric("msk", "KafkaRecordsReceived", "Count", "Kafka records in the event"),
+    metric("msk", "KafkaRecordsCommitted", "Count", "Kafka records committed, with all that they hold"),
+    metric("msk", "KafkaRecordsKnown", "Count", "Kafka records that the table had before"),
+    metric("msk", "KafkaRecordsFailed", "Count", "Kafka records that failed; they must be delivered again"),
+    metric("msk", "KafkaRecordsDropped", "Count", "Kafka records committed that hold no event on purpose, such as tombstones"),
+    metric("msk", "KafkaRowsCommitted", "Count", "Rows of Kafka records committed"),
+    metric("msk", "KafkaRowsQuarantined", "Count", "Events of committed Kafka records that are in the quarantine instead"),
+    metric("msk", "KafkaCommitConflicts", "Count", "Attempts to commit that failed because another writer was faster"),
+    metric("msk", "KafkaCommitLatency", "Milliseconds", "From the first attempt to the commit, if there was one; of several tables, the longest"),
+    metric("msk", "KafkaFreshness", "Seconds", "From a Kafka record's time to its commit, the longest of the invocation"),
 ];
 
 /// What a metric is in this invocation, by its name in [`METRICS`].
@@ -193,7 +203,7 @@ mod tests {
         assert_eq!(names.len(), METRICS.len());
         assert!(!names.contains(DIMENSION) && !names.contains(KIND_DIMENSION));
         for metric in METRICS {
-            assert!(["transform", "append"].contains(&metric.function) && !metric.meaning.is_empty());
+            assert!(["transform", "append", "msk"].contains(&metric.function) && !metric.meaning.is_empty());
         }
     }
 
