@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use serde_json::json;
 
-use super::function::{Answer, Heard, Instance, function};
+use super::function::function;
+use super::runtime::{Answer, Heard, Instance};
 use super::{Input, PATIENCE, Place};
 
 /// A message of the queue, by the numbers of the objects that it announces.

@@ -10,6 +10,7 @@
 mod fleet;
 mod function;
 mod input;
+mod runtime;
 mod table;
 
 use std::collections::HashMap;
@@ -27,15 +28,14 @@ use sqlx::sqlite::SqliteConnection;
 use tempfile::TempDir;
 
 pub(crate) use self::fleet::{Fate, Fleet, Message, Plan, messages, sqs_event};
-pub(crate) use self::function::{Answer, Heard, Process, REQUEST_ID, function};
+pub(crate) use self::function::function;
 pub(crate) use self::input::{Input, Kind};
+pub(crate) use self::runtime::{Answer, Heard, PATIENCE, Process, REQUEST_ID};
 
 /// The repository.
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// The table of all tests.
 pub(crate) const TABLE: &str = "streaming_analytics.user_events";
-/// How long the function may take for anything that has no deadline.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with a lake: `raw/`, `catalog.db`, `warehouse/`, `errors/`, and `log`, what the functions log. It is kept
 /// if the test fails.
