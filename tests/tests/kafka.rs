@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use iceberg::spec::{PrimitiveType, Type};
+use iceberg::transaction::{AddColumn, ApplyTransactionAction as _, Transaction};
 use serde_json::{Value, json};
+use tests::command::frazil;
 use tests::kafka::{KafkaBench, event, event_of, failures, placed, record};
 
 const TABLE: &str = "shop.orders";
@@ -232,6 +235,108 @@ async fn other_events_are_refused() {
     }
     let answer = bench.deliver(&event([])).await.unwrap();
     assert_eq!(answer, json!({"records": 0, "rows": 0, "rows_quarantined": 0, "dropped": 0}));
+}
+
+/// Runs `frazil` with `arguments` on the lake of `bench`; its JSON.
+fn frazil_json(bench: &KafkaBench, arguments: &[&str]) -> (bool, Value) {
+    let mut command = frazil();
+    command.args(arguments).arg("--json").arg("--warehouse").arg(bench.folder.path());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    let json = serde_json::from_slice(&output.stdout);
+    (output.status.success(), json.unwrap_or_else(|_| panic!("{text}")))
+}
+
+fn kafka_counts(audit: &Value) -> [u64; 4] {
+    let counts = &audit["tables"][0]["kafka"];
+    ["records", "records_with_rows", "records_quarantined", "records_dropped"]
+        .map(|name| counts[name].as_u64().unwrap_or_else(|| panic!("{audit}")))
+}
+
+/// The counts of the audit close, and what was quarantined comes back under its own identity once it fits.
+#[tokio::test]
+async fn quarantined_records_come_back_once_and_the_audit_closes() {
+    let definition = json!({"name": "orders", "schema": {"type": "struct", "schema-id": 0, "fields": [
+        {"id": 1, "name": "id", "required": false, "type": "long"},
+        {"id": 2, "name": "topic", "required": false, "type": "string"},
+        {"id": 3, "name": "partition", "required": false, "type": "int"},
+        {"id": 4, "name": "offset", "required": false, "type": "long"},
+        {"id": 5, "name": "kafka_timestamp", "required": false, "type": "timestamptz"},
+        {"id": 6, "name": "record_id", "required": false, "type": "string"},
+        {"id": 7, "name": "kafka_key", "required": false, "type": "string"}
+    ]}});
+    let definition = definition.to_string();
+    let bench = KafkaBench::new(&[("FRAZIL_TABLE", TABLE), ("FRAZIL_TABLE_DEFINITION", &definition)]);
+    let batch = event([
+        record("orders", 0, 40, Some(br#"{"id": 1}"#)),
+        record("orders", 0, 41, Some(b"{")),
+        record("orders", 0, 42, Some(br#"[{"id": 2}, {"id": 3, "later": "x"}, {"id": 4, "later": "y"}]"#)),
+        record("orders", 0, 45, None),
+        record("orders", 0, 46, Some(br#"{"id": 5, "later": "z"}"#)),
+    ]);
+    bench.deliver(&batch).await.unwrap();
+    let audit = |expected: [u64; 4], rows: u64| {
+        let (is_clean, audit) = frazil_json(&bench, &["audit"]);
+        assert!(is_clean, "{audit}");
+        assert_eq!(kafka_counts(&audit), expected);
+        assert_eq!(audit["tables"][0]["kafka"]["partitions"][0]["next_offset"], 47);
+        assert_eq!(audit["tables"][0]["rows_of_other_origin"], 0);
+        assert_eq!(audit["findings"], json!([]));
+        rows
+    };
+    audit([5, 2, 2, 1], 2);
+    assert_eq!(bench.quarantined().len(), 4);
+    // Nothing fits yet.
+    let (_, summary) = frazil_json(&bench, &["redrive"]);
+    assert_eq!((&summary["records"], &summary["records_left"]), (&json!(0), &json!(4)));
+    let table = bench.table(TABLE).await.unwrap();
+    let transaction = Transaction::new(&table);
+    let later = AddColumn::optional("later", Type::Primitive(PrimitiveType::String));
+    let changed = transaction.update_schema().add_column(later).apply(transaction).unwrap();
+    changed.commit(bench.consumer().await.lake().catalog()).await.unwrap();
+    for (records, left) in [(3, 1), (0, 1)] {
+        let (_, summary) = frazil_json(&bench, &["redrive"]);
+        assert_eq!(
+            (&summary["records"], &summary["records_left"]),
+            (&json!(records), &json!(left)),
+            "{summary}"
+        );
+        let rows = bench.rows(TABLE).await;
+        let offsets: Vec<i64> = rows.iter().map(|row| row["offset"].as_i64().unwrap()).collect();
+        assert_eq!(offsets, [40, 42, 42, 42, 46]);
+        let ids: std::collections::BTreeSet<&str> =
+            rows.iter().map(|row| row["record_id"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), 5);
+        assert!(rows.iter().all(|row| row["kafka_key"] == format!("k-{}", row["offset"])));
+        audit([5, 3, 1, 1], 5);
+    }
+    // The records themselves are known, whatever became of them since.
+    bench.deliver(&batch).await.unwrap();
+    assert_eq!((bench.rows(TABLE).await.len(), bench.quarantined().len()), (5, 1));
+    audit([5, 3, 1, 1], 5);
+}
+
+#[tokio::test]
+async fn batches_in_files_are_redriven_by_the_command() {
+    let bench = KafkaBench::new(&ONE_TABLE);
+    bench.deliver(&event(of("orders", 0, [18, 23]))).await.unwrap();
+    let folder = bench.folder.path().join("on-failure");
+    fs::create_dir(&folder).unwrap();
+    let batch = failed_batch(Some(json!(event(of("orders", 0, 20..22)).to_string())));
+    fs::write(folder.join("a"), batch.to_string()).unwrap();
+    let arguments = ["redrive", "--table", TABLE, "--failed-batches", folder.to_str().unwrap()];
+    for rows in [2, 0] {
+        let (is_done, summary) = frazil_json(&bench, &arguments);
+        assert!(is_done);
+        assert_eq!((&summary["failed_batches"], &summary["rows"]), (&json!(1), &json!(rows)));
+        assert_eq!(bench.places(TABLE).await.len(), 4);
+    }
+    fs::write(folder.join("b"), failed_batch(None).to_string()).unwrap();
+    let mut command = frazil();
+    command.args(arguments).arg("--warehouse").arg(bench.folder.path());
+    let output = command.output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && complaint.contains("offsets 20 to 21"), "{complaint}");
 }
 
 /// The sample, into the table that it is made for.

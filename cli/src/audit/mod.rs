@@ -10,6 +10,7 @@ mod reconcile;
 mod report;
 mod rows;
 mod table;
+mod topics;
 mod vectors;
 
 use std::path::PathBuf;

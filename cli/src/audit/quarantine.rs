@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use lake::Digest;
-use lake::quarantine::{FileName, Kept, Ledger, Line, Standing, lines_in};
+use lake::quarantine::{FileName, Kept, Ledger, Line, Standing, TOPICS, lines_in};
 
 use super::objects::Objects;
 use super::report::{Kind, Report};
@@ -79,7 +79,11 @@ pub(super) fn read(
         let mut of_file: BTreeMap<String, Rejections> = BTreeMap::new();
         let read = read_file(source, |line, record| {
             // What was rejected of objects that lie elsewhere is no part of this warehouse's sums.
-            let Some(place) = objects.place_of(folders, &line.object) else { return };
+            let place = match line.object.strip_prefix("kafka://") {
+                Some(partition) => Some(format!("{TOPICS}/{partition}/{}", line.offset)),
+                None => objects.place_of(folders, &line.object),
+            };
+            let Some(place) = place else { return };
             let of_object = of_file.entry(place).or_default();
             of_object.count += 1;
             of_object.copies.extend(line.raw_object.as_deref().map(str::to_owned));

@@ -5,6 +5,7 @@
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use super::topics::TopicCounts;
 use crate::page::{counted, line, out};
 
 /// Findings of one kind that the page shows; the JSON has all.
@@ -104,6 +105,9 @@ pub(super) struct TableCounts {
     pub(super) names_objects: bool,
     #[serde(flatten)]
     pub(super) counts: Counts,
+    /// The records of Kafka topics, if it has taken any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kafka: Option<TopicCounts>,
 }
 
 /// The result of an audit.
@@ -165,7 +169,7 @@ impl Report {
             let what = "quarantine files of attempts that were never committed; harmless, see frazil sweep";
             line("stale", self.stale_quarantine_files, what);
         }
-        for TableCounts { table, objects, names_objects, counts } in &self.tables {
+        for TableCounts { table, objects, names_objects, counts, kafka } in &self.tables {
             out!("{table}");
             if !names_objects {
                 out!(
@@ -179,6 +183,18 @@ impl Report {
                 let what =
                     "messages of these objects that hold no record on purpose; nothing of them is kept";
                 line("dropped", counts.messages_dropped, what);
+            }
+            if let Some(kafka) = kafka {
+                let TopicCounts { records, records_with_rows, records_quarantined, records_dropped, .. } =
+                    kafka;
+                let told = records_with_rows + records_quarantined + records_dropped;
+                let sign = if *records == told { "=" } else { "≠" };
+                let [rows, quarantined, dropped] =
+                    [records_with_rows, records_quarantined, records_dropped].map(|count| HumanCount(*count));
+                let what = format!("{sign} {rows} with rows + {quarantined} quarantined + {dropped} dropped");
+                line("of Kafka", *records, &what);
+                let partitions = kafka.partitions.len() as u64;
+                line("partitions", partitions, "--json has the next offset of each");
             }
             if counts.rows_of_other_origin > 0 {
                 line("other rows", counts.rows_of_other_origin, "that come from no object of this warehouse");
@@ -195,6 +211,11 @@ impl Report {
     }
 
     fn print_findings(&self) {
+        let has_kafka = self.tables.iter().any(|table| table.kafka.is_some());
+        if self.findings.is_empty() && self.objects == 0 && has_kafka {
+            out!("Every Kafka record that was committed is in, nothing is lost, nothing is twice.");
+            return;
+        }
         if self.findings.is_empty() && self.objects == 0 {
             out!("There is no object yet: nothing to prove.");
             return;

@@ -16,6 +16,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::report::{Kind, Report};
 use super::rows::{self, Rows};
+use super::topics::Topics;
 use crate::inventory::{ContentFile, Inventory};
 use crate::warehouse::{ListedTable, local_path};
 
@@ -42,6 +43,8 @@ pub(super) struct Facts {
     pub(super) incomplete: bool,
     pub(super) files_checked: u64,
     pub(super) snapshots: u64,
+    /// None if the table has taken no record of a Kafka topic.
+    pub(super) topics: Option<Topics>,
 }
 
 /// What is known of a commit of append.
@@ -115,7 +118,9 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
         report.find(Kind::RecordIdTwice, id.clone(), detail);
     }
     let metadata = &inventory.metadata;
-    let Committed { tokens, is_complete, is_ours_alone, damage } = lake::committed(metadata, file_io).await;
+    let committed = lake::committed(metadata, file_io).await;
+    let topics = topics(&committed, file_io, table, metadata, report).await;
+    let Committed { tokens, is_complete, is_ours_alone, damage, .. } = committed;
     if let Some((uri, what)) = damage {
         let detail = format!(
             "{name}: the ledger of the objects of expired snapshots: {what}; restore it, or append to the table, which \
@@ -138,7 +143,36 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
         files_checked,
         snapshots: metadata.snapshots().len() as u64,
         rows,
+        topics,
     })
+}
+
+/// What the table has of records of topics; None if it has taken none.
+async fn topics(
+    committed: &Committed,
+    file_io: &FileIO,
+    table: &ListedTable,
+    metadata: &TableMetadata,
+    report: &mut Report,
+) -> Option<Topics> {
+    if committed.offsets.count() == 0 {
+        return None;
+    }
+    let deletes = |operation: &Operation| matches!(operation, Operation::Delete | Operation::Overwrite);
+    let mut line = lake::ancestors(metadata, metadata.current_snapshot_id());
+    let mut topics = Topics {
+        offsets: committed.offsets.clone(),
+        is_complete: committed.offsets_are_complete,
+        dropped: committed.dropped,
+        has_deletes: line.any(|snapshot| deletes(&snapshot.summary().operation)),
+        ..Topics::default()
+    };
+    if let Err(error) = topics.read_rows(file_io, &table.metadata_location).await {
+        let detail = format!("the places of its rows in Kafka cannot be read: {error}");
+        report.find(Kind::CannotTell, table.name.clone(), detail);
+        return None;
+    }
+    Some(topics)
 }
 
 /// Compares every data and delete file with its manifests. Gives back those that cannot be used, and how many there are.

@@ -228,13 +228,13 @@ impl Lot {
 }
 
 /// A file of lines, compressed if its name says so.
-enum Lines {
+pub(super) enum Lines {
     Plain(WholeFile),
     Compressed(Box<GzEncoder<WholeFile>>),
 }
 
 impl Lines {
-    fn create(path: &std::path::Path) -> anyhow::Result<Self> {
+    pub(super) fn create(path: &std::path::Path) -> anyhow::Result<Self> {
         let file = WholeFile::create(path)?;
         Ok(match path.extension().is_some_and(|extension| extension == "gz") {
             true => Self::Compressed(Box::new(GzEncoder::new(file, Compression::fast()))),
@@ -242,7 +242,7 @@ impl Lines {
         })
     }
 
-    fn add(&mut self, text: &[u8]) -> anyhow::Result<()> {
+    pub(super) fn add(&mut self, text: &[u8]) -> anyhow::Result<()> {
         let into: &mut dyn io::Write = match self {
             Self::Plain(file) => file,
             Self::Compressed(encoder) => encoder,
@@ -250,7 +250,7 @@ impl Lines {
         Ok(into.write_all(text).and_then(|()| into.write_all(b"\n"))?)
     }
 
-    fn file(self) -> anyhow::Result<WholeFile> {
+    pub(super) fn file(self) -> anyhow::Result<WholeFile> {
         match self {
             Self::Plain(file) => Ok(file),
             Self::Compressed(encoder) => Ok(encoder.finish()?),
@@ -278,7 +278,7 @@ fn still_refused(code: &str) -> String {
 }
 
 /// When `file` was written; None if it is gone.
-fn written(file: &QuarantineFile) -> anyhow::Result<Option<SystemTime>> {
+pub(super) fn written(file: &QuarantineFile) -> anyhow::Result<Option<SystemTime>> {
     match fs::metadata(&file.path).and_then(|metadata| metadata.modified()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         written => written.map(Some).with_context(|| file.cannot_read()),

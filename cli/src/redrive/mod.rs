@@ -5,9 +5,11 @@
 //! guards the rows: a redrive that is killed can be run again, and two may run at once. What cannot become a row stays where
 //! it is, and is listed with the reason. Rows that are refused again are in the quarantine of the new object, for a later run.
 
+mod batches;
 mod lot;
 mod quarantine;
 mod summary;
+mod topics;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -17,6 +19,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail};
 use append::config::{CatalogConfig, Config, table_ident};
 use append::handler::Appender;
+use iceberg::TableIdent;
 use iceberg::spec::TableMetadataRef;
 use lake::quarantine::Ledger;
 use lake::{Digest, Lake, Limits, S3Config, Status, Token};
@@ -49,6 +52,10 @@ pub(crate) struct Arguments {
     /// them: an attempt that was never committed may have left the same records.
     #[arg(long)]
     expired: bool,
+    /// Batches of Kafka records that an event source mapping gave up and wrote to its on-failure destination in S3: a file, or
+    /// a folder of them. They go to --table, or where FRAZIL_TOPIC_TABLES says; the other variables of msk count too.
+    #[arg(long, value_name = "PATH")]
+    failed_batches: Option<PathBuf>,
     /// Longest record, in bytes; at least the 16 MiB that count without it. For records that were rejected as
     /// record_too_large.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::for_memory(MEMORY_BYTES).record_bytes)]
@@ -71,6 +78,7 @@ impl Arguments {
 
 /// A table that rows are put back into.
 struct Target {
+    ident: TableIdent,
     appender: Appender,
     metadata: TableMetadataRef,
     ledger: Ledger,
@@ -95,6 +103,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
     let mut summary = Summary::new(quarantine.len(), known.len());
     for (table, files) in quarantine::by_table(quarantine) {
+        let (of_topics, files): (Vec<_>, Vec<_>) = files.into_iter().partition(topics::is_of_topic);
+        let target = match (table.as_str(), arguments.table.as_deref()) {
+            (topics::NO_TABLE, Some(named)) => targets.get(named),
+            _ => targets.get(&table),
+        };
+        put_back_records(&folders, target, ceiling, &arguments, of_topics, &mut summary).await;
         match targets.get(&table) {
             Some(target) => {
                 let Target { metadata, ledger, .. } = target;
@@ -114,6 +128,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         if let Some(target) = target_of_failed {
             summary.error_objects += deliver(target, objects, &mut summary).await.len() as u64;
         }
+    }
+    if let Some(path) = &arguments.failed_batches {
+        let delivered = batches::deliver(&folders, path, arguments.table.as_deref(), &mut summary).await;
+        delivered.unwrap_or_else(|error| summary.errors.push(format!("{error:#}")));
     }
     summary.seconds = started.elapsed().as_secs_f64();
     if arguments.json { summary.print_json() } else { summary.print(&folders.root) }
@@ -159,6 +177,39 @@ async fn put_back(
                     summary.errors.push(format!("{error:#}"));
                 }
             }
+        }
+    }
+}
+
+/// Puts the records of topics in quarantine files back into their table.
+async fn put_back_records(
+    folders: &Folders,
+    target: Option<&Target>,
+    ceiling: Ceiling,
+    arguments: &Arguments,
+    files: Vec<QuarantineFile>,
+    summary: &mut Summary,
+) {
+    for file in files {
+        let Some(target) = target else {
+            let why = match file.name.table.as_str() {
+                topics::NO_TABLE => "no rule names a table for its topic; say which with --table".to_owned(),
+                table => format!("there is no table {table}"),
+            };
+            summary.leave(&file, &why, file.records());
+            continue;
+        };
+        let into = topics::Into {
+            folders,
+            lake: target.appender.lake(),
+            table: &target.ident,
+            metadata: &target.metadata,
+            ledger: &target.ledger,
+            limits: Limits { record_bytes: ceiling.now, ..Limits::for_memory(MEMORY_BYTES) },
+            expired: arguments.expired,
+        };
+        if let Err(error) = into.put_back(&file, summary).await {
+            summary.errors.push(format!("{error:#}"));
         }
     }
 }
@@ -216,7 +267,7 @@ async fn targets(
         .await?;
         let metadata = table.metadata_ref();
         let ledger = Ledger::of(table.metadata(), table.file_io()).await;
-        targets.insert(name, Target { appender, metadata, ledger });
+        targets.insert(name, Target { ident, appender, metadata, ledger });
     }
     Ok(targets)
 }

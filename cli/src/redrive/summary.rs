@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use indicatif::HumanCount;
-use lake::{Outcome, Status};
+use lake::{Outcome, Status, TopicOutcome};
 use serde::Serialize;
 
 use super::quarantine::QuarantineFile;
@@ -26,6 +26,8 @@ pub(super) struct Summary {
     pub(super) records: u64,
     /// Objects of Firehose that were delivered.
     pub(super) error_objects: u64,
+    /// Batches of Kafka records that were delivered, which their mapping had given up.
+    pub(super) failed_batches: u64,
     /// Objects of both kinds that were in a table before.
     objects_already_committed: u64,
     rows: u64,
@@ -78,6 +80,15 @@ impl Summary {
         }
     }
 
+    /// Adds what came of records of topics.
+    pub(super) fn add_records(&mut self, outcome: &TopicOutcome) {
+        self.rows += outcome.rows;
+        for (reason, count) in &outcome.rejected {
+            self.rows_quarantined += count;
+            *self.rows_quarantined_by_reason.entry(reason.code()).or_default() += count;
+        }
+    }
+
     pub(super) fn print_json(&self) -> anyhow::Result<()> {
         print_json(self)?;
         self.complain()
@@ -103,6 +114,9 @@ impl Summary {
         );
         line("records", self.records, "in them");
         line("of Firehose", self.error_objects, "objects in errors/processing-failed");
+        if self.failed_batches > 0 {
+            line("of Kafka", self.failed_batches, "batches that their event source mapping had given up");
+        }
         line("rows", self.rows, &already);
         line("quarantined", self.rows_quarantined, &again);
         line("left", self.records_left, if self.left.is_empty() { "" } else { "--json names the files" });

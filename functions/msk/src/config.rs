@@ -40,12 +40,9 @@ pub struct Config {
     pub batch_item_failures: bool,
     /// `FRAZIL_UNWRAP=payload`: that values are envelopes of Kafka Connect.
     pub options: TopicOptions,
-    /// What of a value is an event: the variables of [`lambda::unpack::options`].
+    /// What of a value is an event: the variables of [`lambda::unpack::topic_options`].
     pub unpack: Options,
 }
-
-/// The value of `FRAZIL_UNWRAP` for envelopes of Kafka Connect's JsonConverter; others are paths of arrays.
-const CONNECT: &str = "payload";
 
 impl Config {
     /// Reads the configuration.
@@ -61,9 +58,7 @@ impl Config {
             return Err(VariableError::Missing { name: TABLE, expected }.into());
         }
         let switch = [("true", true), ("false", false)];
-        let mut unpack = lambda::unpack::options(environment)?;
-        let unwrap = environment.text("FRAZIL_UNWRAP") == Some(CONNECT);
-        unpack.unwrap = unpack.unwrap.filter(|_| !unwrap);
+        let (unpack, unwrap) = lambda::unpack::topic_options(environment)?;
         Ok(Self {
             catalog,
             errors: settings::errors(environment)?,

@@ -164,6 +164,7 @@ fn topic_record(
         key,
         headers,
         value,
+        first_event: 0,
     }
 }
 

@@ -52,7 +52,7 @@ pub use job::{
     AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
     TableOutcome, WriteLimits,
 };
-pub use kafka::{TopicOptions, TopicOutcome, TopicStatus, append_records, quarantine_records};
+pub use kafka::{TopicOptions, TopicOutcome, TopicStatus, append_records, quarantine_records, refusal};
 pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{REDRIVEN_PREFIX, RecordCounts, content, count_records, holds_failed_records};
 pub use offsets::{Offsets, SUMMARY_KEY as OFFSETS_KEY, Stream, offsets_of};

@@ -71,6 +71,8 @@ pub struct TopicPartition {
     pub partition: i32,
     /// Which records are told apart by their offsets in this partition.
     pub stream: Stream,
+    /// How often its records were put back from the quarantine.
+    pub redriven: u32,
 }
 
 impl TopicPartition {
@@ -83,7 +85,14 @@ impl TopicPartition {
             life: life.to_owned(),
             partition,
             stream,
+            redriven: 0,
         }
+    }
+
+    /// The same partition, of what is put back from the quarantine for the `time`th time: the event `event` of a record.
+    #[must_use]
+    pub(crate) fn put_back(self, time: u32, event: u64) -> Self {
+        Self { stream: self.stream.redriven(time, event), redriven: time, ..self }
     }
 }
 
@@ -102,6 +111,8 @@ pub struct TopicRecord {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     /// Its value.
     pub value: TopicValue,
+    /// Which event of its record the first one in the value is: 0, unless the value is a part of the record's own.
+    pub first_event: usize,
 }
 
 /// What a record holds.
@@ -177,6 +188,7 @@ pub(crate) fn sample_columns<T>(processing_time: &str, set: impl FnOnce(&[System
         key: Some(Vec::new()),
         headers: vec![(String::new(), None)],
         value: TopicValue::None,
+        first_event: 0,
     };
     record.columns(0, processing_time, true, set)
 }

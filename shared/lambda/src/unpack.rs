@@ -25,6 +25,18 @@ pub fn options(environment: &Environment) -> Result<Options, VariableError> {
     })
 }
 
+/// The same for values of Kafka topics: the options, and whether values are envelopes of Kafka Connect's JsonConverter,
+/// which is what `FRAZIL_UNWRAP=payload` says here.
+///
+/// # Errors
+/// The same.
+pub fn topic_options(environment: &Environment) -> Result<(Options, bool), VariableError> {
+    let mut options = options(environment)?;
+    let is_connect = environment.text("FRAZIL_UNWRAP") == Some("payload");
+    options.unwrap = options.unwrap.filter(|_| !is_connect);
+    Ok((options, is_connect))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

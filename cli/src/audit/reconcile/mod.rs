@@ -39,6 +39,7 @@ impl Holdings {
                 None => other_rows += count,
             }
         }
+        other_rows -= facts.topics.as_ref().map_or(0, |topics| topics.rows).min(other_rows);
         Self { facts, rows, other_rows }
     }
 
@@ -97,6 +98,7 @@ impl<'a> Books<'a> {
                 objects: 0,
                 names_objects: true,
                 counts: Counts::default(),
+                kafka: None,
             });
             counts.objects += 1;
             counts.counts.rows_in_objects += object.records.as_ref().copied().unwrap_or_default();

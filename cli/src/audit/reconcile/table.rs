@@ -15,6 +15,8 @@ impl<'a> Books<'a> {
         let facts = &table.facts;
         let tokens = self.reconcile_tokens(table, report);
         let unnamed_rows = facts.rows.by_file_name.get(&None).copied().unwrap_or_default();
+        // Rows of records of topics are of no object.
+        let unnamed_rows = unnamed_rows.saturating_sub(facts.topics.as_ref().map_or(0, |topics| topics.rows));
         if facts.was_unnamed && unnamed_rows > 0 && !facts.reaches_back {
             known.untold.push(&facts.name);
         }
@@ -97,8 +99,15 @@ impl<'a> Books<'a> {
         counts.record_ids_twice = facts.rows.twice.len() as u64;
         counts.data_files_checked = facts.files_checked;
         counts.snapshots = facts.snapshots;
-        let names_objects = facts.rows.have_file_name;
-        report.add_table(TableCounts { table: facts.name.clone(), objects: held, names_objects, counts });
+        let names_objects = facts.rows.have_file_name || (held == 0 && facts.topics.is_some());
+        let kafka = facts.topics.as_ref().map(|topics| topics.reconcile(&facts.name, self.accounts, report));
+        report.add_table(TableCounts {
+            table: facts.name.clone(),
+            objects: held,
+            names_objects,
+            counts,
+            kafka,
+        });
     }
 
     /// The commits of which the summary says that they added every row that their objects have: each with all of its objects
@@ -231,7 +240,9 @@ fn deleted_by(facts: &Facts, whole: &HashSet<i64>, commits: &[i64]) -> Option<(i
 /// Of a table whose rows do not name their objects only the sum can be told.
 fn reconcile_total(facts: &Facts, counts: &mut Counts, report: &mut Report) {
     let rejected = counts.rows_quarantined + counts.rows_redriven;
-    let (expected, total) = (counts.rows_in_objects.saturating_sub(rejected), facts.rows.total);
+    let of_topics = facts.topics.as_ref().map_or(0, |topics| topics.rows);
+    let total = facts.rows.total.saturating_sub(of_topics);
+    let expected = counts.rows_in_objects.saturating_sub(rejected);
     (counts.rows_in_tables, counts.rows_of_other_origin) = (total, 0);
     if total > expected && !facts.ours_alone {
         // They may be of other writers, or of objects whose tokens have expired.

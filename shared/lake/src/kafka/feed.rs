@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use iceberg::spec::Schema;
+use iceberg::spec::{Schema, TableMetadata};
 use iceberg::{Error, ErrorKind, Result};
 use records::connect::payload;
 use records::registry;
@@ -15,11 +15,12 @@ use records::rejection::{Reason, Refusal};
 use records::unpack::{Options, Piece, Unpacker};
 
 use super::TopicOptions;
+use crate::decode::RowDecoder;
 use crate::infer::Inference;
 use crate::job::Limits;
 use crate::objects::{Closed, End, Origin, Record, Refused, Sink};
 use crate::task::{self, Stop};
-use crate::topic::{TopicRecord, TopicValue};
+use crate::topic::{TopicRecord, TopicValue, sample_columns};
 
 /// Records to be read.
 pub(super) struct Feed {
@@ -104,7 +105,7 @@ impl Feed {
             TopicValue::Bytes(value, _) if value.is_empty() => return Ok(false),
             TopicValue::Bytes(value, schema) => (value, schema.as_deref()),
             TopicValue::Refused(bytes, refusal) => {
-                sink.record(&origin(0), refused(refusal.clone(), bytes))?;
+                sink.record(&origin(record.first_event), refused(refusal.clone(), bytes))?;
                 return Ok(true);
             }
         };
@@ -118,11 +119,11 @@ impl Feed {
         let content = match content {
             Ok(content) => content,
             Err(refusal) => {
-                sink.record(&origin(0), refused(refusal, value))?;
+                sink.record(&origin(record.first_event), refused(refusal, value))?;
                 return Ok(true);
             }
         };
-        let (mut index, mut is_any) = (0, false);
+        let (mut index, mut is_any) = (record.first_event, false);
         let mut give = |text: Record<'_>| {
             index += 1;
             sink.record(&origin(index - 1), text)
@@ -142,7 +143,7 @@ impl Feed {
             let what = format!("no content in {} bytes", content.len());
             give(refused(Refusal::new(Reason::Empty, what), value))?;
         }
-        Ok(index > 0)
+        Ok(index > record.first_event)
     }
 
     /// The event in a value of JSON; None if it is an envelope that has none.
@@ -165,6 +166,46 @@ fn not_utf8(bytes: &[u8]) -> Option<Refusal> {
     let is_text = !bytes.starts_with(b"\x1F\x8B") && !bytes.starts_with(b"\xF3\x89\x9A\xC2");
     let what = format!("byte {} of the record is not UTF-8", error.valid_up_to());
     is_text.then(|| Refusal::new(Reason::NotUtf8, what))
+}
+
+/// What a table of `metadata` refuses of `record`; None if it takes all of it.
+///
+/// # Errors
+/// The table's columns are of a kind that cannot be written.
+pub fn refusal(
+    metadata: &TableMetadata,
+    limits: Limits,
+    unpack: &Options,
+    options: TopicOptions,
+    record: TopicRecord,
+) -> Result<Option<Refusal>> {
+    let time = "1970-01-01T00:00:00.000000Z";
+    let mut decoder = sample_columns(time, |system| RowDecoder::for_table(metadata, system))?;
+    decoder.set_row_bytes(limits.row_bytes);
+    let mut check = Check { decoder, refusal: None };
+    let (_waiting, stop) = task::waiting();
+    let feed = Feed::new(vec![(0, Arc::new(record))], limits, unpack, options);
+    // It takes all.
+    let _ = feed.run(&mut check, &AtomicU64::default(), &stop);
+    Ok(check.refusal)
+}
+
+/// Decodes events, and keeps the first refusal.
+struct Check {
+    decoder: RowDecoder,
+    refusal: Option<Refusal>,
+}
+
+impl Sink for Check {
+    fn record(&mut self, _: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
+        let decoded = record.map_err(|refused| refused.refusal).and_then(|text| self.decoder.push(text));
+        self.refusal = self.refusal.take().or(decoded.err());
+        Ok(())
+    }
+
+    fn end(&mut self, _: usize, _: End) -> std::result::Result<(), Closed> {
+        Ok(())
+    }
 }
 
 /// Looks at events for the columns of a table.

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use self::batch::Batch;
 pub use self::batch::{TopicOutcome, TopicStatus};
 use self::feed::Feed;
+pub use self::feed::refusal;
 use crate::append::evolving::Evolving;
 use crate::catalog::Lake;
 use crate::commit::{self, Change, CommitError, Committed, Layout, Records, SchemaChange};

@@ -89,6 +89,12 @@ pub struct Committed {
     pub is_complete: bool,
     /// Whether nothing else was ever committed, as far as is known.
     pub is_ours_alone: bool,
+    /// The records of Kafka topics that were appended.
+    pub offsets: Offsets,
+    /// Whether these are all that there ever were.
+    pub offsets_are_complete: bool,
+    /// How many of these records hold no event on purpose. None if commits have expired that would tell.
+    pub dropped: Option<u64>,
     /// The place of the ledger that the table names, and why it does not count, if it does not.
     pub damage: Option<(String, String)>,
 }
@@ -101,6 +107,12 @@ pub async fn committed(metadata: &TableMetadata, file_io: &FileIO) -> Committed 
         tokens: remembered.objects().into_iter().map(|(token, snapshot, _)| (token, snapshot)).collect(),
         is_complete: remembered.doubt().is_none(),
         is_ours_alone: remembered.is_ours_alone(),
+        offsets: remembered.offsets().iter().fold(Offsets::default(), |mut all, offsets| {
+            all.merge(offsets);
+            all
+        }),
+        offsets_are_complete: remembered.offsets_doubt().is_none(),
+        dropped: offsets::dropped(metadata),
         damage: remembered.damage().map(|what| (uri, what.to_owned())),
     }
 }

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use iceberg::spec::TableMetadata;
 
 use super::{Added, Commit, Remembered};
-use crate::offsets::{Offsets, offsets_of};
+use crate::ancestors::ancestors;
+use crate::offsets::{DROPPED_KEY, Offsets, offsets_of};
+use crate::token::FIRST_SEQUENCE_NUMBER;
 
 /// Most ranges of a partition in one set: a topic of transactions of one record each leaves a gap behind every record. Of
 /// offsets below, the table is asked.
@@ -47,6 +49,17 @@ pub(super) fn folded(
     }
     by_commit.values_mut().for_each(|offsets| offsets.shorten(MAX_RANGES));
     by_commit.into_iter().collect()
+}
+
+/// How many records the commits of the table `metadata` have dropped; None if some of them have expired.
+pub(super) fn dropped(metadata: &TableMetadata) -> Option<u64> {
+    let (mut dropped, mut is_whole) = (0, metadata.current_snapshot().is_none());
+    for snapshot in ancestors(metadata, metadata.current_snapshot_id()) {
+        let count = snapshot.summary().additional_properties.get(DROPPED_KEY);
+        dropped += count.and_then(|count| count.parse::<u64>().ok()).unwrap_or(0);
+        is_whole = snapshot.sequence_number() == FIRST_SEQUENCE_NUMBER;
+    }
+    is_whole.then_some(dropped)
 }
 
 /// The first `gone` commits go; their offsets count with the first that stays.

@@ -27,7 +27,8 @@ pub const SUMMARY_KEY: &str = "frazil.kafka.offsets";
 /// Where a snapshot's summary says how many records held no event on purpose.
 pub(crate) const DROPPED_KEY: &str = "frazil.kafka.dropped";
 
-/// One life of a topic of a cluster: `<digest of the cluster>/<topic>`, and `/<life>` unless it is the first.
+/// One life of a topic of a cluster: `<digest of the cluster>/<topic>`, and `/<life>` unless it is the first. With `~<n>` behind
+/// it, what was put back from the quarantine for the nth time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream(String);
 
@@ -38,6 +39,26 @@ impl Stream {
         let cluster = URL_SAFE_NO_PAD.encode(Digest::of(cluster).bytes::<9>());
         let life = if life.is_empty() { String::new() } else { format!("/{}", text::escaped(life)) };
         Self(format!("{cluster}/{}{life}", text::escaped(topic)))
+    }
+}
+
+impl Stream {
+    /// The same records, put back from the quarantine for the `time`th time: they are told apart from those that came first.
+    /// Events of one record may come back one by one: `event` is which of them it is, from 0.
+    pub(crate) fn redriven(&self, time: u32, event: u64) -> Self {
+        let event = if event > 0 { format!(".{event}") } else { String::new() };
+        Self(format!("{}~{time}{event}", self.0))
+    }
+
+    /// Whether these are records that were put back from the quarantine.
+    pub fn is_redriven(&self) -> bool {
+        self.0.contains('~')
+    }
+
+    /// The topic, with everything escaped that no topic has.
+    pub fn topic(&self) -> &str {
+        let topic = self.0.split('/').nth(1).unwrap_or_default();
+        topic.split('~').next().unwrap_or_default()
     }
 }
 

@@ -71,6 +71,9 @@ pub struct Line<'a> {
     /// The record's headers, in their order.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<Header<'a>>,
+    /// How often the record was put back into its table before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redriven: u32,
     /// The record, in base64.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub raw_data: Option<Cow<'a, str>>,
@@ -86,6 +89,11 @@ pub enum Kept<'a> {
     Here,
     /// In the copy of the object at this URI.
     Copy(&'a str),
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl<'a> Line<'a> {

@@ -30,7 +30,7 @@ pub use self::line::{Kept, Line, lines_in};
 pub use self::name::FileName;
 use self::name::Places;
 pub(crate) use self::name::is_quarantined;
-pub use self::topic::Header;
+pub use self::topic::{BUCKET as TOPICS, Header, record_of};
 use crate::digest::Digest;
 use crate::failpoint::failpoint;
 use crate::job::SourceObject;

@@ -4,6 +4,7 @@
 //! the members that its line has beside those of every line.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::line::Line;
 use crate::job::SourceObject;
 use crate::token::Token;
-use crate::topic::{TopicPartition, TopicRecord};
+use crate::topic::{TopicPartition, TopicRecord, TopicValue};
 
 /// Stands where other files have a bucket. No bucket of S3 is named so.
-pub(super) const BUCKET: &str = "@kafka";
+pub const BUCKET: &str = "@kafka";
 
 /// A header of a record, as a line has it. Bytes that are no UTF-8 are in base64; a header without a value has neither.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -63,8 +64,34 @@ pub(super) fn line(record: &TopicRecord) -> Line<'_> {
         key,
         key_base64,
         headers: headers.collect(),
+        redriven: record.partition.redriven,
         ..Line::default()
     }
+}
+
+/// The record of a line, with `value` for what the line keeps of it, to be put back. None if the line is about an object.
+pub fn record_of(line: &Line<'_>, value: Vec<u8>) -> Option<TopicRecord> {
+    let (cluster, topic) = (line.cluster.as_deref()?, line.topic.as_deref()?);
+    let life = line.life.as_deref().unwrap_or_default();
+    let partition = TopicPartition::new(cluster, topic, life, line.partition?);
+    let event = line.row.checked_sub(1)?;
+    let bytes = |text: Option<&str>, base64: Option<&str>| match (text, base64) {
+        (Some(text), _) => Some(text.as_bytes().to_vec()),
+        (None, Some(base64)) => STANDARD.decode(base64).ok(),
+        (None, None) => None,
+    };
+    let header = |header: &Header<'_>| {
+        (header.key.to_string(), bytes(header.value.as_deref(), header.value_base64.as_deref()))
+    };
+    Some(TopicRecord {
+        partition: Arc::new(partition.put_back(line.redriven.saturating_add(1), event)),
+        offset: i64::try_from(line.offset).ok()?,
+        timestamp_ms: line.timestamp,
+        key: bytes(line.key.as_deref(), line.key_base64.as_deref()),
+        headers: line.headers.iter().map(header).collect(),
+        value: TopicValue::Bytes(value, None),
+        first_event: usize::try_from(event).ok()?,
+    })
 }
 
 /// Bytes as text, or else in base64.

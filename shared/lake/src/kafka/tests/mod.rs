@@ -49,6 +49,7 @@ pub(super) fn record(partition: i32, offset: i64) -> TopicRecord {
         key: Some(format!("k-{offset}").into_bytes()),
         headers: Vec::new(),
         value: TopicValue::Bytes(event.into_bytes(), None),
+        first_event: 0,
     }
 }
 

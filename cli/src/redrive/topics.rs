@@ -1,0 +1,179 @@
+//! Quarantine files of records of Kafka topics -> their table once more.
+//!
+//! In: a file whose lines are about records of a topic. Out: what the table takes of them by now, put back under its own
+//! identity; these lines under `errors/redriven`. What is put back is marked in the commit as put back for so many times, so
+//! that a redrive that is killed can be run again. What the table still refuses stays where it is, with the reason.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use chrono::{DateTime, SecondsFormat};
+use iceberg::TableIdent;
+use iceberg::spec::TableMetadata;
+use lake::quarantine::{self, Ledger, Line, Standing, TOPICS};
+use lake::{AppendOptions, Lake, Limits, TopicOptions, TopicRecord, TopicStatus};
+use lambda::env::Environment;
+use lambda::unpack::topic_options;
+use records::unpack::Options;
+
+use super::lot::{Lines, written};
+use super::quarantine::QuarantineFile;
+use super::summary::Summary;
+use crate::warehouse::Folders;
+
+/// Longest time for the records of one file.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Where msk keeps the records that no rule names a table for.
+pub(super) const NO_TABLE: &str = "frazil.no_table";
+
+/// What the records are put back into.
+pub(super) struct Into<'a> {
+    pub(super) folders: &'a Folders,
+    pub(super) lake: &'a Lake,
+    pub(super) table: &'a TableIdent,
+    pub(super) metadata: &'a TableMetadata,
+    pub(super) ledger: &'a Ledger,
+    pub(super) limits: Limits,
+    /// Whether files count of which the snapshots have expired.
+    pub(super) expired: bool,
+}
+
+/// Whether the file is about records of a topic.
+pub(super) fn is_of_topic(file: &QuarantineFile) -> bool {
+    file.name.object.strip_prefix(TOPICS).is_some_and(|rest| rest.starts_with('/'))
+}
+
+impl Into<'_> {
+    /// Puts back what can be.
+    ///
+    /// # Errors
+    /// The file is damaged, or cannot be read or written; the table or its storage failed. Running the command again does
+    /// the rest.
+    pub(super) async fn put_back(&self, file: &QuarantineFile, summary: &mut Summary) -> anyhow::Result<()> {
+        let Some(time) = written(file)? else { return Ok(()) };
+        let (mut records, mut rows, mut left) = (Vec::new(), HashSet::new(), BTreeMap::<String, u64>::new());
+        // As the function reads values.
+        let (unpack, unwrap) = topic_options(&Environment::of_process())?;
+        let options = TopicOptions { unwrap };
+        let mut bytes = Vec::new();
+        file.lines(|_, _, line| {
+            let record = self.counts(file, line, time).and_then(|()| {
+                line.decode(&mut bytes)?;
+                let record = quarantine::record_of(line, bytes.clone());
+                let record = record.ok_or("it does not say which record of a topic it is about")?;
+                match lake::refusal(self.metadata, self.limits, &unpack, options, record.clone()) {
+                    Ok(None) => Ok(record),
+                    Ok(Some(refusal)) => Err(format!("the table still refuses it: {}", refusal.reason)),
+                    Err(error) => Err(error.to_string()),
+                }
+            });
+            match record {
+                Ok(record) => {
+                    rows.insert((line.offset, line.row));
+                    records.push(record);
+                }
+                Err(why) => *left.entry(why).or_default() += 1,
+            }
+            Ok(())
+        })?;
+        for (why, count) in &left {
+            summary.leave(file, why, *count);
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let count = records.len() as u64;
+        let appended = self.append(records, unpack, options, summary).await;
+        appended.with_context(|| format!("{} was not put back", file.path.display()))?;
+        self.move_lines(file, &rows, time)?;
+        summary.files += 1;
+        summary.records += count;
+        Ok(())
+    }
+
+    async fn append(
+        &self,
+        records: Vec<TopicRecord>,
+        unpack: Options,
+        topic_options: TopicOptions,
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now =
+            DateTime::from_timestamp_micros(now.as_micros() as i64).context("the clock is out of range")?;
+        let options = AppendOptions {
+            table: self.table.clone(),
+            definition: None,
+            errors_uri: format!("{}/errors", self.folders.root_uri),
+            processing_time: now.to_rfc3339_opts(SecondsFormat::Micros, true),
+            deadline: (Instant::now() + PATIENCE).into(),
+            limits: self.limits,
+            unpack,
+        };
+        let outcome = lake::append_records(self.lake, &options, topic_options, records).await?;
+        summary.add_records(&outcome);
+        for status in &outcome.records {
+            match status {
+                TopicStatus::Committed | TopicStatus::AlreadyCommitted => {}
+                TopicStatus::Failed(error) => anyhow::bail!("{error}"),
+                TopicStatus::NotReached => anyhow::bail!("there was no time for its records"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the lines of `rows` out of the quarantine.
+    fn move_lines(
+        &self,
+        file: &QuarantineFile,
+        rows: &HashSet<(u64, u64)>,
+        time: SystemTime,
+    ) -> anyhow::Result<()> {
+        let path = self.folders.root.join("errors/redriven").join(&file.place);
+        let (mut redriven, mut quarantine) = (Lines::create(&path)?, Lines::create(&file.path)?);
+        let (mut before, mut left) = (HashSet::new(), 0_u64);
+        if path.exists() {
+            QuarantineFile { path, ..file.clone() }.lines(|_, text, line| {
+                before.insert((line.offset, line.row));
+                redriven.add(text)
+            })?;
+        }
+        file.lines(|_, text, line| match rows.contains(&(line.offset, line.row)) {
+            true if before.contains(&(line.offset, line.row)) => Ok(()),
+            true => redriven.add(text),
+            false => {
+                left += 1;
+                quarantine.add(text)
+            }
+        })?;
+        redriven.file()?.finish()?;
+        if left > 0 {
+            return Ok(quarantine.file()?.finish_dated(time)?);
+        }
+        fs::remove_file(&file.path).with_context(|| format!("cannot remove {}", file.path.display()))
+    }
+
+    /// Whether the line may be put back; if not, why.
+    fn counts(&self, file: &QuarantineFile, line: &Line<'_>, time: SystemTime) -> Result<(), String> {
+        if file.name.table == NO_TABLE {
+            return Ok(());
+        }
+        let partition = line.object.strip_prefix("kafka://").unwrap_or_default();
+        let key = format!("{partition}/{}", line.offset);
+        let why = match self.ledger.standing(&file.name, TOPICS, &key, time) {
+            Standing::Counts => return Ok(()),
+            Standing::Expired if self.expired => return Ok(()),
+            Standing::Stale => {
+                "an attempt left it behind that was never committed: another commit accounts for the record; frazil \
+                 sweep --delete removes it"
+            }
+            Standing::Pending => "its record is not in the table yet; deliver that again first",
+            Standing::Expired => {
+                "the snapshots have expired that say whether the table has accounted for it; put it back with --expired"
+            }
+        };
+        Err(why.to_owned())
+    }
+}
