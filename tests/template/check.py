@@ -125,7 +125,9 @@ class Dashboard(Case):
 
     def test_every_emitted_metric_is_shown(self):
         metrics, namespace, _ = emitted()
-        self.assertEqual({name for space, name, _ in self.series() if space == namespace}, set(metrics))
+        # msk has a stack of its own.
+        own = {name for name, function in metrics.items() if function != "msk"}
+        self.assertEqual({name for space, name, _ in self.series() if space == namespace}, own)
 
     def test_expressions_use_series_of_their_widget(self):
         for widget in self.widgets:
@@ -517,6 +519,75 @@ class Rules(Case):
         variables = properties("AppendFunction")["Environment"]["Variables"]
         build = tomllib.loads(read("functions/append/Cargo.toml"))["package"]["metadata"]["lambda"]["build"]
         self.assertEqual(build, {"no_default_features": True, "features": [variables["FRAZIL_CATALOG"]]})
+
+
+class Kafka(unittest.TestCase):
+    """kafka.yaml, the stack for topics."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.template = yaml.load(read("kafka.yaml"), Loader)
+        cls.resources = cls.template["Resources"]
+
+    def properties(self, name):
+        return self.resources[name]["Properties"]
+
+    def test_every_metric_is_shown_and_every_one_that_is_shown_is_emitted(self):
+        metrics, namespace, dimension = emitted()
+        own = {name for name, function in metrics.items() if function == "msk"}
+        body = json.loads(re.sub(r"\$\{(.*?)\}", r"<\1>", self.properties("Dashboard")["DashboardBody"]["Fn::Sub"]))
+        series = [entry for widget in body["widgets"] for entry in widget["properties"]["metrics"]]
+        self.assertEqual({name for space, name, *_ in series if space == namespace}, own)
+        alarms = [alarm["Properties"] for alarm in self.resources.values() if alarm["Type"] == "AWS::CloudWatch::Alarm"]
+        looked_at = [value for alarm in alarms for value in walk(alarm) if isinstance(value, dict) and "MetricName" in value]
+        self.assertGreater(len(looked_at), 4)
+        for metric in looked_at:
+            if metric["Namespace"] == namespace:
+                self.assertIn(metric["MetricName"], own)
+                self.assertEqual(metric["Dimensions"], [{"Name": dimension, "Value": {"Ref": "MskFunction"}}])
+            else:
+                self.assertIn(metric["MetricName"], {"Errors", "OffsetLag"})
+
+    def test_the_code_reads_every_variable(self):
+        code = sources()
+        for variable in self.properties("MskFunction")["Environment"]["Variables"]:
+            self.assertIn(f'"{variable}"', code)
+
+    def test_the_function_is_built_with_the_catalog_that_it_is_told(self):
+        build = tomllib.loads(read("functions/msk/Cargo.toml"))["package"]["metadata"]["lambda"]["build"]
+        catalog = self.properties("MskFunction")["Environment"]["Variables"]["FRAZIL_CATALOG"]
+        self.assertEqual(build, {"no_default_features": True, "features": [catalog]})
+
+    def test_the_mapping_loses_nothing(self):
+        mapping = self.properties("Mapping")
+        self.assertEqual(mapping["StartingPosition"], "TRIM_HORIZON")
+        self.assertIn("OnFailure", mapping["DestinationConfig"])
+        self.assertNotIn("FilterCriteria", mapping)
+        # Only provisioned mode takes names of records, and the function must know.
+        self.assertEqual(mapping["FunctionResponseTypes"]["Fn::If"][0], "Provisioned")
+        variables = self.properties("MskFunction")["Environment"]["Variables"]
+        self.assertEqual(variables["FRAZIL_BATCH_ITEM_FAILURES"], {"Fn::If": ["Provisioned", "true", "false"]})
+        self.assertLessEqual(self.properties("MskFunction")["Timeout"], 840)
+
+    def test_nothing_is_granted_that_is_not_named(self):
+        (policy,) = self.properties("MskRole")["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            self.assertFalse([action for action in actions if "*" in action], statement)
+            if statement["Resource"] == "*":
+                self.assertEqual(statement["Sid"], "NetworkOfTheMapping")
+
+    def test_no_partition_is_taken_for_granted(self):
+        values = [value for value in walk(self.resources) if isinstance(value, str)]
+        self.assertFalse([value for value in values if re.search(r"arn:aws|console\.aws", value)])
+
+    def test_the_page_tells_every_parameter_and_alarm(self):
+        page = read("docs/kafka.md")
+        for name in self.template["Parameters"]:
+            self.assertIn(f"`{name}`", page)
+        for name, resource in self.resources.items():
+            if resource["Type"] == "AWS::CloudWatch::Alarm":
+                self.assertIn(f"`{name}`", page)
 
 
 if __name__ == "__main__":
