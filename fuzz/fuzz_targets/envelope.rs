@@ -39,6 +39,18 @@ fn notification(json: &str) {
     }
 }
 
+/// Kafka events: every record says where it is, and headers are bytes or a sentence.
+fn kafka(json: &str) {
+    let Ok(event) = lambda::kafka::Event::parse(json) else { return };
+    for (_, record) in event.records() {
+        assert!(record.partition() >= 0 && record.offset() >= 0);
+        assert!(record.timestamp_ms().is_none_or(|millis| millis >= 0));
+        let _ = record.headers();
+    }
+    let places = event.records().map(|(group, record)| (group, record.offset()));
+    assert!(lambda::kafka::BatchResponse::of(places).len() <= event.records().count());
+}
+
 /// Answers an event, and says how long the answer is.
 fn answer(json: &str, config: &Config) -> usize {
     let event = Event::parse(json).expect("an event");
@@ -74,6 +86,7 @@ fn answer(json: &str, config: &Config) -> usize {
 fuzz_target!(|data: &[u8]| {
     let Ok(json) = std::str::from_utf8(data) else { return };
     notification(json);
+    kafka(json);
     firehose::is_event(json);
     if Event::parse(json).is_err() {
         assert!(handle(json, NOW_MICROS, &Config::default(), &mut Vec::new()).is_err());

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints template.yaml, and holds it against the code and the documents.
+# Lints both stacks, and holds them against the code and the documents.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -11,8 +11,10 @@ checkov="$(tests/venv.sh checkov "$here/checkov.txt")"
 
 # sam wants a region, and no credentials.
 export AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0
-"$sam/bin/sam" validate --lint --template template.yaml
-# With the informational rules, which sam leaves out.
-"$sam/bin/cfn-lint" --include-checks I -- template.yaml
-"$checkov/bin/checkov" --file template.yaml --framework cloudformation --compact --quiet --skip-download
+for template in template.yaml kafka.yaml; do
+    "$sam/bin/sam" validate --lint --template "$template"
+    # With the informational rules, which sam leaves out.
+    "$sam/bin/cfn-lint" --include-checks I -- "$template"
+    "$checkov/bin/checkov" --file "$template" --framework cloudformation --compact --quiet --skip-download
+done
 exec "$sam/bin/python" "$here/check.py"

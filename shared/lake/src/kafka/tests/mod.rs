@@ -3,6 +3,7 @@
 mod content;
 mod delivery;
 mod pollers;
+mod size;
 
 use std::collections::BTreeMap;
 use std::path::Path;
