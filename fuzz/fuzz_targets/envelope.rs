@@ -2,7 +2,7 @@
 //!
 //! In: the JSON of an invocation. The laws: nothing panics; a message of a queue is one delivery, in order; a
 //! transformation event gets one answer for each record, in order, whose size is what it is said to be and stays under
-//! the limit; what is passed on is lines of JSON.
+//! the limit; what is passed on is lines of JSON; an event is read as serde reads it.
 #![no_main]
 
 use base64::Engine as _;
@@ -51,6 +51,21 @@ fn kafka(json: &str) {
     assert!(lambda::kafka::BatchResponse::of(places).len() <= event.records().count());
 }
 
+/// All that an event says.
+fn shown(event: &Event<'_>) -> String {
+    let records = event.records.iter().map(|it| {
+        let (data, arrival, position) = (it.data_base64(), it.arrival_micros(), it.position());
+        format!("{:?} {data:?} {arrival:?} {position:?} {}", it.record_id(), it.is_tombstone())
+    });
+    let records: Vec<String> = records.collect();
+    format!(
+        "{:?} {:?} {:?} {records:?}",
+        event.delivery_stream(),
+        event.kinesis_stream(),
+        event.msk_cluster()
+    )
+}
+
 /// Answers an event, and says how long the answer is.
 fn answer(json: &str, config: &Config) -> usize {
     let event = Event::parse(json).expect("an event");
@@ -88,6 +103,9 @@ fuzz_target!(|data: &[u8]| {
     notification(json);
     kafka(json);
     firehose::is_event(json);
+    // There are two readers: the fast one reads what serde reads, and refuses nothing by itself.
+    let by_serde = serde_json::from_str::<Event<'_>>(json).ok();
+    assert_eq!(Event::parse(json).ok().as_ref().map(shown), by_serde.as_ref().map(shown));
     if Event::parse(json).is_err() {
         assert!(handle(json, NOW_MICROS, &Config::default(), &mut Vec::new()).is_err());
         return;

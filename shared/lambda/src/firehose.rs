@@ -31,7 +31,7 @@ pub enum EventError {
         /// The first byte that does not fit.
         at: usize,
     },
-    /// A member misses or has another type than Firehose gives it.
+    /// It is no JSON, or a member misses or has another type than Firehose gives it.
     #[error("not a Firehose transformation event: {}", json::in_words(.0))]
     Malformed(serde_json::Error),
 }
@@ -69,6 +69,9 @@ impl<'a> Event<'a> {
             return Ok(event);
         }
         serde_json::from_str(json).map_err(|error| {
+            if error.is_syntax() || error.is_eof() {
+                return EventError::Malformed(error);
+            }
             let records = json::members(json).and_then(|members| members.get("records").copied());
             match records {
                 Some(records) if records.get().starts_with('[') => EventError::Malformed(error),
@@ -379,6 +382,9 @@ mod tests {
             ("{}", "no \"records\" array (found an empty object)"),
             ("[1]", "no \"records\" array (found an array)"),
             ("null", "no \"records\" array (found no object)"),
+            ("{\"records\":[}", "expected value at line 1 column 13"),
+            ("{\"records\":[", "EOF while parsing a list at line 1 column 12"),
+            ("", "EOF while parsing a value at line 1 column 0"),
             (r#"{"records":[{"data":""}]}"#, "missing field `recordId` at line 1 column 23"),
             (
                 r#"{"records":[{"recordId":"1","data":5}]}"#,
