@@ -20,8 +20,12 @@ const ARRIVAL_MILLIS: i64 = 1_507_217_624_302;
 const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 const TRACE_ID: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
 
-/// One HTTP request: its first line and its body.
+/// Lambda's id of the invocation, which the answer must carry.
+const INVOCATION_ID: &str = "invocation-7";
+
+/// One HTTP request: its first line and its body. What answers an event must carry the id of the invocation.
 async fn read_request(stream: &mut BufReader<TcpStream>) -> (String, String) {
+    let mut carries_id = false;
     let mut request_line = String::new();
     stream.read_line(&mut request_line).await.unwrap();
     let mut body_bytes = 0;
@@ -35,7 +39,9 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> (String, String) {
         if name.eq_ignore_ascii_case("content-length") {
             body_bytes = value.trim().parse().unwrap();
         }
+        carries_id |= name == "lambda-runtime-invocation-id" && value.trim() == INVOCATION_ID;
     }
+    assert_eq!(carries_id, request_line.contains(REQUEST_ID), "{request_line}");
     let mut body = vec![0; body_bytes];
     stream.read_exact(&mut body).await.unwrap();
     (request_line.trim_end().to_owned(), String::from_utf8(body).unwrap())
@@ -46,6 +52,8 @@ struct Invoked {
     /// What it posted: the request line, and the body.
     request_line: String,
     body: Value,
+    /// What it posted for the events before the last.
+    bodies_before: Vec<Value>,
     /// Its log lines, and its lines of metrics.
     lines: Vec<Value>,
     metrics: Vec<Value>,
@@ -53,8 +61,8 @@ struct Invoked {
     output: String,
 }
 
-/// Gives the binary one event, with these variables besides those that Lambda sets.
-async fn invoke_with(event: &str, variables: &[(&str, &str)]) -> Invoked {
+/// Gives the binary one event after the other, with these variables besides those that Lambda sets.
+async fn invoke_with(events: &[&str], variables: &[(&str, &str)]) -> Invoked {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut function = Command::new(env!("CARGO_BIN_EXE_transform"))
         .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().unwrap().to_string())
@@ -69,17 +77,25 @@ async fn invoke_with(event: &str, variables: &[(&str, &str)]) -> Invoked {
         .spawn()
         .unwrap();
 
+    let (mut events, mut bodies_before) = (events.iter(), Vec::new());
     // The connection stays open: where it ends before the function does, the function logs that.
     let (request_line, body, _connection) = loop {
         let mut stream = BufReader::new(listener.accept().await.unwrap().0);
         let (request_line, body) = read_request(&mut stream).await;
         if !request_line.starts_with("GET /2018-06-01/runtime/invocation/next ") {
-            break (request_line, body, stream);
+            if events.len() == 0 || !request_line.contains("/invocation/") {
+                break (request_line, body, stream);
+            }
+            bodies_before.push(serde_json::from_str(&body).unwrap());
+            let accepted = "HTTP/1.1 202 Accepted\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(accepted.as_bytes()).await.unwrap();
+            continue;
         }
+        let event = events.next().unwrap();
         let head = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\
              lambda-runtime-aws-request-id: {REQUEST_ID}\r\nlambda-runtime-deadline-ms: 32503680000000\r\n\
-             lambda-runtime-trace-id: {TRACE_ID}\r\n\
+             lambda-runtime-invocation-id: {INVOCATION_ID}\r\nlambda-runtime-trace-id: {TRACE_ID}\r\n\
              lambda-runtime-invoked-function-arn: arn:aws:lambda:eu-west-1:1:function:transform\r\n\r\n",
             event.len()
         );
@@ -92,13 +108,17 @@ async fn invoke_with(event: &str, variables: &[(&str, &str)]) -> Invoked {
     let all = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let (metrics, lines) = all.partition(|line| line.get("_aws").is_some());
     function.stderr.take().unwrap().read_to_string(&mut output).await.unwrap();
-    Invoked { request_line, body: serde_json::from_str(&body).unwrap(), lines, metrics, output }
+    let body = serde_json::from_str(&body).unwrap();
+    Invoked { request_line, body, bodies_before, lines, metrics, output }
+}
+
+async fn invoke_all(events: &[&str], variables: &[(&str, &str)]) -> Invoked {
+    let invoked = invoke_with(events, variables);
+    tokio::time::timeout(Duration::from_secs(60), invoked).await.expect("the function answers")
 }
 
 async fn invoke(event: &str, variables: &[(&str, &str)]) -> Invoked {
-    tokio::time::timeout(Duration::from_secs(60), invoke_with(event, variables))
-        .await
-        .expect("the function answers")
+    invoke_all(&[event], variables).await
 }
 
 /// The values of a line of metrics.
@@ -159,6 +179,27 @@ async fn an_event_is_answered() {
     let listed = METRICS.iter().filter(|metric| metric.function == "transform").map(|metric| metric.name);
     assert_eq!(listed.collect::<Vec<_>>(), expected.map(|(name, _)| name));
     assert!(!invoked.output.contains("secret") && !invoked.output.contains(&STANDARD.encode("secret")));
+}
+
+#[tokio::test]
+async fn nothing_of_one_answer_is_in_the_next() {
+    let event = |id: &str, data: &str| {
+        let record = json!({"recordId": id, "approximateArrivalTimestamp": 0, "data": STANDARD.encode(data)});
+        json!({"deliveryStreamArn": "arn:d", "records": [record]}).to_string()
+    };
+    let large = event("large", &format!("{{\"a\":\"{}\"}}", "x".repeat(300_000)));
+    let (small, refused) = (event("small", "{}"), event("refused", "secret"));
+    let invoked = invoke_all(&[&large, "{}", &small, &refused, &large], &[]).await;
+    assert_eq!(invoked.bodies_before.len(), 4);
+    assert_eq!(invoked.bodies_before[0], invoked.body);
+    assert_eq!(invoked.bodies_before[1]["errorType"], "EventNotUnderstood");
+    assert_eq!(invoked.bodies_before[2], invoke(&small, &[]).await.body);
+    assert_eq!(
+        invoked.bodies_before[3],
+        json!({"records": [{"recordId": "refused", "result": "ProcessingFailed"}]})
+    );
+    assert_eq!(invoked.body["records"].as_array().unwrap().len(), 1);
+    assert_eq!(invoked.metrics.len(), 5);
 }
 
 #[tokio::test]
