@@ -5,8 +5,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use records::unpack::Options;
 use serde_json::{Value, json};
-use tests::command::{checked, frazil};
+use tests::command::frazil;
 use tests::{Bench, Object, enriched_table};
 
 const ERROR_KEY: &str = "errors/processing-failed/2026/01/02/03/stream-1-2026-01-02-03-04-05-u";
@@ -46,8 +47,16 @@ fn redriven(bench: &Bench, variables: &[(&str, &str)]) -> [u64; 2] {
 
 /// The counts of an audit that has nothing to find: records, rows, quarantined, dropped.
 fn audited(bench: &Bench) -> [u64; 4] {
-    let (report, is_clean) = checked("audit", bench.folder.path(), &[]);
-    assert!(is_clean, "{report}");
+    audited_by(bench, &[])
+}
+
+/// The same with the settings that append had.
+fn audited_by(bench: &Bench, variables: &[(&str, &str)]) -> [u64; 4] {
+    let mut audit = frazil();
+    audit.args(["audit", "--json", "--warehouse"]).arg(bench.folder.path()).envs(variables.iter().copied());
+    let output = audit.output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{report}");
     ["rows_in_objects", "rows_in_tables", "rows_quarantined", "messages_dropped"]
         .map(|name| report[name].as_u64().unwrap())
 }
@@ -143,4 +152,20 @@ async fn aggregates_in_a_raw_object_are_split() {
     assert_eq!(outcome, "7 rows");
     assert_eq!(bench.numbers().await, [1, 1, 1, 2, 2, 2, 3]);
     assert_eq!(audited(&bench), [7, 7, 0, 0]);
+}
+
+#[tokio::test]
+async fn the_elements_of_an_array_in_an_envelope_are_rows() {
+    let unpack = Options { unwrap: Some("detail.items".parse().unwrap()), ..Options::default() };
+    let bench = Bench::unpacking(None, |_| {}, unpack).await;
+    let content = "{\"id\":\"e\",\"detail\":{\"items\":[{\"n\":1},{\"n\":2,\"id\":\"i\"},3],\"kind\":\"k\"}}\n\
+        {\"id\":\"f\",\"detail\":{\"items\":[]}}\n{\"id\":\"g\",\"n\":4}\n";
+    let (_, outcome) = deliver(&bench, "a", content).await;
+    assert_eq!(outcome, "3 rows, 1 not_an_object, 1 dropped");
+    let mut rows = bench.rows().await;
+    rows.sort_by_key(|row| row["n"].as_i64());
+    let told = |row: &Value| json!([row["n"], row["id"], row["envelope_id"], row["detail"]["kind"]]);
+    let expected = [json!([1, "e", null, "k"]), json!([2, "i", "e", "k"]), json!([4, "g", null, null])];
+    assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(audited_by(&bench, &[("FRAZIL_UNWRAP", "detail.items")]), [4, 3, 1, 1]);
 }
