@@ -3,7 +3,8 @@
 //! In: an object of the storage at a value over the ceiling that begins as a root array of objects, or as an envelope of one.
 //! Out: a cut for each element, within the ceiling each. What goes before the array in an envelope is beside every
 //! element; fields behind it come too late for that, and are cut off as they are. An element that is broken or too long
-//! harms no other one. Where the array itself is broken, its rest is passed over as what is too large.
+//! harms no other one. Where the array itself is broken, its rest is passed over as what is too large, and so is that of
+//! an envelope whose fields would come to more than [`MAX_GROWTH`] times its own size.
 
 use std::io::{self, Read};
 
@@ -11,6 +12,10 @@ use super::{Cut, Framer, View};
 use crate::brackets::Brackets;
 use crate::scan::{self, Fault};
 use crate::unwrap::first_element;
+
+/// What is beside the elements of a stream may come to so many times what was read of it. As much is free as records of
+/// that number may hold.
+const MAX_GROWTH: u64 = 64;
 
 /// The array that is being read.
 #[derive(Debug)]
@@ -23,6 +28,10 @@ pub(super) struct Stream {
     is_behind_element: bool,
     /// The array has ended.
     has_ended: bool,
+    /// Where the value starts in the object, in bytes.
+    start: u64,
+    /// Bytes that were beside elements so far.
+    beside_bytes: u64,
 }
 
 /// What is there of what is looked for.
@@ -50,7 +59,9 @@ impl<R: Read> Framer<R> {
                 (first, path.len(), Some(beside))
             }
         };
-        let stream = Stream { outer, beside, is_behind_element: false, has_ended: false };
+        let start = self.buffer_offset + self.start as u64;
+        let stream =
+            Stream { outer, beside, is_behind_element: false, has_ended: false, start, beside_bytes: 0 };
         Some((self.start + first, stream))
     }
 
@@ -126,6 +137,7 @@ impl<R: Read> Framer<R> {
         // Before anything is read, which moves what was.
         let fault = scanned.err().map(|fault| fault.relative_to(self.start));
         match (found, fault) {
+            (Found::End(_), _) if self.has_grown_too_much() => self.give_up_stream(),
             (Found::End(end), fault) => {
                 self.set_behind_element();
                 Ok(Some(Cut::Element(self.take(end), fault)))
@@ -143,6 +155,14 @@ impl<R: Read> Framer<R> {
                 Ok(Some(self.pass_over(view, true)))
             }
         }
+    }
+
+    /// Counts what is beside another element, and says whether that is too much.
+    fn has_grown_too_much(&mut self) -> bool {
+        let Some(stream) = &mut self.stream else { return false };
+        stream.beside_bytes += stream.beside.as_ref().map_or(0, Vec::len) as u64;
+        let read = (self.buffer_offset + self.start as u64).saturating_sub(stream.start);
+        stream.beside_bytes > read.saturating_add(self.max_record_bytes as u64).saturating_mul(MAX_GROWTH)
     }
 
     fn set_behind_element(&mut self) {
@@ -274,6 +294,24 @@ mod tests {
         assert_eq!(at(&format!("{{\"d\":{{\"x\":1,\"i\":[{many}]}}}}")), each("{\"d\":{\"x\":1}}"));
         assert_eq!(at(&format!("{{\"x\":1,\"d\":{{\"i\":[{many}]}}}}")), each("{\"x\":1}"));
         assert_eq!(at(&format!("{{\"x\":1,\"d\":{{\"y\":222,\"i\":[{many}]}}}}"))[0], "l:0+51");
+    }
+
+    /// A small object must not become a large one.
+    #[test]
+    fn what_is_beside_many_elements_is_bounded() {
+        let beside = "x".repeat(300);
+        let text = format!("{{\"x\":\"{beside}\",\"i\":[{}]}}\n{{}}", vec!["{}"; 2000].join(","));
+        let mut framer = Framer::new(text.as_bytes(), 400).with_elements("i".parse().ok().as_ref());
+        let (mut elements, mut last) = (0_u64, String::new());
+        while let Some(frame) = framer.next_frame().unwrap() {
+            match frame {
+                Frame::Element { .. } => elements += 1,
+                frame => last.push_str(&format!("{frame:?}\n")),
+            }
+        }
+        // 64 times the 400 bytes of the ceiling and what was read, of 300 bytes each.
+        assert!((100..400).contains(&elements), "{elements}");
+        assert!(last.starts_with("TooLarge") && last.contains("Record"), "{last}");
     }
 
     #[test]

@@ -43,6 +43,13 @@ impl<'a> Envelope<'a> {
         is_envelope.then_some(envelope)
     }
 
+    /// How many bytes of the envelope are beside all of its events.
+    pub(super) fn beside_bytes(&self) -> usize {
+        let beside = [self.owner, self.log_group, self.log_stream].map(|value| value.get().len());
+        let events = elements(self.log_events.get().as_bytes()).count();
+        events.saturating_mul(beside.into_iter().sum())
+    }
+
     /// Hands over the log events. `log_fields`: with the fields of messages.
     pub(super) fn events<E>(&self, log_fields: bool, take: &mut Take<'_, E>) -> Result<(), E> {
         let mut events = elements(self.log_events.get().as_bytes()).flatten().peekable();

@@ -31,6 +31,8 @@ use crate::unwrap::{Wrapped, wrapped};
 
 /// Gzip and aggregates that are followed into each other: CloudWatch Logs' gzip in an aggregate is two.
 const MAX_LAYERS: usize = 3;
+/// What is beside the events of one envelope may come again with them, up to so many times what a record may hold.
+const MAX_GROWTH: usize = 16;
 const GZIP: &[u8] = b"\x1F\x8B";
 
 /// What a record holds at one place.
@@ -233,13 +235,29 @@ impl Unpacker {
             return take(Piece::Event(object));
         }
         if let Some(envelope) = Envelope::of(object) {
-            return envelope.events(self.options.log_fields, take);
+            return match self.grown_too_much(envelope.beside_bytes()) {
+                Some(refusal) => take(Piece::Refused(object, refusal)),
+                None => envelope.events(self.options.log_fields, take),
+            };
         }
         let path = self.options.unwrap.as_ref().map(FieldPath::names);
         match path.and_then(|path| wrapped(object, path)) {
-            Some(Wrapped { array, beside }) => self.wrapped_events(array, &beside, take),
+            Some(Wrapped { array, beside }) => {
+                match self.grown_too_much(elements(array).count().saturating_mul(beside.len())) {
+                    Some(refusal) => take(Piece::Refused(object, refusal)),
+                    None => self.wrapped_events(array, &beside, take),
+                }
+            }
             None => self.event(object, take),
         }
+    }
+
+    /// Why an envelope is not taken apart that puts so many bytes beside all of its events.
+    fn grown_too_much(&self, beside_bytes: usize) -> Option<Refusal> {
+        let limit = self.max_bytes.saturating_mul(MAX_GROWTH);
+        let what =
+            || format!("the envelope puts {beside_bytes} bytes beside its events, expected up to {limit}");
+        (beside_bytes > limit).then(|| Refusal::new(Reason::RecordTooLarge, what()))
     }
 
     /// The elements of `array`, each with the fields of `beside`.

@@ -229,6 +229,23 @@ fn an_array_in_an_envelope_gives_its_elements_with_the_fields_beside_it() {
     assert_eq!(one(&wide), [&*wide], "what is beside comes again with every event");
 }
 
+/// A small record must not become a large one.
+#[test]
+fn what_is_beside_many_events_is_bounded() {
+    let many = |count: usize, size: usize| {
+        let (events, beside) = (vec!["{}"; count].join(","), "x".repeat(size));
+        format!("{{\"Records\":[{events}],\"x\":\"{beside}\"}}")
+    };
+    let unwrapped = |record: String| pieces_by(&unwrapping("Records"), record.as_bytes());
+    assert_eq!(unwrapped(many(1000, 1000)).len(), 1000);
+    assert_eq!(unwrapped(many(2000, 1000)), ["record_too_large"]);
+    let event = "{\"id\":\"\",\"timestamp\":1,\"message\":\"\"}";
+    let record = ENVELOPE.replace("/svc/a", &"x".repeat(1 << 15));
+    let record =
+        record.replace("\"logEvents\":[", &format!("\"logEvents\":[{}", format!("{event},").repeat(40)));
+    assert_eq!(pieces(record.as_bytes()), ["record_too_large"]);
+}
+
 #[test]
 fn an_envelope_may_be_nested() {
     let one = |record: &str| pieces_by(&unwrapping("detail.items"), record.as_bytes());
