@@ -129,6 +129,11 @@ fn rejected_ranges(content: &[u8], rejections: &[Rejection]) -> Vec<(usize, usiz
                     assert!(length.unwrap() > MAX_RECORD_BYTES);
                     (start, start + length.unwrap())
                 }
+                // The rest of an array that is longer than a record may be.
+                (None, "invalid_json") => {
+                    let length = rejection.message.split(' ').find_map(|word| word.parse::<usize>().ok());
+                    (start, start + length.unwrap())
+                }
                 (None, _) => (start, content.len()),
             }
         })
@@ -138,12 +143,16 @@ fn rejected_ranges(content: &[u8], rejections: &[Rejection]) -> Vec<(usize, usiz
     ranges
 }
 
-/// The values of `n` of the records in `text`, in which there is nothing else.
+/// The values of `n` of the records in `text`, in which there is nothing else but arrays of them.
 fn numbers_in(mut text: &[u8]) -> Vec<Option<i64>> {
     let mut numbers = Vec::new();
     loop {
         text = text.trim_ascii_start();
         if let Some(rest) = text.strip_prefix("\u{feff}".as_bytes()) {
+            text = rest;
+            continue;
+        }
+        if let [b'[' | b',' | b']', rest @ ..] = text {
             text = rest;
             continue;
         }

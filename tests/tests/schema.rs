@@ -496,7 +496,7 @@ async fn a_hostile_first_object_makes_a_usable_table() {
     assert!(delivered.failed.is_empty());
     assert_eq!(
         delivered.objects,
-        ["0 rows, 1 invalid_json, 1 not_an_object, 1 truncated", "2 rows", "1 rows, 1 type_mismatch",]
+        ["0 rows, 1 invalid_json, 1 truncated, 1 dropped", "2 rows", "1 rows, 1 type_mismatch"]
     );
     assert_eq!(bench.numbers().await, [1, 2, 4]);
     // No more columns than a table may have; what has none is there all the same.

@@ -163,7 +163,9 @@ impl Input {
                 }
                 Ok(Some(Frame::Behind { offset, text })) => firehose.put(offset, text)?,
                 Ok(Some(Frame::Broken { offset, text, .. })) => firehose.put(offset, text)?,
-                Ok(Some(Frame::TooLarge { offset, length })) => firehose.refuse(offset, length)?,
+                Ok(Some(Frame::TooLarge { offset, length } | Frame::Rest { offset, length })) => {
+                    firehose.refuse(offset, length)?;
+                }
                 Err(error) => {
                     // What was read stands; the record that is cut off is put like any other that is no JSON.
                     let (offset, rest) = framer.remainder();

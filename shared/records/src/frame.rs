@@ -58,6 +58,13 @@ pub enum Frame<'a> {
         /// An object of the envelope's fields before the array; None of a root array.
         beside: Option<&'a [u8]>,
     },
+    /// What is left of such an array from a place on where it is broken; it was passed over.
+    Rest {
+        /// Where it starts in the decompressed object, in bytes.
+        offset: u64,
+        /// How many bytes were passed over.
+        length: u64,
+    },
     /// Fields behind the array of such an envelope, which are beside none of its elements.
     Behind {
         /// Where they start in the decompressed object, in bytes.
@@ -99,6 +106,7 @@ enum Cut {
     TooLarge { offset: u64, length: u64 },
     Element(Range<usize>, Option<Fault>),
     Behind(Range<usize>),
+    Rest { offset: u64, length: u64 },
 }
 
 /// The part of the buffer that the next frame is told from.
@@ -149,6 +157,7 @@ impl<R: Read> Framer<R> {
                 fault,
             },
             Cut::TooLarge { offset, length } => Frame::TooLarge { offset, length },
+            Cut::Rest { offset, length } => Frame::Rest { offset, length },
             Cut::Element(range, fault) => Frame::Element {
                 offset: self.buffer_offset + range.start as u64,
                 text: &self.buffer[range],
@@ -353,7 +362,9 @@ mod tests {
                     format!("b:{}", String::from_utf8_lossy(bytes))
                 }
                 Frame::TooLarge { offset, length } => format!("l:{offset}+{length}"),
-                Frame::Element { .. } | Frame::Behind { .. } => unreachable!("no elements are asked for"),
+                Frame::Element { .. } | Frame::Behind { .. } | Frame::Rest { .. } => {
+                    unreachable!("no elements are asked for")
+                }
             });
         }
         frames

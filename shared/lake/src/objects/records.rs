@@ -210,6 +210,11 @@ impl Records {
                 let keep_object = *frames == 1 || !is_text(text);
                 give(offset, Err(Refused { keep_object, ..Refused::new(refusal, Some(text)) }))?;
             }
+            Ok(Some(Frame::Rest { offset, length })) => {
+                let what =
+                    format!("the array is broken here, and its rest of {length} bytes was passed over");
+                give(offset, Err(Refused::new(Refusal::new(Reason::InvalidJson, what), None)))?;
+            }
             Ok(Some(Frame::TooLarge { offset, length })) => {
                 let what = format!("the record is {length} bytes long");
                 let refusal = Refusal::new(Reason::RecordTooLarge, what);

@@ -3,7 +3,7 @@
 //! In: an object of the storage at a value over the ceiling that begins as a root array of objects, or as an envelope of one.
 //! Out: a cut for each element, within the ceiling each. What goes before the array in an envelope is beside every
 //! element; fields behind it come too late for that, and are cut off as they are. An element that is broken or too long
-//! harms no other one. Where the array itself is broken, its rest is passed over as what is too large, and so is that of
+//! harms no other one. Where the array itself is broken, its rest is passed over, and so is that of
 //! an envelope whose fields would come to more than [`MAX_GROWTH`] times its own size.
 
 use std::io::{self, Read};
@@ -176,7 +176,10 @@ impl<R: Read> Framer<R> {
         // How far it reaches must not depend on how much was read by chance.
         while self.end - self.start <= self.max_record_bytes && self.fill()? {}
         self.stream = None;
-        Ok(Some(self.pass_over(self.view(), false)))
+        Ok(Some(match self.pass_over(self.view(), false) {
+            Cut::TooLarge { offset, length } => Cut::Rest { offset, length },
+            cut => cut,
+        }))
     }
 
     /// Where `end` finds an end in what may be looked at.
@@ -235,6 +238,7 @@ mod tests {
                     Frame::Record { text, .. } => format!("r:{}", shown(text)),
                     Frame::Broken { text, .. } => format!("b:{}", shown(text)),
                     Frame::TooLarge { offset, length } => format!("l:{offset}+{length}"),
+                    Frame::Rest { offset, length } => format!("p:{offset}+{length}"),
                 });
             }
             frames
@@ -311,7 +315,7 @@ mod tests {
         }
         // 64 times the 400 bytes of the ceiling and what was read, of 300 bytes each.
         assert!((100..400).contains(&elements), "{elements}");
-        assert!(last.starts_with("TooLarge") && last.contains("Record"), "{last}");
+        assert!(last.starts_with("Rest") && last.contains("Record"), "{last}");
     }
 
     #[test]
@@ -322,8 +326,8 @@ mod tests {
             ["e:{\"a\":1}", "b:{\"a\":NaN}", "l:19+17", "e:{\"a\":4}", "r:{}"]
         );
         // Where the array is wrong itself, its rest is.
-        assert_eq!(at("[{\"a\":1} {\"a\":2},{\"a\":3}]\n{}"), ["e:{\"a\":1}", "l:9+17", "r:{}"]);
-        assert_eq!(at("[{\"a\":1},{\"a\":2},]\n{}"), ["e:{\"a\":1}", "e:{\"a\":2}", "l:17+4"]);
+        assert_eq!(at("[{\"a\":1} {\"a\":2},{\"a\":3}]\n{}"), ["e:{\"a\":1}", "p:9+17", "r:{}"]);
+        assert_eq!(at("[{\"a\":1},{\"a\":2},]\n{}"), ["e:{\"a\":1}", "e:{\"a\":2}", "p:17+4"]);
         // Cut in an element, between two, and behind the last.
         assert_eq!(at("[{\"a\":1},{\"a\":2},{\"a\""), ["e:{\"a\":1}", "e:{\"a\":2}", "b:{\"a\""]);
         assert_eq!(at("[{\"a\":1},{\"a\":2},"), ["e:{\"a\":1}", "e:{\"a\":2}", "b:"]);

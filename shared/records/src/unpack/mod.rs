@@ -197,7 +197,10 @@ impl Unpacker {
                     }
                 },
                 // Of text in memory there is none.
-                Frame::TooLarge { .. } | Frame::Element { .. } | Frame::Behind { .. } => {}
+                Frame::TooLarge { .. }
+                | Frame::Element { .. }
+                | Frame::Behind { .. }
+                | Frame::Rest { .. } => {}
             }
         }
         Ok(())
