@@ -396,13 +396,13 @@ async fn rows_from_before_their_structs_grew_are_known_again() {
         )
     };
     let old = bench.put("a", format!("{}{}{{\"n\": 2}}\n", row(1, ""), row(1, "")));
-    assert_eq!(bench.deliver(&[old.clone()]).await.objects, ["3 rows"]);
+    assert_eq!(bench.deliver(std::slice::from_ref(&old)).await.objects, ["3 rows"]);
     let new = format!(
         "{}{{\"n\": 3000000000, \"price\": 12345.67, \"customer\": {{\"id\": 3000000000}}}}\n",
         row(3, ", \"z\": 1")
     );
     let new = bench.put("b", new);
-    assert_eq!(bench.deliver(&[new.clone()]).await.objects, ["2 rows"]);
+    assert_eq!(bench.deliver(std::slice::from_ref(&new)).await.objects, ["2 rows"]);
     tests::writer::expire(bench.appender.lake(), &bench.table().await).await;
     let delivered = bench.deliver(&[old, new]).await;
     assert_eq!(delivered.objects, ["0 rows, 3 known", "known"]);
