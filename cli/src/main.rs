@@ -1,12 +1,14 @@
 //! `frazil`: the whole path from events to an Iceberg table, on one machine.
 
 mod audit;
+mod infer;
 mod inventory;
 mod page;
 mod redrive;
 mod replay;
 mod stop;
 mod sweep;
+mod table;
 mod warehouse;
 
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ enum Command {
     Audit(audit::Arguments),
     Redrive(redrive::Arguments),
     Sweep(sweep::Arguments),
+    Infer(infer::Arguments),
+    Table(table::Arguments),
 }
 
 impl Command {
@@ -38,6 +42,8 @@ impl Command {
             Self::Audit(arguments) => arguments.json,
             Self::Redrive(arguments) => arguments.json,
             Self::Sweep(arguments) => arguments.json,
+            // What they print for programs is JSON as it is.
+            Self::Infer(_) | Self::Table(_) => false,
         }
     }
 }
@@ -77,6 +83,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Audit(arguments) => audit::run(arguments).await,
         Command::Sweep(arguments) => sweep::run(arguments).await,
+        Command::Infer(arguments) => infer::run(&arguments),
+        Command::Table(arguments) => table::run(arguments).await,
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     folders.require_home().await?;
     let unpack = lambda::unpack::options(&Environment::of_process())?;
     let (table, definition) = table(arguments.table.as_deref(), arguments.inputs.is_empty())?;
+    let infers = definition.is_none();
     let (paths, root) = (arguments.inputs, folders.root.clone());
     let inputs = tokio::task::spawn_blocking(move || open(&paths, &root)).await??;
     let appender = Appender::open(Config {
@@ -78,6 +79,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         s3: S3Config::default(),
     })
     .await?;
+
+    // One that cannot be read says so when it is appended to.
+    let is_inferred = infers && appender.lake().table(&table).await.is_ok_and(|table| table.is_none());
 
     let progress = progress_bar(&inputs);
     let mut summary = Summary::new(&table);
@@ -103,6 +107,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     });
     if let Some(table) = &table {
         summary.describe(table);
+        if is_inferred {
+            summary.warn_of_whole_numbers(table);
+        }
     }
     if arguments.json { summary.print_json() } else { summary.print(&folders, table).await }
 }

@@ -10,6 +10,7 @@ use arrow_array::RecordBatch;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt as _;
 use iceberg::TableIdent;
+use iceberg::spec::{PrimitiveType, Type};
 use iceberg::table::Table;
 use indicatif::{HumanBytes, HumanCount};
 use lake::{Outcome, Status};
@@ -53,6 +54,8 @@ pub(super) struct Summary {
     /// Inputs that hold no record.
     empty: Vec<String>,
     damaged: Vec<String>,
+    /// Columns of an inferred table that hold whole numbers so far. They take no fraction.
+    whole_number_columns: Vec<String>,
     /// What could not be shown. It changes nothing in the table.
     pub(super) warnings: Vec<String>,
     pub(super) seconds: f64,
@@ -83,6 +86,7 @@ impl Summary {
             metadata_location: None,
             empty: Vec::new(),
             damaged: Vec::new(),
+            whole_number_columns: Vec::new(),
             warnings: Vec::new(),
             seconds: 0.0,
             error: None,
@@ -134,6 +138,17 @@ impl Summary {
         self.metadata_location = table.metadata_location().map(str::to_owned);
     }
 
+    /// Notes which columns of the inferred `table` may turn out to hold fractions.
+    pub(super) fn warn_of_whole_numbers(&mut self, table: &Table) {
+        let schema = table.metadata().current_schema();
+        let longs = schema.field_id_to_name_map().iter().filter(|(id, _)| {
+            let field = schema.field_by_id(**id);
+            field.is_some_and(|field| *field.field_type == Type::Primitive(PrimitiveType::Long))
+        });
+        self.whole_number_columns = longs.map(|(_, name)| name.clone()).collect();
+        self.whole_number_columns.sort_unstable();
+    }
+
     pub(super) fn print_json(&mut self) -> anyhow::Result<()> {
         self.error = self.verdict();
         print_json(self)?;
@@ -179,6 +194,13 @@ impl Summary {
             out!("  {:<12}{metadata}", "metadata");
         }
         self.print_refusals(folders);
+        if !self.whole_number_columns.is_empty() {
+            out!("");
+            out!("  whole numbers so far: {}", self.whole_number_columns.join(", "));
+            out!(
+                "    Such a column takes no fraction, ever: where one may come, create the table by frazil infer --numbers"
+            );
+        }
         if let Some(table) = table {
             match first_rows(table).await {
                 Ok(rows) => {
@@ -274,8 +296,11 @@ async fn first_rows(table: Table) -> anyhow::Result<Vec<String>> {
 async fn read_first_rows(table: &Table) -> anyhow::Result<Vec<String>> {
     let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(Vec::new()) };
     let schema = snapshot.schema(table.metadata())?;
-    let fields = schema.as_struct().fields();
-    let fields = &fields[..fields.len().min(SHOWN_COLUMNS)];
+    // The library cannot read a struct that has got fields since its file was written.
+    let may_have_grown = table.metadata().schemas_iter().len() > 1;
+    let fields = schema.as_struct().fields().iter();
+    let fields = fields.filter(|field| field.field_type.is_primitive() || !may_have_grown);
+    let fields: Vec<_> = fields.take(SHOWN_COLUMNS).collect();
     let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
     // By ids: a scan takes names such as `pos` and `_file` for columns of metadata, not of the table.
     let field_ids: Vec<i32> = fields.iter().map(|field| field.id).collect();

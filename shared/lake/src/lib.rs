@@ -17,6 +17,7 @@ mod definition;
 mod digest;
 mod env;
 mod error;
+mod evolve;
 mod failpoint;
 mod growth;
 mod infer;

@@ -142,7 +142,10 @@ impl Lake {
     }
 
     /// Creates the table `ident` by `definition`. Where another writer is faster its table counts.
-    pub(crate) async fn create(&self, ident: &TableIdent, definition: TableDefinition) -> Result<Table> {
+    ///
+    /// # Errors
+    /// The catalog's.
+    pub async fn create(&self, ident: &TableIdent, definition: TableDefinition) -> Result<Table> {
         let namespace = ident.namespace();
         if !self.catalog.namespace_exists(namespace).await?
             && let Err(error) = self.catalog.create_namespace(namespace, HashMap::new()).await

@@ -39,7 +39,7 @@ use uuid::Uuid;
 pub(crate) use self::expiry::MAX_METADATA_BYTES;
 pub(crate) use self::marks::{Marks, Objects, Records, Verdict};
 use self::retries::{Lost, Retries};
-pub(crate) use self::schema::SchemaChange;
+pub(crate) use self::schema::{SchemaChange, is_promotion};
 use self::successor::{Successor, Successors};
 use crate::ancestors::ancestors;
 use crate::catalog::{Loaded, NotSwapped, TableCatalog};

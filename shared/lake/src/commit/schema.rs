@@ -110,7 +110,7 @@ impl SchemaChange {
 }
 
 /// Iceberg specification, "Schema Evolution".
-fn is_promotion(from: &Type, to: &PrimitiveType) -> bool {
+pub(crate) fn is_promotion(from: &Type, to: &PrimitiveType) -> bool {
     use PrimitiveType::{Decimal, Double, Float, Int, Long};
     let Type::Primitive(from) = from else { return false };
     match (from, to) {
