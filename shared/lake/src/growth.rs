@@ -14,7 +14,8 @@ use crate::commit::SchemaChange;
 use crate::decode::Lack;
 use crate::decode::name::fold;
 use crate::decode::unknown::{MAX_COLUMNS, note_paths};
-use crate::infer::shape::{Budget, Names, Shape};
+use crate::infer::shape::{Budget, Shape};
+use crate::infer::types::Names;
 
 /// What the rows of a pass lack.
 #[derive(Debug)]

@@ -17,7 +17,8 @@ use arrow_array::{
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType};
 
-use super::column::{Column, Members, Values};
+use super::column::{Column, Values};
+use super::members::Members;
 use super::zeros::Zeros;
 
 /// Most room that a column keeps from one batch to the next.

@@ -8,14 +8,12 @@
 //! row costs what it holds, not the width of the table.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::Arc;
 
 use arrow_buffer::{BooleanBufferBuilder, NullBufferBuilder};
 use arrow_schema::{DataType, FieldRef};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 
-use super::name;
+use super::members::Members;
 use super::unit::{Unit, Units};
 
 /// One column, at any depth of the schema.
@@ -60,103 +58,8 @@ pub(super) enum Values {
     Map { offsets: Vec<i32>, key: Box<Column>, value: Box<Column> },
 }
 
-/// The columns of a struct, or of the table itself.
-#[derive(Debug)]
-pub(super) struct Members {
-    pub(super) columns: Vec<Column>,
-    /// Indexes of the columns that every row must give.
-    pub(super) required: Vec<usize>,
-    pub(super) by_name: HashMap<String, usize>,
-    /// By the name in lower case, for names that have no column in their own spelling; see `name.rs`.
-    pub(super) by_folded: HashMap<String, Option<usize>>,
-    /// The field whose struct this is, by id, and its path; none and an empty one for the table itself.
-    pub(super) parent: Option<i32>,
-    pub(super) path: String,
-    /// The columns that the pipeline fills itself; none of a struct.
-    pub(super) reserved: Vec<&'static str>,
-}
-
-impl Members {
-    /// Columns for the `fields` of a table, which `arrow` describes in the same order. `hidden` ones take no JSON.
-    pub(super) fn of_table(
-        fields: &[Arc<NestedField>],
-        arrow: &[FieldRef],
-        hidden: &[&'static str],
-    ) -> Result<Self, iceberg::Error> {
-        Self::new(fields, arrow, hidden, None, String::new())
-    }
-
-    fn new(
-        fields: &[Arc<NestedField>],
-        arrow: &[FieldRef],
-        hidden: &[&'static str],
-        parent: Option<i32>,
-        path: String,
-    ) -> Result<Self, iceberg::Error> {
-        let columns = fields
-            .iter()
-            .zip(arrow)
-            .map(|(field, arrow)| {
-                let column = Column::new(field, arrow, &path)?;
-                Ok(Column { hidden: hidden.contains(&field.name.as_str()), ..column })
-            })
-            .collect::<Result<Vec<_>, iceberg::Error>>()?;
-        let by_name = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
-        let names = columns.iter().map(|column| (&*column.name, column.hidden));
-        let by_folded = name::by_folded(names, hidden);
-        let is_required = |at: &usize| columns[*at].required && !columns[*at].hidden;
-        let required = (0..columns.len()).filter(is_required).collect();
-        Ok(Self { columns, required, by_name, by_folded, parent, path, reserved: hidden.to_vec() })
-    }
-
-    /// Sets the units of all timestamp columns.
-    pub(super) fn set_units(&mut self, units: &Units) {
-        for column in &mut self.columns {
-            column.set_units(units, "", units.default);
-        }
-    }
-
-    /// Empty strings are null in all columns but those of strings.
-    pub(super) fn empty_is_null(&mut self) {
-        self.columns.iter_mut().for_each(Column::empty_is_null);
-    }
-
-    /// Column `at` takes no JSON.
-    pub(super) fn hide(&mut self, at: usize) {
-        if let Some(column) = self.columns.get_mut(at) {
-            column.hidden = true;
-            self.by_folded.insert(name::fold(&column.name), None);
-        }
-    }
-
-    /// The path of a column `name` in here.
-    pub(super) fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
-    }
-
-    /// Whether these are the table's own columns, not those of a struct.
-    pub(super) fn is_table(&self) -> bool {
-        self.parent.is_none()
-    }
-
-    pub(super) fn column(&mut self, at: usize) -> Option<&mut Column> {
-        self.columns.get_mut(at)
-    }
-
-    pub(super) fn truncate(&mut self, rows: usize) {
-        for column in &mut self.columns {
-            column.truncate(rows);
-        }
-    }
-
-    /// Bytes that a row takes whatever it holds, once every column has a value.
-    pub(super) fn slot_bytes(&self) -> usize {
-        self.columns.iter().map(|column| column.slot_bytes).sum()
-    }
-}
-
 impl Column {
-    fn new(field: &NestedField, arrow: &FieldRef, parent: &str) -> Result<Self, iceberg::Error> {
+    pub(super) fn new(field: &NestedField, arrow: &FieldRef, parent: &str) -> Result<Self, iceberg::Error> {
         let path = if parent.is_empty() { field.name.clone() } else { format!("{parent}.{}", field.name) };
         let values = match (field.field_type.as_ref(), arrow.data_type()) {
             (Type::Primitive(primitive), _) => match primitive {
@@ -212,7 +115,7 @@ impl Column {
     }
 
     /// A unit holds for the columns within the one that it is named for, too.
-    fn set_units(&mut self, units: &Units, parent: &str, inherited: Option<Unit>) {
+    pub(super) fn set_units(&mut self, units: &Units, parent: &str, inherited: Option<Unit>) {
         let path = if parent.is_empty() { self.name.clone() } else { format!("{parent}.{}", self.name) };
         let unit = units.by_column.get(&path).copied().or(inherited);
         self.unit = unit;
@@ -227,7 +130,7 @@ impl Column {
         }
     }
 
-    fn empty_is_null(&mut self) {
+    pub(super) fn empty_is_null(&mut self) {
         self.empty_is_null = !matches!(self.values, Values::String { .. });
         match &mut self.values {
             Values::Struct(members) => members.empty_is_null(),
@@ -305,7 +208,7 @@ impl Column {
     }
 
     /// Cuts the column back to its first `rows` values.
-    fn truncate(&mut self, rows: usize) {
+    pub(super) fn truncate(&mut self, rows: usize) {
         if self.len() > rows {
             self.nulls.truncate(rows);
         }

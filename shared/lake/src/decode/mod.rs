@@ -9,6 +9,7 @@ mod arrow;
 mod column;
 mod fault;
 mod fill;
+mod members;
 pub(crate) mod name;
 mod number;
 mod scalar;
@@ -28,8 +29,9 @@ use iceberg::spec::{Schema, TableMetadata};
 use jiter::Jiter;
 use records::rejection::{Reason, Refusal};
 
-use self::column::{Column, Members};
+use self::column::Column;
 use self::fault::Fault;
+use self::members::Members;
 pub(crate) use self::name::HEADERS;
 pub use self::name::{FILE_NAME, PROCESSING_TIME};
 pub(crate) use self::number::{double, scaled};

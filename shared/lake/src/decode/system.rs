@@ -5,8 +5,9 @@
 
 use iceberg::spec::{NestedFieldRef, PrimitiveType, Type};
 
-use super::column::{Column, Members, Values};
+use super::column::{Column, Values};
 use super::fault::Fault;
+use super::members::Members;
 use super::name::{FILE_NAME, HEADERS, PROCESSING_TIME, RESERVED};
 use super::scalar::Scalar;
 use super::source::Source;

@@ -22,6 +22,7 @@
 
 mod look;
 pub(crate) mod shape;
+pub(crate) mod types;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -30,7 +31,8 @@ use jiter::Jiter;
 use records::enrich::{INGESTION_TIMESTAMP, PARTITION_DATE, PARTITION_HOUR, RECORD_ID};
 
 pub(crate) use self::look::{Inferred, infer};
-use self::shape::{Budget, Names, Shape};
+use self::shape::{Budget, Shape};
+use self::types::Names;
 use crate::decode::name::RESERVED;
 use crate::decode::unknown::MAX_COLUMNS;
 use crate::decode::{FILE_NAME, PROCESSING_TIME};
