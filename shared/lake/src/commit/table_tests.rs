@@ -372,6 +372,13 @@ async fn columns_and_wider_types_come_with_a_commit() {
     };
     let Err(CommitError::Failed(error)) = bench.change(&narrower).await else { panic!() };
     assert!(error.message().contains("cannot become float"), "{error}");
+    // Another writer has had an id meanwhile, whether its column is still there or not.
+    let late = SchemaChange {
+        columns: vec![(None, NestedField::optional(2, "late", PrimitiveType::Int.into()).into())],
+        promotions: Vec::new(),
+    };
+    let late = Change { schema: Some(late), id: Uuid::from_u128(4), ..narrower };
+    assert!(matches!(bench.change(&late).await, Ok(Committed::Outdated { tried: false })));
     assert_eq!(bench.rows().await, ROWS);
 }
 
