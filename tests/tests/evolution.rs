@@ -297,7 +297,7 @@ async fn a_hostile_producer_makes_no_columns() {
 /// Four writers at once, each of whose objects brings columns that the others bring too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_grow_a_table_at_the_same_time() {
-    const OBJECTS: usize = 24;
+    const OBJECTS: usize = 100;
     const ROWS: usize = 5;
     const WRITERS: usize = 4;
     let bench = Bench::new(Some(plain_table())).await;
