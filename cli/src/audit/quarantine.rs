@@ -79,8 +79,8 @@ pub(super) fn read(
         let mut of_file: BTreeMap<String, Rejections> = BTreeMap::new();
         let read = read_file(source, |line, record| {
             // What was rejected of objects that lie elsewhere is no part of this warehouse's sums.
-            let place = match line.object.strip_prefix("kafka://") {
-                Some(partition) => Some(format!("{TOPICS}/{partition}/{}", line.offset)),
+            let place = match line.topic_key() {
+                Some(key) => Some(format!("{TOPICS}/{key}")),
                 None => objects.place_of(folders, &line.object),
             };
             let Some(place) = place else { return };

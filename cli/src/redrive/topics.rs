@@ -160,8 +160,7 @@ impl Into<'_> {
         if file.name.table == NO_TABLE {
             return Ok(());
         }
-        let partition = line.object.strip_prefix("kafka://").unwrap_or_default();
-        let key = format!("{partition}/{}", line.offset);
+        let key = line.topic_key().unwrap_or_default();
         let why = match self.ledger.standing(&file.name, TOPICS, &key, time) {
             Standing::Counts => return Ok(()),
             Standing::Expired if self.expired => return Ok(()),

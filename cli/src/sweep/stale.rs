@@ -10,7 +10,7 @@ use std::io::BufRead as _;
 use std::path::Path;
 
 use iceberg::io::FileIO;
-use lake::quarantine::{FileName, Ledger, Line, Standing, lines_in};
+use lake::quarantine::{FileName, Ledger, Line, Standing, TOPICS, lines_in};
 
 use super::OldFile;
 use crate::inventory::read_metadata;
@@ -46,7 +46,11 @@ fn is_stale(folders: &Folders, ledgers: &HashMap<&str, Ledger>, path: &Path) -> 
     let ledger = ledgers.get(name.table.as_str())?;
     let mut text = Vec::new();
     lines_in(&place, File::open(path).ok()?).read_until(b'\n', &mut text).ok()?;
-    let object = folders.place(&local_path(&Line::parse(&text).ok()?.object)?)?;
+    let line = Line::parse(&text).ok()?;
+    let object = match line.topic_key() {
+        Some(key) => format!("{TOPICS}/{key}"),
+        None => folders.place(&local_path(&line.object)?)?,
+    };
     let (bucket, key) = object.split_once('/')?;
     let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
     let is_stale = ledger.standing(&name, bucket, key, written) == Standing::Stale;

@@ -4,48 +4,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test helpers fail by panicking")]
 
-#[path = "../../append/tests/support/runtime.rs"]
-#[allow(dead_code, reason = "another test uses the rest")]
-mod runtime;
+mod support;
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use lake::Lake;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::runtime::{Process, REQUEST_ID};
-
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-const TABLE: &str = "streaming_analytics.user_events";
-
-/// The binary with its lake in `folder`; it adds to `folder/log`.
-fn function(folder: &Path) -> Command {
-    let uri = |name: &str| format!("file://{}", folder.join(name).display());
-    let log = OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
-    let mut function = Command::new(env!("CARGO_BIN_EXE_msk"));
-    function
-        .env("AWS_LAMBDA_FUNCTION_NAME", "msk")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
-        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
-        .env("FRAZIL_CATALOG_URI", folder.join("catalog.db"))
-        .env("FRAZIL_WAREHOUSE", uri("warehouse"))
-        .env("FRAZIL_ERRORS", uri("errors"))
-        .env("FRAZIL_TABLE", TABLE)
-        .env("FRAZIL_TABLE_DEFINITION", Path::new(ROOT).join("tables/kafka_user_events.json"))
-        .env_remove("FRAZIL_LOG")
-        .stdin(Stdio::piped())
-        .stdout(log)
-        .stderr(Stdio::piped());
-    function
-}
-
-fn sample(name: &str) -> String {
-    fs::read_to_string(Path::new(ROOT).join("events").join(name)).unwrap()
-}
+use self::support::runtime::{Process, REQUEST_ID};
+use self::support::{TABLE, function, sample};
 
 /// Gives one instance of the function all `events`; what it posts for each, and whether that is an error.
 fn invoke(function: Command, events: &[&str]) -> Vec<(bool, Value)> {

@@ -54,7 +54,7 @@ pub fn content<'a>(
     }
     match schema {
         Some(schema) if !is_json(value) => {
-            Err(not_json(&format!("the event source mapping names schema {schema} of its registry")))
+            Err(not_json(&format!("the value has schema {schema} of the event source mapping's registry")))
         }
         _ => Ok(value.into()),
     }

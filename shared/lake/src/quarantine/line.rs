@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::name::is_compressed;
-use super::topic::Header;
+use super::topic::{self, Header};
 
 /// What was rejected at one place of an object, and why.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -109,6 +109,13 @@ impl<'a> Line<'a> {
     pub fn identity(&self) -> Option<Identity> {
         let id = Uuid::try_parse(self.record_id.as_deref()?).ok()?;
         Some(Identity { id, stamp: Stamp::parse(self.ingestion_timestamp.as_deref()?)? })
+    }
+
+    /// Which record of a Kafka topic the line is about, as [`crate::quarantine::Ledger::standing`] takes it for a key in the
+    /// bucket [`crate::quarantine::TOPICS`]. None if it is about an object.
+    pub fn topic_key(&self) -> Option<String> {
+        let partition = self.object.strip_prefix(topic::SCHEME)?;
+        Some(format!("{partition}/{}", self.offset))
     }
 
     /// Decodes the record of the line into `record`, which is cleared before.

@@ -18,6 +18,9 @@ use crate::topic::{TopicPartition, TopicRecord, TopicValue};
 /// Stands where other files have a bucket. No bucket of S3 is named so.
 pub const BUCKET: &str = "@kafka";
 
+/// What a line names in the place of an object's URI begins so.
+pub(super) const SCHEME: &str = "kafka://";
+
 /// A header of a record, as a line has it. Bytes that are no UTF-8 are in base64; a header without a value has neither.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -39,7 +42,7 @@ pub(super) fn place(record: &TopicRecord) -> SourceObject {
     let TopicPartition { stream, partition, .. } = &*record.partition;
     let key = format!("{stream}/{partition}/{}", record.offset);
     SourceObject {
-        uri: format!("kafka://{stream}/{partition}"),
+        uri: format!("{SCHEME}{stream}/{partition}"),
         bucket: BUCKET.to_owned(),
         token: Token::new(BUCKET, &key, ""),
         key,
