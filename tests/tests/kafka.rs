@@ -1,5 +1,7 @@
 //! Events of Kafka event sources through the msk handler: rows, answers and the quarantine.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test helpers fail by panicking")]
+
 use std::fs;
 
 use iceberg::spec::{PrimitiveType, Type};

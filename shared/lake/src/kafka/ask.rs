@@ -1,4 +1,4 @@
-//! Which of the records the table has already, by its rows.
+//! Which of the records the table has already, and which it has others of, by its rows.
 //!
 //! In: records of which the table does not remember whether it has them. Out: decided are those of which it has a row of the
 //! same topic, partition, offset and time, and of the record's id where the rows have ids. Only data files are opened whose
@@ -21,6 +21,9 @@ use records::enrich::RECORD_ID;
 
 use super::batch::{Batch, TopicStatus};
 use crate::topic::{KAFKA_TIMESTAMP, OFFSET, PARTITION, TOPIC, TopicRecord};
+
+/// Most files that are opened only to look twice.
+const MAX_SECOND_LOOKS: usize = 16;
 
 /// Topic, partition and offset.
 type Place = (String, i64, i64);
@@ -46,24 +49,71 @@ pub(super) async fn ask(
         );
         return Ok(());
     };
+    let mut wanted = by_place(unsure);
+    read_rows(table, &schema, any, &mut wanted, usize::MAX).await?;
+    for wanted in wanted.into_values() {
+        for (at, record) in &wanted.records {
+            if wanted.has(record) {
+                batch.decide(*at, TopicStatus::AlreadyCommitted);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Those of the records `known`, which are in the table by their offsets, of which it has a row with the record's id and
+/// another time: they are other records. Only where the rows have ids and times, and few files may have them: this is a
+/// second look, after that at the times of whole commits.
+pub(super) async fn differing(
+    table: &Table,
+    known: Vec<(usize, Arc<TopicRecord>)>,
+) -> Result<Vec<Arc<TopicRecord>>> {
+    let Some(snapshot) = table.metadata().current_snapshot().filter(|_| !known.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let schema = snapshot.schema(table.metadata())?;
+    let has = |name| schema.field_by_name(name).is_some();
+    let Some(any) = filter(&schema, &known).filter(|_| has(RECORD_ID) && has(KAFKA_TIMESTAMP)) else {
+        return Ok(Vec::new());
+    };
+    let mut wanted = by_place(known);
+    read_rows(table, &schema, any, &mut wanted, MAX_SECOND_LOOKS).await?;
+    let differing = wanted.values().flat_map(|wanted| {
+        let records = wanted.records.iter().map(|(_, record)| record);
+        records.filter(|record| wanted.has_another(record)).cloned()
+    });
+    Ok(differing.collect())
+}
+
+fn by_place(records: Vec<(usize, Arc<TopicRecord>)>) -> HashMap<Place, Wanted> {
     let mut wanted: HashMap<Place, Wanted> = HashMap::new();
-    for (at, record) in unsure {
-        let place = (record.partition.topic.clone(), i64::from(record.partition.partition), record.offset);
+    for (at, record) in records {
+        let partition = i64::from(record.partition.partition);
+        let place = (record.partition.topic.clone(), partition, record.offset);
         wanted.entry(place).or_default().records.push((at, record));
     }
+    wanted
+}
+
+/// Adds the rows that `any` admits to what is `wanted`, unless they may be in more than `max_files` files.
+async fn read_rows(
+    table: &Table,
+    schema: &SchemaRef,
+    any: Predicate,
+    wanted: &mut HashMap<Place, Wanted>,
+    max_files: usize,
+) -> Result<()> {
     // In the order of the schema: the library gives columns in another order the wrong names.
     let names = [TOPIC, PARTITION, OFFSET, KAFKA_TIMESTAMP, RECORD_ID];
     let fields = schema.as_struct().fields().iter().filter(|field| names.contains(&field.name.as_str()));
     let field_ids: Vec<i32> = fields.map(|field| field.id).collect();
     let scan = table.scan().select_empty().with_filter(any.clone()).build()?;
     let mut tasks: Vec<FileScanTask> = scan.plan_files().await?.try_collect().await?;
-    tracing::info!(
-        records = wanted.len(),
-        files_opened = tasks.len(),
-        files = snapshot.summary().additional_properties.get("total-data-files"),
-        "asked the table for records that no summary tells of"
-    );
-    let rows = any.bind(schema, true)?;
+    if tasks.len() > max_files {
+        return Ok(());
+    }
+    tracing::info!(records = wanted.len(), files_opened = tasks.len(), "asked the table for rows of records");
+    let rows = any.bind(schema.clone(), true)?;
     for task in &mut tasks {
         task.predicate = Some(rows.clone());
         task.project_field_ids.clone_from(&field_ids);
@@ -73,14 +123,7 @@ pub(super) async fn ask(
     let reader = table.reader_builder().with_row_group_filtering_enabled(false).build();
     let mut batches = reader.read(futures::stream::iter(tasks.into_iter().map(Ok)).boxed())?.stream();
     while let Some(rows) = batches.try_next().await? {
-        meet(&mut wanted, &rows)?;
-    }
-    for wanted in wanted.into_values() {
-        for (at, record) in &wanted.records {
-            if wanted.has(record) {
-                batch.decide(*at, TopicStatus::AlreadyCommitted);
-            }
-        }
+        meet(wanted, &rows)?;
     }
     Ok(())
 }
@@ -94,9 +137,22 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// The ids that rows of the record may have.
+    fn ids(&self, record: &TopicRecord) -> HashSet<String> {
+        (0..self.rows.len()).map(|index| record.record_id(index).to_string()).collect()
+    }
+
+    /// Whether there is a row of the record's id and another time.
+    fn has_another(&self, record: &TopicRecord) -> bool {
+        let ids = self.ids(record);
+        self.rows.iter().any(|(time, id)| {
+            let differs = time.zip(record.timestamp_ms).is_some_and(|(one, other)| one != other);
+            differs && id.as_ref().is_some_and(|id| ids.contains(id))
+        })
+    }
+
     fn has(&self, record: &TopicRecord) -> bool {
-        let ids: HashSet<String> =
-            (0..self.rows.len()).map(|index| record.record_id(index).to_string()).collect();
+        let ids = self.ids(record);
         self.rows
             .iter()
             .any(|(time, id)| *time == record.timestamp_ms && id.as_ref().is_none_or(|id| ids.contains(id)))

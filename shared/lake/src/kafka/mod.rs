@@ -5,7 +5,8 @@
 //! tells old from new:
 //!
 //! 1. [`mod@settle`]: a record is in the table if an ancestor of the current snapshot lists its offset, or the ledger does.
-//!    A record of another time at such an offset is another record: its topic was made anew, and that is an error.
+//!    A record of another time at such an offset is another record, also by its row if that is found at once: its topic
+//!    was made anew, and that is an error.
 //! 2. [`mod@ask`]: where neither knows, which takes a lost ledger, the table is asked for the row.
 //! 3. [`mod@feed`]: what is left is read: headers of registries come off, a record gives its events, tombstones are counted.
 //!    Rows go into data files, the rest into the quarantine.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind};
 
+use super::ask;
 use super::batch::{Batch, TopicStatus};
 use crate::catalog::Lake;
 use crate::offsets::{Offsets, Stream};
@@ -26,7 +27,7 @@ pub(super) async fn settle(batch: &mut Batch, lake: &Lake, table: &Table) -> Vec
         let ranges = all.ranges(stream, partition);
         if ranges.is_some_and(|ranges| ranges.contains(record.offset)) {
             match sets.iter().any(|set| has(set, record)) {
-                true => known.push(*at),
+                true => known.push((*at, record.clone())),
                 false if others.contains_key(stream) => {}
                 false => {
                     let next = ranges.map_or(0, |ranges| ranges.end());
@@ -37,7 +38,17 @@ pub(super) async fn settle(batch: &mut Batch, lake: &Lake, table: &Table) -> Vec
             unsure.push((*at, record.clone()));
         }
     }
-    known.into_iter().for_each(|at| batch.decide(at, TopicStatus::AlreadyCommitted));
+    let differing = ask::differing(table, known.clone()).await.unwrap_or_else(|error| {
+        // The marks have said that these are known.
+        tracing::warn!(%error, "the rows of records that are known cannot be looked at");
+        Vec::new()
+    });
+    for record in differing {
+        let (stream, partition) = (&record.partition.stream, record.partition.partition);
+        let next = all.ranges(stream, partition).map_or(0, |ranges| ranges.end());
+        others.entry(stream.clone()).or_insert_with(|| Arc::new(another(table, &record, next)));
+    }
+    known.iter().for_each(|(at, _)| batch.decide(*at, TopicStatus::AlreadyCommitted));
     // What else comes of such a topic is of its new life too, whatever its offset.
     for (at, record) in pending {
         if let Some(error) = others.get(&record.partition.stream) {

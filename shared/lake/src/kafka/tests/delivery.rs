@@ -177,6 +177,24 @@ async fn a_topic_that_was_made_anew_is_an_error_until_its_life_has_a_name() {
     assert_eq!(bench.offsets().await.len(), 11);
 }
 
+/// Also where its times lie between those of the old life: the rows tell.
+#[tokio::test]
+async fn another_record_between_the_old_times_is_told_by_its_row() {
+    let bench = Bench::new();
+    bench.deliver(records(0..5)).await;
+    let anew = |life: &str| TopicRecord {
+        partition: Arc::new(TopicPartition::new(CLUSTER, TOPIC, life, 0)),
+        timestamp_ms: Some(START + 3),
+        ..record(0, 1)
+    };
+    let outcome = bench.deliver(vec![record(0, 0), anew("")]).await;
+    assert_eq!(counts(&outcome), [0, 0, 2], "all of the topic fails");
+    assert_eq!(counts(&bench.deliver(vec![anew("2")]).await), [1, 0, 0]);
+    // What has the place of a row of another cluster or life is no other record.
+    assert_eq!(counts(&bench.deliver(records(0..5)).await), [0, 5, 0]);
+    assert_eq!(counts(&bench.deliver(vec![anew("2")]).await), [0, 1, 0]);
+}
+
 /// Ranges of snapshots that are no ancestors do not count: what was rolled back comes again.
 #[tokio::test]
 async fn a_rollback_brings_records_back() {
