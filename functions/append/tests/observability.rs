@@ -319,7 +319,7 @@ fn a_failure_has_its_type_one_line_and_metrics() {
         (vec![], json!({"name": "secret"}), TIMEOUT, "EventNotUnderstood", None, 0.0),
         (vec![], s3_event("none", 1), TIMEOUT, "ObjectFailed", Some("missing"), 0.0),
         (failing("after get"), put_event(), TIMEOUT, "ObjectFailed", Some("unexpected"), 0.0),
-        (vec![], put_event(), Duration::from_millis(50), "OutOfTime", None, 1.0),
+        (vec![], put_event(), Duration::from_millis(1), "OutOfTime", None, 1.0),
         (failing("after create"), put_event(), TIMEOUT, "StorageFailed", Some("unexpected"), 0.0),
         (failing("before swap"), put_event(), TIMEOUT, "CatalogFailed", Some("unexpected"), 0.0),
     ] {
