@@ -78,7 +78,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Redrive(arguments) => {
-            stop::guarded(&arguments.warehouse.clone(), redrive::run(arguments)).await?;
+            stop::guarded(&arguments.warehouse.clone(), Box::pin(redrive::run(arguments))).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Audit(arguments) => audit::run(arguments).await,

@@ -227,12 +227,12 @@ async fn open_with(
         s3: S3Config::default(),
     };
     change(&mut config);
-    Appender::open(config).await.unwrap()
+    Box::pin(Appender::open(config)).await.unwrap()
 }
 
 /// Hands an SQS event to `appender`.
 pub async fn handle(appender: &Appender, event: &Value, deadline: Instant) -> Delivered {
-    let handled = appender.handle(&event.to_string(), NOW_MICROS, deadline).await.unwrap();
+    let handled = Box::pin(appender.handle(&event.to_string(), NOW_MICROS, deadline)).await.unwrap();
     let Answer::Batch(answer) = handled.answer else { unreachable!("an SQS event is answered as such") };
     let failed = answer.batch_item_failures.iter().map(|failure| failure.item_identifier.parse().unwrap());
     let objects = handled.outcome.iter().flat_map(|outcome| &outcome.objects);

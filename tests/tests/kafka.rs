@@ -266,7 +266,7 @@ async fn quarantined_records_come_back_once_and_the_audit_closes() {
         {"id": 5, "name": "kafka_timestamp", "required": false, "type": "timestamptz"},
         {"id": 6, "name": "record_id", "required": false, "type": "string"},
         {"id": 7, "name": "kafka_key", "required": false, "type": "string"}
-    ]}});
+    ]}, "properties": {"frazil.schema-evolution": "quarantine"}});
     let definition = definition.to_string();
     let bench = KafkaBench::new(&[("FRAZIL_TABLE", TABLE), ("FRAZIL_TABLE_DEFINITION", &definition)]);
     let batch = event([

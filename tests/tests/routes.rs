@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lake::{Limits, Pattern, Routes, Unrouted};
+use serde_json::{Value, json};
+use tests::command::{Place, finish, frazil};
 use tests::{Bench, Object, TABLE, files, gzip, sqs_event};
 
 fn routes(patterns: &[&str]) -> Routes {
@@ -177,4 +179,35 @@ async fn a_mistake_of_a_whole_deployment_is_handed_back() {
     assert_eq!(delivered.failed, [1]);
     assert_eq!(bench.numbers().await.iter().filter(|n| **n == 3).count(), 0);
     assert_eq!(bench.rejections_that_count().await.len(), 19);
+}
+
+/// The command reads the same variables as the function, and the books close over all tables.
+#[tokio::test]
+async fn a_replay_into_many_tables_is_audited() {
+    let place = Place::new();
+    let events = records(0..9, 3) + "{\"kind\":\"k1\",\"n\":1,\"n\":2}\n{\"n\":9}\n";
+    let input = place.write("events.ndjson", events);
+    let variables = [("FRAZIL_ROUTE_FIELD", "kind"), ("FRAZIL_UNROUTED", "quarantine")];
+    let mut replay = place.command(&[input]);
+    let summary = finish(replay.envs(variables).spawn().unwrap());
+    let name = |kind: &str| format!("streaming_analytics.{kind}");
+    assert_eq!(
+        summary["rows_by_table"],
+        json!({name("events"): 0, name("k0"): 3, name("k1"): 3, name("k2"): 3})
+    );
+    assert_eq!(summary["rows_quarantined_by_reason"], json!({"duplicate_field": 1, "no_route": 1}));
+    let audit = || {
+        let mut audit = frazil();
+        audit.args(["audit", "--json", "--warehouse"]).arg(place.warehouse()).envs(variables);
+        serde_json::from_slice::<Value>(&audit.output().unwrap().stdout).unwrap()
+    };
+    let report = audit();
+    assert_eq!(report["findings"], json!([]), "{report}");
+    // Rows that one of them lacks are missed.
+    let table = place.table(&name("k2")).await;
+    let data = format!("{}/data", table.metadata().location());
+    for file in files(data.strip_prefix("file://").unwrap().as_ref()) {
+        std::fs::remove_file(file).unwrap();
+    }
+    assert_ne!(audit()["findings"], json!([]));
 }

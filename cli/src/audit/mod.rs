@@ -17,7 +17,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use append::routes::routes;
+use iceberg::TableIdent;
 use iceberg::io::{FileIOBuilder, LocalFsStorageFactory};
+
 use lambda::env::Environment;
 
 use self::objects::Objects;
@@ -64,7 +67,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let ledgers = tables.iter().map(Holdings::ledger).collect();
     let accounts = quarantine::read(&folders, &mut objects, &ledgers, &mut report)?;
-    let unpack = lambda::unpack::options(&Environment::of_process())?;
+    let environment = Environment::of_process();
+    let unpack = lambda::unpack::options(&environment)?;
+    // Which tables they go to is no matter here, only that they may be several.
+    let is_routed = routes(&environment, &TableIdent::from_strs(["audit", "any"])?)?.is_some();
     objects.count(&file_io, &unpack).await;
     report.unfinished_files += objects.unfinished_files;
     let books = Books {
@@ -72,6 +78,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         objects: &objects,
         accounts: &accounts,
         unreadable_tables: &unreadable_tables,
+        is_routed,
     };
     books.reconcile(&tables, &mut report);
     report.findings.sort();

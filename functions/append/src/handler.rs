@@ -152,7 +152,9 @@ impl Appender {
                 unpack: self.config.unpack.clone(),
             };
             let appended = match &self.config.routes {
-                Some(routes) => lake::append_routed(&self.lake, &options, routes, objects.clone()).await,
+                Some(routes) => {
+                    Box::pin(lake::append_routed(&self.lake, &options, routes, objects.clone())).await
+                }
                 None => lake::append(&self.lake, &options, objects.clone()).await,
             };
             match appended {

@@ -75,7 +75,8 @@ fn by_ours(notification: Notification) -> Found {
 #[test]
 fn notifications_say_the_same() {
     let mut objects = 0;
-    for (name, json) in samples().into_iter().filter(|(name, _)| !name.contains("firehose")) {
+    for (name, json) in samples().into_iter().filter(|(name, _)| !name.contains("firehose") && name != "msk")
+    {
         let ours = Notification::parse(&json).unwrap();
         assert_eq!(ours.source == Source::Sqs, name.starts_with("sqs"), "{name}");
         let ours = by_ours(ours);

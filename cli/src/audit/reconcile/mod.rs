@@ -2,7 +2,8 @@
 //!
 //! In: the records of every object, the rows and tokens of every table, and what was rejected. Out: counts, and a
 //! finding for every object where they disagree. For each object that a table has,
-//! records = rows + quarantined + redriven.
+//! records = rows + quarantined + redriven. Where the records of a stream name their tables, that holds of all tables
+//! together: of each one, the records are those that no other has.
 //!
 //! A table has an object if a snapshot lists its token, if rows name it, or if all of its records were rejected: tokens
 //! go with their snapshots, rows and rejections stay.
@@ -56,6 +57,8 @@ pub(super) struct Books<'a> {
     pub(super) accounts: &'a Accounts,
     /// Tables that are in the catalog, but whose metadata cannot be read.
     pub(super) unreadable_tables: &'a [String],
+    /// Whether the records of one object may go to several tables.
+    pub(super) is_routed: bool,
 }
 
 /// What is known of the objects once all tables were asked.
@@ -71,14 +74,27 @@ struct Known<'a> {
 impl<'a> Books<'a> {
     pub(super) fn reconcile(&self, tables: &'a [Holdings], report: &mut Report) {
         let mut known = Known::default();
+        let shared = if self.is_routed { self.in_all_tables(tables) } else { HashMap::new() };
         for table in tables {
-            self.reconcile_table(table, &mut known, report);
+            self.reconcile_table(table, &shared, &mut known, report);
         }
         self.reconcile_rejected(tables, &mut known, report);
         self.check_copies(tables, report);
         for (place, object) in &self.objects.by_place {
             self.conclude(place, object, &known, report);
         }
+    }
+
+    /// How many rows and rejections of each object all tables have together, those that were never made included.
+    fn in_all_tables(&self, tables: &'a [Holdings]) -> HashMap<&'a str, u64> {
+        let mut all: HashMap<&str, u64> = HashMap::new();
+        for (place, rows) in tables.iter().flat_map(|table| &table.rows) {
+            *all.entry(place).or_default() += rows;
+        }
+        for ((_, place), account) in self.accounts {
+            *all.entry(place).or_default() += account.quarantined + account.redriven;
+        }
+        all
     }
 
     /// Objects of which nothing was fit for a table: there may be no such table at all.

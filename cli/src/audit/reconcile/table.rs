@@ -11,7 +11,14 @@ use super::super::table::Facts;
 use super::{Books, Holdings, Known};
 
 impl<'a> Books<'a> {
-    pub(super) fn reconcile_table(&self, table: &'a Holdings, known: &mut Known<'a>, report: &mut Report) {
+    /// `shared` says what all tables together have of each object, where an object's records go to several.
+    pub(super) fn reconcile_table(
+        &self,
+        table: &'a Holdings,
+        shared: &HashMap<&str, u64>,
+        known: &mut Known<'a>,
+        report: &mut Report,
+    ) {
         let facts = &table.facts;
         let tokens = self.reconcile_tokens(table, report);
         let unnamed_rows = facts.rows.by_file_name.get(&None).copied().unwrap_or_default();
@@ -40,6 +47,8 @@ impl<'a> Books<'a> {
             counts.rows_quarantined += account.map_or(0, |account| account.quarantined);
             counts.rows_redriven += account.map_or(0, |account| account.redriven);
             let Ok(records) = object.records else { continue };
+            let elsewhere = shared.get(place.as_str()).map_or(0, |all| all - (rows + rejected));
+            let records = records.saturating_sub(elsewhere);
             counts.rows_in_objects += records;
             counts.messages_dropped += object.dropped;
             let lacks = records.saturating_sub(rows + rejected);

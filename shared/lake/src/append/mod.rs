@@ -112,7 +112,8 @@ impl<'a> Invocation<'a> {
 
     /// Runs, and gives all objects back that are not decided at the deadline.
     async fn until_deadline(&mut self) -> std::result::Result<Outcome, Failure> {
-        match tokio::time::timeout_at(self.options.deadline, self.run()).await {
+        // On the heap: whoever waits for it is small.
+        match tokio::time::timeout_at(self.options.deadline, Box::pin(self.run())).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 tracing::warn!(

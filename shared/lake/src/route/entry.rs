@@ -64,7 +64,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     Some((Entry { source: source as usize, offset, row, record }, bytes))
 }
 
-/// What [`write`] makes of an identity; none of an empty one.
+/// What [`write()`] makes of an identity; none of an empty one.
 fn identity(bytes: &[u8]) -> Option<Identity> {
     let (id, stamp) = bytes.split_first_chunk()?;
     let stamp = Stamp::parse(std::str::from_utf8(stamp).ok()?)?;

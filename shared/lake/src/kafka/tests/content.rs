@@ -211,7 +211,9 @@ async fn fields_with_our_names_are_the_producers() {
         assert_eq!(bench.column(name).await[&3], [expected], "{name}");
     }
     // A table without a column for them refuses the record; it is no field that transform has written.
-    let bench = Bench::with(&table_with(&[("offset", json!("long")), ("id", json!("long"))]));
+    let mut table = table_with(&[("offset", json!("long")), ("id", json!("long"))]);
+    table["properties"] = json!({"frazil.schema-evolution": "quarantine"});
+    let bench = Bench::with(&table);
     let outcome = bench
         .deliver(vec![
             with_value(3, r#"{"id": 1, "partition_date": "2026-03-01"}"#),
@@ -219,6 +221,22 @@ async fn fields_with_our_names_are_the_producers() {
         ])
         .await;
     assert_eq!((outcome.rows, rejected(&outcome)), (1, vec![(Reason::UnknownField, 1)]));
+}
+
+#[tokio::test]
+async fn a_field_that_comes_later_becomes_a_column_in_the_commit_of_its_rows() {
+    let bench = Bench::with(&table_with(&[("offset", json!("long")), ("id", json!("int"))]));
+    bench.deliver(vec![with_value(3, r#"{"id": 1}"#)]).await;
+    let outcome = bench
+        .deliver(vec![
+            with_value(4, r#"{"id": 3000000000, "later": "x"}"#),
+            with_value(5, r#"{"id": 2, "later": null}"#),
+        ])
+        .await;
+    assert_eq!((outcome.rows, rejected(&outcome)), (2, Vec::new()));
+    assert_eq!(bench.column("later").await[&4], ["x"]);
+    assert_eq!(bench.column("id").await[&4], ["3000000000"]);
+    assert_eq!(bench.column("id").await[&3], ["1"]);
 }
 
 #[tokio::test]
