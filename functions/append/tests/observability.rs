@@ -216,6 +216,24 @@ fn rows(count: usize) -> String {
         .repeat(count)
 }
 
+/// Two passes over the object take longer than an invocation may: the first one adds the column, a later one the rows.
+#[test]
+fn an_object_that_leaves_no_time_for_a_second_pass_gets_in_all_the_same() {
+    let folder = TempDir::new().unwrap();
+    put(folder.path(), "wide", &"{\"n\":1,\"later\":\"x\"}\n".repeat(1_500));
+    let definition = json!({"name": "user_events", "schema": {"type": "struct", "schema-id": 0,
+        "fields": [{"id": 1, "name": "n", "type": "long", "required": false}]}});
+    let variables =
+        [("FRAZIL_TABLE_DEFINITION", &definition.to_string()[..]), ("FAILPOINTS", "mid decode=sleep(1)")];
+    let events = vec![s3_event("wide", 1); 12];
+    let invoked = invoke(folder.path(), &variables, &events, Duration::from_millis(2_600));
+    let kinds: Vec<&str> = invoked.iter().map(|it| &it.kind[..]).collect();
+    assert_eq!(kinds[0], "error", "two passes had time");
+    let done = kinds.iter().position(|kind| *kind == "response").unwrap();
+    assert_eq!(invoked[done].body["rows"], 1_500);
+    assert_eq!(invoked[done].values()["ColumnsAdded"], 0.0);
+}
+
 #[test]
 fn everything_is_counted_once_and_nothing_of_the_records_is_told() {
     let folder = TempDir::new().unwrap();

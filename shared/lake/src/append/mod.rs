@@ -216,7 +216,8 @@ impl<'a> Invocation<'a> {
     ) -> Result<Option<(Written, Box<Undo>, Option<SchemaChange>)>> {
         let mut evolving = Evolving::of(table, self.fixed);
         loop {
-            let left = self.options.deadline.saturating_duration_since(Instant::now());
+            let started = Instant::now();
+            let left = self.options.deadline.saturating_duration_since(started);
             let kept = (left / COMMIT_SHARE).max(COMMIT_TIME.min(left / 2));
             let (begin_until, cut_off) = (self.options.deadline - kept, self.options.deadline - kept / 2);
             let objects = self.sources.to_read();
@@ -234,12 +235,31 @@ impl<'a> Invocation<'a> {
                     // What the objects that are stopped would have added is none of the others'.
                     evolving = Evolving::of(table, self.fixed);
                 }
-                Attempted::Grows(growth) => evolving.grow(&growth)?,
+                Attempted::Grows(growth) => {
+                    evolving.grow(&growth)?;
+                    // Another pass takes as long, and some of what is left is kept for the commit.
+                    let has_grown = evolving.fixed() == self.fixed;
+                    if has_grown && Instant::now() + started.elapsed() > cut_off {
+                        self.grow_alone(evolving).await;
+                        return Ok(None);
+                    }
+                }
                 // Another version of an object that failed may be left.
                 Attempted::Nothing | Attempted::Spoiled => {}
                 Attempted::TooManyFiles(error) => self.sources.hand_back_half(&read, &error),
             }
         }
+    }
+
+    /// Commits what the table is to grow by, without the rows: there is no time for another pass over their objects. The next
+    /// delivery finds the columns, and needs one pass.
+    async fn grow_alone(&mut self, evolving: Evolving) {
+        let (table, schema) = (&self.options.table, evolving.table().metadata().current_schema());
+        tracing::warn!(%table, "no time to read the objects again for the columns that they bring; adding the columns alone");
+        if let Err(error) = self.lake.evolve(table, schema).await {
+            tracing::error!(%table, %error, "the columns could not be added");
+        }
+        self.sources.leave_out_all();
     }
 
     /// One pass over `objects`.
