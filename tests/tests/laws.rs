@@ -143,7 +143,7 @@ fn rejected_ranges(content: &[u8], rejections: &[Rejection]) -> Vec<(usize, usiz
     ranges
 }
 
-/// The values of `n` of the records in `text`, in which there is nothing else but arrays of them.
+/// The values of `n` of the records in `text`, in which there is nothing else but arrays of them and separators.
 fn numbers_in(mut text: &[u8]) -> Vec<Option<i64>> {
     let mut numbers = Vec::new();
     loop {
@@ -152,7 +152,8 @@ fn numbers_in(mut text: &[u8]) -> Vec<Option<i64>> {
             text = rest;
             continue;
         }
-        if let [b'[' | b',' | b']', rest @ ..] = text {
+        // 0x1E begins a record of a JSON text sequence (RFC 7464).
+        if let [b'[' | b',' | b']' | 0x1E, rest @ ..] = text {
             text = rest;
             continue;
         }
