@@ -125,7 +125,7 @@ impl Batch {
     }
 
     /// The pending records are in the table.
-    pub(super) fn committed(&mut self, written: &Written, dropped: u64, snapshot: Option<i64>) {
+    pub(super) fn committed(&mut self, written: &Written, snapshot: Option<i64>) {
         for at in self.undecided().collect::<Vec<_>>() {
             self.decide(at, TopicStatus::Committed);
         }
@@ -135,7 +135,7 @@ impl Batch {
                 *self.outcome.rejected.entry(*reason).or_default() += count;
             }
         }
-        self.outcome.dropped = dropped;
+        self.outcome.dropped = written.dropped();
         self.outcome.snapshot_id = snapshot;
         self.outcome.data_files = written.files.len();
         self.outcome.data_file_bytes = written.files.iter().map(DataFile::file_size_in_bytes).sum();

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use iceberg::spec::{Schema, TableMetadata};
 use iceberg::{Error, ErrorKind, Result};
@@ -51,26 +50,20 @@ impl Feed {
         }
     }
 
-    /// Hands all events to `sink`, or those up to `stop`, and counts the records that hold none in `dropped`.
+    /// Hands all events to `sink`, or those up to `stop`. Records that hold none are counted at the end of their partition.
     ///
     /// # Errors
     /// The sink's.
-    pub(super) fn run(
-        &self,
-        sink: &mut impl Sink,
-        dropped: &AtomicU64,
-        stop: &Stop,
-    ) -> std::result::Result<(), Closed> {
+    pub(super) fn run(&self, sink: &mut impl Sink, stop: &Stop) -> std::result::Result<(), Closed> {
         for (source, records) in self.partitions.iter().enumerate() {
+            let mut dropped = 0;
             for record in records {
                 if stop.is_stopped() {
                     return Err(Closed);
                 }
-                if !self.record(source, record, sink)? {
-                    dropped.fetch_add(1, Ordering::AcqRel);
-                }
+                dropped += u64::from(!self.record(source, record, sink)?);
             }
-            sink.end(source, End::Read { dropped: 0 })?;
+            sink.end(source, End::Read { dropped })?;
         }
         Ok(())
     }
@@ -84,7 +77,7 @@ impl Feed {
         let looked = task::spawn_blocking(move || {
             let mut look = Look(Inference::of_topic());
             // It takes all.
-            let _ = self.run(&mut look, &AtomicU64::default(), &stop);
+            let _ = self.run(&mut look, &stop);
             look.0.schema()
         });
         looked
@@ -186,7 +179,7 @@ pub fn refusal(
     let (_waiting, stop) = task::waiting();
     let feed = Feed::new(vec![(0, Arc::new(record))], limits, unpack, options);
     // It takes all.
-    let _ = feed.run(&mut check, &AtomicU64::default(), &stop);
+    let _ = feed.run(&mut check, &stop);
     Ok(check.refusal)
 }
 

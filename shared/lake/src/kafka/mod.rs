@@ -23,9 +23,6 @@ mod settle;
 #[cfg(feature = "sqlite")]
 mod tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use iceberg::Result;
 use iceberg::table::Table;
 use tokio::time::Instant;
@@ -106,8 +103,6 @@ struct Invocation<'a> {
 /// What is to be committed.
 struct Files {
     written: Written,
-    /// Records that hold no event on purpose.
-    dropped: u64,
     undo: Box<Undo>,
     schema: Option<SchemaChange>,
 }
@@ -127,14 +122,14 @@ impl Invocation<'_> {
             let unsure = settle::settle(&mut self.batch, lake, &current).await;
             ask::ask(&mut self.batch, &current, unsure).await?;
             let evolving = Evolving::of(&current, self.fixed);
-            let Some(Files { written, dropped, undo, schema }) = self.write(Some(evolving)).await? else {
+            let Some(Files { written, undo, schema }) = self.write(Some(evolving)).await? else {
                 return Ok(());
             };
             failpoint("before commit")?;
-            match self.commit(&current, &written, dropped, schema.clone()).await {
+            match self.commit(&current, &written, schema.clone()).await {
                 Ok(Committed::Snapshot(table, snapshot)) => {
                     self.batch.outcome.metadata_location = table.metadata_location().map(str::to_owned);
-                    self.batch.committed(&written, dropped, Some(snapshot));
+                    self.batch.committed(&written, Some(snapshot));
                     return Ok(());
                 }
                 Ok(Committed::Outdated { tried }) => {
@@ -182,8 +177,8 @@ impl Invocation<'_> {
 
     /// Without a table: what is refused goes to the quarantine.
     async fn reject_all(&mut self) -> Result<()> {
-        if let Some(Files { written, dropped, .. }) = self.write(None).await? {
-            self.batch.committed(&written, dropped, None);
+        if let Some(Files { written, .. }) = self.write(None).await? {
+            self.batch.committed(&written, None);
         }
         Ok(())
     }
@@ -197,19 +192,17 @@ impl Invocation<'_> {
     async fn write(&mut self, mut evolving: Option<Evolving>) -> Result<Option<Files>> {
         let (lake, options, known) = (self.lake, self.options, Known::default());
         while !self.batch.is_done() {
-            let (feed, id, dropped) = (self.feed(), lake.env.uuid(), Arc::<AtomicU64>::default());
+            let (feed, id) = (self.feed(), lake.env.uuid());
             let attempt = sample_columns(&options.processing_time, |system| {
                 let table = evolving.as_ref().map(Evolving::table);
                 let fixed = evolving.as_ref().and_then(Evolving::fixed);
                 Attempt::new(&lake.file_io, id, table, options, &known, system, fixed)
             })?;
-            let counter = dropped.clone();
-            let feed = move |rows: &mut _, stop: &_| feed.run(rows, &counter, stop);
+            let feed = move |rows: &mut _, stop: &_| feed.run(rows, stop);
             match attempt.run(feed, |_, _| {}).await? {
                 Attempted::Written(written, undo) => {
-                    let dropped = dropped.load(Ordering::Acquire);
                     let schema = evolving.and_then(Evolving::into_change);
-                    return Ok(Some(Files { written, dropped, undo, schema }));
+                    return Ok(Some(Files { written, undo, schema }));
                 }
                 Attempted::Grows(growth) => {
                     if let Some(evolving) = &mut evolving {
@@ -229,12 +222,11 @@ impl Invocation<'_> {
         &mut self,
         looked_at: &Table,
         written: &Written,
-        dropped: u64,
         schema: Option<SchemaChange>,
     ) -> std::result::Result<Committed, CommitError> {
         let (lake, options) = (self.lake, self.options);
         let offsets = self.batch.offsets();
-        let marks = Records { offsets: &offsets, rejected: written.rejected(), dropped };
+        let marks = Records { offsets: &offsets, rejected: written.rejected(), dropped: written.dropped() };
         let root = ledger::root(&options.errors_uri, &options.table.to_string());
         let memory = Memory {
             ledgers: &lake.ledgers,

@@ -101,6 +101,11 @@ impl Written {
     pub(crate) fn rejected(&self) -> u64 {
         self.tallies.iter().flat_map(|tally| tally.rejected.values()).sum()
     }
+
+    /// How many messages hold no record on purpose.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.tallies.iter().map(|tally| tally.dropped).sum()
+    }
 }
 
 impl Undo {
