@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, SecondsFormat};
 use futures::FutureExt as _;
-use lake::{AppendOptions, Kind, Lake, ObjectOutcome, Outcome, Part, SourceObject, Status, Token};
+use lake::{AppendOptions, Kind, Lake, ObjectOutcome, Outcome, SourceObject, Status, Token};
 use lambda::failure::{ErrorType, PANICKED};
 use lambda::metrics::Emitter;
 use lambda::notification::{Delivery, Notification, ObjectRef, Source, SqsBatchResponse};
 use serde::Serialize;
+pub use settings::Failure;
 
 use crate::config::Config;
 use crate::report::Report;
@@ -34,25 +35,6 @@ pub struct Handled {
     pub answer: Answer,
     /// What became of the objects; None if the event named none.
     pub outcome: Option<Outcome>,
-}
-
-/// Why an invocation failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{error:#}")]
-pub struct Failure {
-    /// What is to be looked after.
-    pub error_type: ErrorType,
-    /// What helps, if lake failed.
-    pub error_kind: Option<Kind>,
-    /// What happened.
-    pub error: anyhow::Error,
-}
-
-impl Failure {
-    /// Makes an error a failure of this type.
-    pub fn of<E: Into<anyhow::Error>>(error_type: ErrorType) -> impl FnOnce(E) -> Self {
-        move |error| Self { error_type, error_kind: None, error: error.into() }
-    }
 }
 
 /// What the function answers.
@@ -165,17 +147,7 @@ impl Appender {
                 }
                 Err(error) => {
                     report.add_failed(&objects, error.kind);
-                    let error_type = match error.part {
-                        Part::Catalog => ErrorType::CatalogFailed,
-                        Part::Storage => ErrorType::StorageFailed,
-                    };
-                    let error_kind = Some(error.kind);
-                    let what = format!("cannot append to the table {}", self.config.table);
-                    return Err(Failure {
-                        error_type,
-                        error_kind,
-                        error: anyhow::Error::new(error).context(what),
-                    });
+                    return Err(Failure::of_table(error, &self.config.table.to_string()));
                 }
             }
         };

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use lake::{CommitMetrics, Kind, ObjectOutcome, Outcome, Rejected, SourceObject, Status};
+use lake::{CommitMetrics, Kind, ObjectOutcome, Outcome, SourceObject, Status, by_code};
 use lambda::metrics::Values;
 
 use crate::handler::Failure;
@@ -169,9 +169,4 @@ fn log_object(ObjectOutcome { object, status, bytes_read }: &ObjectOutcome) {
         }
         Status::NotReached => tracing::warn!(object, "no time for the object; it must be delivered again"),
     }
-}
-
-fn by_code(rejected: &Rejected) -> String {
-    let counts: Vec<String> = rejected.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
-    counts.join(",")
 }

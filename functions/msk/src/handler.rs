@@ -13,12 +13,13 @@ use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, SecondsFormat};
 use futures::FutureExt as _;
 use iceberg::{NamespaceIdent, TableIdent};
-use lake::{AppendOptions, Kind, Lake, Part, TopicOutcome, TopicRecord, TopicStatus, TopicValue};
+use lake::{AppendOptions, Kind, Lake, TopicOutcome, TopicRecord, TopicStatus, TopicValue};
 use lambda::failure::{ErrorType, PANICKED};
 use lambda::kafka::BatchResponse;
 use lambda::metrics::Emitter;
 use records::rejection::{Reason, Refusal};
 use serde::Serialize;
+pub use settings::Failure;
 
 use crate::config::Config;
 use crate::event::{self, Item};
@@ -44,25 +45,6 @@ pub struct Handled {
     pub answer: Answer,
     /// What was done for each table.
     pub outcomes: Vec<(TableIdent, TopicOutcome)>,
-}
-
-/// Why an invocation failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{error:#}")]
-pub struct Failure {
-    /// What is to be looked after.
-    pub error_type: ErrorType,
-    /// What helps, if lake failed.
-    pub error_kind: Option<Kind>,
-    /// What happened.
-    pub error: anyhow::Error,
-}
-
-impl Failure {
-    /// Makes an error a failure of this type.
-    pub fn of<E: Into<anyhow::Error>>(error_type: ErrorType) -> impl FnOnce(E) -> Self {
-        move |error| Self { error_type, error_kind: None, error: error.into() }
-    }
 }
 
 /// What the function answers.
@@ -188,7 +170,7 @@ impl Consumer {
                 }
                 Err(error) => {
                     report.add_failed(places.len());
-                    let failure = Arc::new(of_table(error, &name));
+                    let failure = Arc::new(Failure::of_table(error, &name));
                     tracing::error!(
                         table = name,
                         records = places.len(),
@@ -284,15 +266,6 @@ fn reason(status: &TopicStatus) -> Option<Reported> {
         TopicStatus::Failed(error) => Some(Reported::Record(error.clone())),
         TopicStatus::NotReached => Some(Reported::OutOfTime),
     }
-}
-
-fn of_table(error: lake::Error, table: &str) -> Failure {
-    let error_type = match error.part {
-        Part::Catalog => ErrorType::CatalogFailed,
-        Part::Storage => ErrorType::StorageFailed,
-    };
-    let (error_kind, what) = (Some(error.kind), format!("cannot append to the table {table}"));
-    Failure { error_type, error_kind, error: anyhow::Error::new(error).context(what) }
 }
 
 /// What the mapping is told of the records, and the records.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lake::{Kind, Rejected, TopicOutcome, TopicStatus};
+use lake::{Kind, TopicOutcome, TopicStatus, by_code};
 use lambda::metrics::Values;
 
 use crate::handler::Failure;
@@ -114,9 +114,4 @@ impl Report {
         }
         values
     }
-}
-
-fn by_code(rejected: &Rejected) -> String {
-    let counts: Vec<String> = rejected.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
-    counts.join(",")
 }

@@ -123,6 +123,12 @@ pub struct AppendOptions {
 /// How many records of an object were rejected, by reason.
 pub type Rejected = BTreeMap<Reason, u64>;
 
+/// `rejected` in one line, as logs and errors have it: `invalid_json=1,type_mismatch=2`.
+pub fn by_code(rejected: &Rejected) -> String {
+    let counts: Vec<String> = rejected.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
+    counts.join(",")
+}
+
 /// What became of one object.
 #[derive(Debug)]
 pub struct ObjectOutcome {

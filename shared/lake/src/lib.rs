@@ -51,7 +51,7 @@ pub use failpoint::failpoint;
 pub use infer::{Inference, Numbers};
 pub use job::{
     AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
-    TableOutcome, WriteLimits,
+    TableOutcome, WriteLimits, by_code,
 };
 pub use kafka::{TopicOptions, TopicOutcome, TopicStatus, append_records, quarantine_records, refusal};
 pub use ledger::{Committed, PROPERTY as LEDGER, committed};

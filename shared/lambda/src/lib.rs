@@ -13,4 +13,5 @@ pub mod kafka;
 pub mod log;
 pub mod metrics;
 pub mod notification;
+pub mod time;
 pub mod unpack;

@@ -1,11 +1,16 @@
-//! The variables that every function that writes tables reads: where they are, and how much they may hold.
+//! What the functions that write tables have in common: their variables, and why an invocation of theirs fails.
 //!
-//! In: the environment. Out: the settings of `lake`. Refused: values that are missing, out of range or of another kind.
+//! In: the environment, errors of `lake`. Out: the settings of `lake`, a [`Failure`]. Refused: values that are missing, out of
+//! range or of another kind.
+
+mod failure;
 
 use anyhow::{Context as _, bail};
 use iceberg::TableIdent;
 use lake::{CatalogConfig, Limits, RestAuth, S3Config, S3Encryption, Secret, TableDefinition};
 use lambda::env::{Environment, VariableError};
+
+pub use self::failure::Failure;
 
 /// How a table is created: a definition as JSON, or the path or URI of one.
 pub const TABLE_DEFINITION: &str = "FRAZIL_TABLE_DEFINITION";
