@@ -46,6 +46,7 @@ fn is_locked(error: &sqlx::Error) -> bool {
 }
 
 /// Brings the commits in the write-ahead log into the file `database`, so that a copy of this file alone is the catalog.
+/// What is being written comes first: a connection that was dropped in the middle of a statement still runs it to its end.
 /// Nobody has to wait for it. A transaction of another process that began before the last commit holds the log back:
 /// `patience` is how long to wait for its end. True if the file has everything.
 ///
@@ -60,11 +61,23 @@ pub(in super::super) async fn checkpoint(database: &Path, patience: Duration) ->
     let options = SqliteConnectOptions::new().filename(database).busy_timeout(Duration::ZERO);
     let until = Instant::now() + patience;
     let mut connection = options.connect().await.map_err(failed)?;
+    let mut has_waited_for_writer = false;
     let is_done = loop {
+        if !has_waited_for_writer {
+            // One writer at a time: who has the lock knows that no other statement is under way.
+            has_waited_for_writer = match sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await {
+                Ok(_) => {
+                    sqlx::query("ROLLBACK").execute(&mut connection).await.map_err(failed)?;
+                    true
+                }
+                Err(error) if is_locked(&error) => false,
+                Err(error) => return Err(failed(error)),
+            };
+        }
         // PASSIVE is the mode that takes no lock of readers or writers (SQLite, "PRAGMA wal_checkpoint").
         let passive = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut connection).await;
         let (is_busy, in_log, in_file): (i64, i64, i64) = passive.map_err(failed)?;
-        if is_busy == 0 && in_log == in_file {
+        if has_waited_for_writer && is_busy == 0 && in_log == in_file {
             break true;
         }
         if Instant::now() >= until {
@@ -133,6 +146,16 @@ mod tests {
         assert_eq!(rows_in_copy(&database).await, 3);
         let log = database.with_extension("db-wal");
         assert_eq!(log.metadata().unwrap().len(), 0);
+
+        run(&mut writer, "BEGIN IMMEDIATE").await;
+        run(&mut writer, "INSERT INTO numbers VALUES (4)").await;
+        assert!(!checkpoint(&database, Duration::ZERO).await.unwrap(), "the writer has not committed");
+        let (is_done, ()) = tokio::join!(checkpoint(&database, Duration::from_secs(60)), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            run(&mut writer, "COMMIT").await;
+        });
+        assert!(is_done.unwrap());
+        assert_eq!(rows_in_copy(&database).await, 4);
 
         std::fs::write(&database, [0x55; 8192]).unwrap();
         assert!(checkpoint(&database, Duration::ZERO).await.is_err());
