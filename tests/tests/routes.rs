@@ -13,7 +13,7 @@ use tests::{Bench, Object, TABLE, files, gzip, sqs_event};
 fn routes(patterns: &[&str]) -> Routes {
     Routes {
         prefix: None,
-        field: vec!["kind".to_owned()],
+        field: Some("kind".parse().unwrap()),
         patterns: patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect(),
         unrouted: Unrouted::Default,
         definitions: None,
@@ -120,7 +120,7 @@ async fn what_names_no_table_is_quarantined_if_it_is_said() {
 
 #[tokio::test]
 async fn folders_name_tables_too() {
-    let by_folder = Routes { prefix: Some("in/".to_owned()), field: Vec::new(), ..routes(&[]) };
+    let by_folder = Routes { prefix: Some("in/".to_owned()), field: None, ..routes(&[]) };
     let bench = Bench::routed(by_folder, |_| {}).await;
     let objects = [
         bench.put("in/orders/2026/a.json", records(0..3, 1)),

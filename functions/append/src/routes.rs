@@ -6,6 +6,7 @@
 use iceberg::TableIdent;
 use lake::{Pattern, Routes, Unrouted};
 use lambda::env::{Environment, VariableError};
+use records::field_path::FieldPath;
 
 const FIELD: &str = "FRAZIL_ROUTE_FIELD";
 const PATTERNS: &str = "FRAZIL_ROUTES";
@@ -21,14 +22,8 @@ const DEFAULT_TABLES: usize = 200;
 pub fn routes(environment: &Environment, own: &TableIdent) -> Result<Option<Routes>, VariableError> {
     let text = |name| environment.text(name).map(str::to_owned);
     let prefix = text("FRAZIL_ROUTE_PREFIX");
-    let field: Vec<String> = match environment.text(FIELD) {
-        Some(path) => path.split('.').map(str::to_owned).collect(),
-        None => Vec::new(),
-    };
-    if field.iter().any(String::is_empty) {
-        let expected = "the names of fields from the root, with dots between them".to_owned();
-        return Err(VariableError::Invalid { name: FIELD, value: field.join("."), expected });
-    }
+    let field = "the path of a field, one to eight names from the root with dots between them";
+    let field: Option<FieldPath> = environment.parse(FIELD, field)?;
     let patterns = match environment.text(PATTERNS) {
         Some(list) => list.split(',').map(pattern).collect::<Result<Vec<Pattern>, VariableError>>()?,
         None => Pattern::parse(&format!("*={}.*", own.namespace().join("."))).into_iter().collect(),
@@ -37,7 +32,7 @@ pub fn routes(environment: &Environment, own: &TableIdent) -> Result<Option<Rout
     let unrouted = environment.choice("FRAZIL_UNROUTED", &unrouted)?.unwrap_or_default();
     let definitions = text("FRAZIL_TABLE_DEFINITIONS");
     let max_tables = environment.number("FRAZIL_MAX_TABLES", "tables", 1..=MAX_TABLES)?;
-    if prefix.is_none() && field.is_empty() {
+    if prefix.is_none() && field.is_none() {
         for name in [PATTERNS, "FRAZIL_UNROUTED", "FRAZIL_TABLE_DEFINITIONS", "FRAZIL_MAX_TABLES"] {
             if let Some(value) = text(name) {
                 let expected = format!("{FIELD} or FRAZIL_ROUTE_PREFIX with it");
@@ -71,7 +66,7 @@ mod tests {
     fn a_stream_has_one_table_unless_it_is_said() {
         assert_eq!(read(&[]), Ok(None));
         let routes = read(&[("FRAZIL_ROUTE_FIELD", "detail.type")]).unwrap().unwrap();
-        assert_eq!(routes.field, ["detail", "type"]);
+        assert_eq!(routes.field, Some("detail.type".parse().unwrap()));
         assert_eq!(routes.patterns, [Pattern::parse("*=shop.*").unwrap()]);
         assert_eq!((routes.unrouted, routes.max_tables), (Unrouted::Default, 200));
         let routes = read(&[
@@ -89,7 +84,7 @@ mod tests {
         for (variables, expected) in [
             (
                 &[("FRAZIL_ROUTE_FIELD", "a..b")][..],
-                "FRAZIL_ROUTE_FIELD=a..b: expected the names of fields from the root, with dots between them",
+                "FRAZIL_ROUTE_FIELD=a..b: expected the path of a field, one to eight names from the root with dots between them",
             ),
             (
                 &[("FRAZIL_ROUTE_FIELD", "a"), ("FRAZIL_ROUTES", "x=n.t,y=t")],

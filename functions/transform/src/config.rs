@@ -5,6 +5,8 @@
 use lambda::env::{Environment, VariableError};
 use records::unpack::Options;
 
+use crate::destination::Destination;
+
 /// Lambda's limit for the payload of a synchronous invocation, in bytes (AWS: "Lambda quotas").
 const LAMBDA_MAX_PAYLOAD_BYTES: usize = 6_291_556;
 
@@ -19,11 +21,17 @@ pub struct Config {
     pub max_response_bytes: usize,
     /// What of a record is an event: the variables of [`lambda::unpack::options`].
     pub unpack: Options,
+    /// `FRAZIL_PARTITION_KEYS`, `FRAZIL_FIREHOSE_TABLE`: where Firehose is to deliver a record.
+    pub destination: Destination,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_response_bytes: LAMBDA_MAX_PAYLOAD_BYTES, unpack: Options::default() }
+        Self {
+            max_response_bytes: LAMBDA_MAX_PAYLOAD_BYTES,
+            unpack: Options::default(),
+            destination: Destination::default(),
+        }
     }
 }
 
@@ -38,6 +46,7 @@ impl Config {
         Ok(Self {
             max_response_bytes: max_response_bytes.unwrap_or(LAMBDA_MAX_PAYLOAD_BYTES),
             unpack: lambda::unpack::options(environment)?,
+            destination: Destination::from_env(environment)?,
         })
     }
 }

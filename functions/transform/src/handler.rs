@@ -147,13 +147,14 @@ pub fn handle(
                 dropped += 1;
                 return Ok(());
             }
+            let metadata = config.destination.metadata(&enricher.enriched)?;
             let data_bytes = base64_simd::STANDARD.encoded_length(enricher.enriched.len());
-            let grown_bytes = others_bytes + ResponseWriter::ok_bytes(record, data_bytes);
+            let grown_bytes = others_bytes + ResponseWriter::ok_bytes(record, data_bytes, &metadata);
             if grown_bytes >= config.max_response_bytes {
                 return Err(Refusal::new(Reason::ResponseTooLarge, too_large(grown_bytes, config)));
             }
             response_bytes = grown_bytes;
-            writer.ok(record, |json| {
+            writer.ok(record, &metadata, |json| {
                 json.reserve(data_bytes);
                 base64_simd::STANDARD.encode_append(&enricher.enriched, json);
             });
@@ -285,6 +286,23 @@ mod tests {
 
     fn content(answer: &RecordResponse) -> String {
         String::from_utf8(STANDARD.decode(answer.data_base64().unwrap()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_answer_says_where_firehose_is_to_deliver_the_record() {
+        let environment = lambda::env::Environment::from_iter([("FRAZIL_PARTITION_KEYS", "kind")]);
+        let config = Config::from_env(&environment).unwrap();
+        let records = vec![
+            put("r1", &STANDARD.encode(r#"{"kind":"a"} {"kind":"a"}"#)),
+            put("r2", &STANDARD.encode(r#"{"kind":"a"} {"kind":"b"}"#)),
+            put("r3", &STANDARD.encode(r#"{"other":1}"#)),
+        ];
+        let run = run(&event(records), &config);
+        let metadata = |at: usize| run.response.records[at].metadata.as_ref().map(|json| json.get());
+        assert_eq!([0, 1, 2].map(metadata), [Some(r#"{"partitionKeys":{"kind":"a"}}"#), None, None]);
+        let failed: Vec<_> =
+            run.failures.iter().map(|failure| (failure.index, failure.refusal.reason)).collect();
+        assert_eq!(failed, [(1, Reason::NoDestination), (2, Reason::NoDestination)]);
     }
 
     #[test]

@@ -4,4 +4,5 @@
 //! single records that are no JSON object, which Firehose then keeps under its error prefix.
 
 pub mod config;
+pub mod destination;
 pub mod handler;

@@ -6,7 +6,7 @@
 mod brackets;
 pub mod connect;
 pub mod enrich;
-mod field_path;
+pub mod field_path;
 pub mod frame;
 pub mod identity;
 mod kpl;

@@ -61,11 +61,13 @@ pub enum Reason {
     InvalidHeaders,
     /// No rule names a table for the record's topic.
     NoTable,
+    /// The record lacks a field that says where Firehose is to deliver it, or holds events for several places.
+    NoDestination,
 }
 
 impl Reason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidBase64,
         Self::Empty,
         Self::NotUtf8,
@@ -92,6 +94,7 @@ impl Reason {
         Self::RegistryFormat,
         Self::InvalidHeaders,
         Self::NoTable,
+        Self::NoDestination,
     ];
 
     /// The stable code, in snake_case: what metrics, logs and the quarantine carry.
@@ -123,6 +126,7 @@ impl Reason {
             Self::RegistryFormat => "registry_format",
             Self::InvalidHeaders => "invalid_headers",
             Self::NoTable => "no_table",
+            Self::NoDestination => "no_destination",
         }
     }
 
@@ -192,6 +196,10 @@ impl Reason {
                 "Check what calls the function: Lambda writes each header as its name and a list of bytes."
             }
             Self::NoTable => "Add a rule for the topic to FRAZIL_TOPIC_TABLES, and put the records back.",
+            Self::NoDestination => {
+                "Have the producer send the fields that FRAZIL_PARTITION_KEYS and FRAZIL_FIREHOSE_TABLE name, and events \
+                 of one place in one record; the records are kept under the error prefix."
+            }
         }
     }
 }

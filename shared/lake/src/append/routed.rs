@@ -68,7 +68,7 @@ pub async fn append_routed(
     if others.is_empty() {
         return Ok(all.outcome());
     }
-    if routes.field.is_empty() {
+    if routes.field.is_none() {
         let outcome = append(lake, options, others.clone()).await;
         all.add(&options.table, &others, outcome);
         return Ok(all.outcome());

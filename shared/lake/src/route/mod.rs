@@ -10,7 +10,7 @@ mod spool;
 use std::borrow::Cow;
 
 use iceberg::TableIdent;
-use jiter::{Jiter, JiterResult, Peek};
+use records::field_path::FieldPath;
 
 pub(crate) use self::router::Router;
 pub(crate) use self::spool::{Place, Spool};
@@ -25,8 +25,8 @@ const MAX_NAME_BYTES: usize = 255;
 pub struct Routes {
     /// Objects whose key is `<prefix><name>/...` go to the table `name`, in the namespace of the stream's own table.
     pub prefix: Option<String>,
-    /// The names of the fields, from the root, down to the one whose value names the table. Empty if none does.
-    pub field: Vec<String>,
+    /// The field whose value names the table, if one does.
+    pub field: Option<FieldPath>,
     /// By what a value becomes a table, in order.
     pub patterns: Vec<Pattern>,
     /// What becomes of records that name no table.
@@ -95,49 +95,9 @@ impl Routes {
 
     /// The table that the value of the field in `record`, JSON text, names.
     pub(crate) fn of_record(&self, record: &[u8]) -> Option<TableIdent> {
-        let value = value_at(record, &self.field)?;
+        let value = self.field.as_ref()?.text_in(record)?;
         self.patterns.iter().find_map(|pattern| pattern.table(&value))
     }
-}
-
-/// The text of the field `path` of `record`: of a string what it says, of a number or a boolean its JSON. Of a field that
-/// is given twice the first; the row is refused later.
-fn value_at(record: &[u8], path: &[String]) -> Option<String> {
-    let (last, outer) = path.split_last()?;
-    let mut json = Jiter::new(record);
-    for name in outer {
-        if json.peek().ok()? != Peek::Object || !enter(&mut json, name).ok()? {
-            return None;
-        }
-    }
-    if json.peek().ok()? != Peek::Object || !enter(&mut json, last).ok()? {
-        return None;
-    }
-    match json.peek().ok()? {
-        Peek::String => json.known_str().ok().map(str::to_owned),
-        Peek::True => Some("true".to_owned()),
-        Peek::False => Some("false".to_owned()),
-        peek if peek.is_num() => {
-            let begin = json.current_index();
-            json.known_skip(peek).ok()?;
-            let number = record.get(begin..json.current_index())?;
-            std::str::from_utf8(number).ok().map(str::to_owned)
-        }
-        _ => None,
-    }
-}
-
-/// Goes to the value of the field `name` of the object that comes next. False if it has none.
-fn enter(json: &mut Jiter<'_>, name: &str) -> JiterResult<bool> {
-    let mut key = json.known_object()?.map(|key| key == name);
-    while let Some(is_it) = key {
-        if is_it {
-            return Ok(true);
-        }
-        json.next_skip()?;
-        key = json.next_key()?.map(|key| key == name);
-    }
-    Ok(false)
 }
 
 /// Whether `value` is what `pattern` says. Takes time in proportion to the product of their lengths at most.
@@ -168,10 +128,10 @@ fn table_name(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn routes(prefix: Option<&str>, field: &[&str], patterns: &[&str]) -> Routes {
+    fn routes(prefix: Option<&str>, field: Option<&str>, patterns: &[&str]) -> Routes {
         Routes {
             prefix: prefix.map(str::to_owned),
-            field: field.iter().map(|name| (*name).to_owned()).collect(),
+            field: field.map(|path| path.parse().unwrap()),
             patterns: patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect(),
             unrouted: Unrouted::Default,
             definitions: None,
@@ -183,7 +143,7 @@ mod tests {
     fn a_field_names_the_table() {
         let routes = routes(
             None,
-            &["detail", "type"],
+            Some("detail.type"),
             &["order_*=shop.orders", "*_click*=web.clicks", "7=n.seven", "true=n.yes", "x*=shop.*"],
         );
         for (record, expected) in [
@@ -211,7 +171,7 @@ mod tests {
     #[test]
     fn a_folder_names_the_table() {
         let own = TableIdent::from_strs(["shop", "events"]).unwrap();
-        let routes = routes(Some("raw/"), &[], &[]);
+        let routes = routes(Some("raw/"), None, &[]);
         for (key, expected) in [
             ("raw/orders/2026/01/01/00/a-1", Some("shop.orders")),
             ("raw/Order-Items/a", Some("shop.order_items")),

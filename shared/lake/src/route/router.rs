@@ -66,7 +66,7 @@ impl Sink for Router {
                 (Some(place), _) => (place, Ok(text)),
                 (None, Unrouted::Default) => (Place::Own, Ok(text)),
                 (None, Unrouted::Quarantine) => {
-                    let field = self.routes.field.join(".");
+                    let field = self.routes.field.as_ref().map(ToString::to_string).unwrap_or_default();
                     let what = format!("the field {field:?} names no table by FRAZIL_ROUTES");
                     let refusal = Refusal::new(Reason::NoRoute, what);
                     (Place::Own, Err(Refused::new(refusal, Some(text))))

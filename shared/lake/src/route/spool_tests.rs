@@ -50,7 +50,7 @@ impl Bench {
     fn new(unrouted: Unrouted, limits: Limits) -> Self {
         let routes = Routes {
             prefix: None,
-            field: vec!["t".to_owned()],
+            field: Some("t".parse().unwrap()),
             patterns: vec![Pattern::parse("*=ns.*").unwrap()],
             unrouted,
             definitions: None,

@@ -1,12 +1,12 @@
 //! The answer to a transformation event: one element per record.
 //!
 //! In: the records, and what became of each. Out: the answer as JSON, written into one buffer from its beginning to its end,
-//! and how long it is before it is written. The maps for dynamic partitioning and Iceberg routing are not in use and left out.
-//! [`Response`] is the same answer, read.
+//! and how long it is before it is written. [`Response`] is the same answer, read.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::Record;
 
@@ -18,6 +18,8 @@ const RESULT: &str = "\",\"result\":\"";
 const DATA: &str = "\",\"data\":\"";
 const KAFKA_RECORD_VALUE: &str = "\",\"kafkaRecordValue\":\"";
 const ELEMENT_END: &str = "\"}";
+const METADATA: &str = "\",\"metadata\":";
+const METADATA_END: &str = "}";
 
 /// What Firehose shall do with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -65,9 +67,11 @@ impl<'a> ResponseWriter<'a> {
         [ELEMENT, &id(record), RESULT, result.name(), ELEMENT_END].map(str::len).iter().sum()
     }
 
-    /// The length in bytes of an element with content of `data_bytes` in base64.
-    pub fn ok_bytes(record: &Record<'_>, data_bytes: usize) -> usize {
-        Self::bare_bytes(record, ProcessingResult::Ok) + content(record).len() + data_bytes
+    /// The length in bytes of an element with content of `data_bytes` in base64 and `metadata`, see [`Self::ok`].
+    pub fn ok_bytes(record: &Record<'_>, data_bytes: usize, metadata: &str) -> usize {
+        let around = [METADATA, METADATA_END].map(str::len).iter().sum::<usize>() - ELEMENT_END.len();
+        let metadata_bytes = if metadata.is_empty() { 0 } else { around + metadata.len() };
+        Self::bare_bytes(record, ProcessingResult::Ok) + content(record).len() + data_bytes + metadata_bytes
     }
 
     /// Adds an element without content.
@@ -76,12 +80,18 @@ impl<'a> ResponseWriter<'a> {
         self.push(ELEMENT_END);
     }
 
-    /// Adds an element with new content, which `write_base64` appends: base64 has no escapes in JSON.
-    pub fn ok(&mut self, record: &Record<'_>, write_base64: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds an element with new content, which `write_base64` appends: base64 has no escapes in JSON. `metadata` is the JSON
+    /// object that says where Firehose is to deliver it, or empty.
+    pub fn ok(&mut self, record: &Record<'_>, metadata: &str, write_base64: impl FnOnce(&mut Vec<u8>)) {
         self.element(record, ProcessingResult::Ok);
         self.push(content(record));
         write_base64(self.json);
-        self.push(ELEMENT_END);
+        if metadata.is_empty() {
+            return self.push(ELEMENT_END);
+        }
+        for part in [METADATA, metadata, METADATA_END] {
+            self.push(part);
+        }
     }
 
     /// Ends the answer.
@@ -143,6 +153,9 @@ pub struct RecordResponse {
     /// The same, where the source is MSK.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kafka_record_value: Option<String>,
+    /// Where Firehose is to deliver it: keys for dynamic partitioning, an Iceberg table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Box<RawValue>>,
 }
 
 impl RecordResponse {
@@ -169,8 +182,9 @@ mod tests {
             let (mut json, mut bytes) = (b"before".to_vec(), 0);
             let mut writer = ResponseWriter::new(&mut json);
             for record in &records[..count] {
-                writer.ok(record, |json| json.extend_from_slice(b"eA=="));
-                bytes += ResponseWriter::ok_bytes(record, 4);
+                let metadata = if count % 2 == 0 { "" } else { r#"{"partitionKeys":{"a":"\"b"}}"# };
+                writer.ok(record, metadata, |json| json.extend_from_slice(b"eA=="));
+                bytes += ResponseWriter::ok_bytes(record, 4, metadata);
                 for result in [ProcessingResult::ProcessingFailed, ProcessingResult::Dropped] {
                     writer.bare(record, result);
                     bytes += ResponseWriter::bare_bytes(record, result);
