@@ -7,11 +7,13 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use iceberg::io::FileIO;
-use iceberg::spec::{TableMetadataBuilder, TableMetadataRef};
+use iceberg::spec::{TableMetadata, TableMetadataBuilder, TableMetadataRef};
 use iceberg::table::Table;
-use iceberg::{Error, Result, Runtime, TableCreation, TableIdent};
+use iceberg::{Error, Result, Runtime, TableCreation, TableIdent, TableUpdate};
+use uuid::Uuid;
 
-use super::metadata_name::{file_of, unpacked};
+use super::metadata_name::{Codec, location, unpacked};
+use super::metadata_text::{self, Chunks};
 use super::refs::{self, Refs};
 use super::swap::{Loaded, Next};
 use crate::error::reworded;
@@ -33,6 +35,7 @@ struct Kept {
     location: String,
     metadata: TableMetadataRef,
     refs: Refs,
+    chunks: Chunks,
 }
 
 impl MetadataFiles {
@@ -54,32 +57,48 @@ impl MetadataFiles {
 
     async fn read(&self, location: &str) -> Result<Kept> {
         let json = unpacked(self.file_io.new_input(location)?.read().await?)?;
-        let metadata = TableMetadataRef::new(serde_json::from_slice(&json)?);
-        Ok(Kept { location: location.to_owned(), metadata, refs: refs::of_json(&json)? })
+        let metadata: TableMetadata = serde_json::from_slice(&json)?;
+        let (location, chunks) = (location.to_owned(), self.chunks(metadata.uuid()));
+        Ok(Kept { location, metadata: metadata.into(), refs: refs::of_json(&json)?, chunks })
     }
 
     /// Writes the first metadata file of a table.
     pub(super) async fn create(&self, ident: &TableIdent, creation: TableCreation) -> Result<Table> {
         let metadata = TableMetadataBuilder::from_table_creation(creation)?.build()?.metadata;
         let metadata = TableMetadataRef::new(metadata);
-        let location = self.write(&metadata, None).await?;
+        let location = self.write(&metadata, None, std::iter::empty()).await?;
         self.built(ident, &location, metadata)
     }
 
     /// Writes the metadata file of `next`, which is to follow `base`. Nothing refers to it yet. Gives back its location.
     pub(super) async fn stage(&self, base: &Loaded, next: &Next) -> Result<String> {
         let before = base.table.metadata_location_result()?;
-        let location = self.write(&TableMetadataRef::new(next.metadata.clone()), Some(before)).await?;
+        let set = next.updates.iter().filter_map(|update| match update {
+            TableUpdate::SetSnapshotRef { ref_name, .. } => Some(ref_name.as_str()),
+            _ => None,
+        });
+        let ref_names = base.refs.keys().map(String::as_str).chain(set);
+        let metadata = TableMetadataRef::new(next.metadata.clone());
+        let location = self.write(&metadata, Some(before), ref_names).await?;
         failpoint("before pointer swap")?;
         Ok(location)
     }
 
-    pub(super) async fn write(&self, metadata: &TableMetadataRef, after: Option<&str>) -> Result<String> {
-        let json = serde_json::to_vec(metadata)?;
-        let refs = refs::of_json(&json)?;
-        let (location, bytes) = file_of(metadata, json, after)?;
-        self.file_io.new_output(&location)?.write(bytes.into()).await?;
-        Ok(self.keep(Kept { location, metadata: metadata.clone(), refs }).location)
+    /// Writes the file of `metadata`, which follows the one at `after` and has no other branches and tags than `ref_names`.
+    pub(super) async fn write<'a>(
+        &self,
+        metadata: &TableMetadataRef,
+        after: Option<&str>,
+        ref_names: impl Iterator<Item = &'a str> + Send,
+    ) -> Result<String> {
+        let codec = Codec::of(metadata);
+        let text = metadata_text::of(metadata, codec, ref_names, &self.chunks(metadata.uuid()))?;
+        #[cfg(test)]
+        assert_same(metadata, &text.bytes)?;
+        let location = location(metadata, codec, after);
+        self.file_io.new_output(&location)?.write(text.bytes.into()).await?;
+        let (metadata, refs, chunks) = (metadata.clone(), text.refs, text.chunks);
+        Ok(self.keep(Kept { location, metadata, refs, chunks }).location)
     }
 
     pub(super) fn built(
@@ -102,6 +121,15 @@ impl MetadataFiles {
         kept.iter().find(|kept| kept.location == location).cloned()
     }
 
+    /// What the last file of the table `uuid` has of its snapshots.
+    fn chunks(&self, uuid: Uuid) -> Chunks {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter()
+            .find(|kept| kept.metadata.uuid() == uuid)
+            .map(|kept| kept.chunks.clone())
+            .unwrap_or_default()
+    }
+
     fn keep(&self, file: Kept) -> Kept {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|other| other.metadata.uuid() != file.metadata.uuid());
@@ -109,6 +137,15 @@ impl MetadataFiles {
         kept.truncate(KEPT);
         file
     }
+}
+
+/// What is put together says what the library says.
+#[cfg(test)]
+fn assert_same(metadata: &TableMetadata, bytes: &[u8]) -> Result<()> {
+    let read: TableMetadata = serde_json::from_slice(&unpacked(bytes.to_vec().into())?)?;
+    let whole: TableMetadata = serde_json::from_slice(&serde_json::to_vec(metadata)?)?;
+    assert_eq!(read, whole);
+    Ok(())
 }
 
 fn unreadable(ident: &TableIdent, location: &str, error: Error) -> Error {

@@ -148,7 +148,7 @@ impl Catalog for SimulatedCatalog {
         // The library's own clock is not the simulation's.
         let now_ms = self.hand.world.now_ms();
         let metadata = Arc::new(edited(&built, |json| json["last-updated-ms"] = now_ms.into()));
-        let location = self.files.write(&metadata, None).await?;
+        let location = self.files.write(&metadata, None, std::iter::empty()).await?;
         let table = self.files.built(&ident, &location, metadata)?;
         let (location, metadata) = (table.metadata_location_result()?.to_owned(), table.metadata_ref());
         let by = By::Other { added: Vec::new(), deleted: Vec::new() };

@@ -12,7 +12,7 @@ use iceberg::arrow::{arrow_schema_to_schema, schema_to_arrow_schema};
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Literal, ManifestEntryRef, ManifestFile,
     ManifestListWriter, ManifestWriter, ManifestWriterBuilder, NestedField, Operation, PrimitiveType, Schema,
-    Snapshot, SnapshotReference, SnapshotRetention, Struct, Summary, TableMetadata,
+    Snapshot, SnapshotReference, SnapshotRetention, Struct, Summary, TableMetadata, TableMetadataBuildResult,
 };
 use iceberg::table::Table;
 use parquet::arrow::ArrowWriter;
@@ -144,7 +144,7 @@ impl Engine {
         });
         let gone: Vec<i64> = gone.map(|snapshot| snapshot.snapshot_id()).collect();
         let builder = metadata.clone().into_builder(base.table.metadata_location().map(str::to_owned));
-        let next = builder.remove_snapshots(&gone).build().unwrap().metadata;
+        let next = builder.remove_snapshots(&gone).build().unwrap();
         self.put(base, metadata, next).await;
     }
 
@@ -204,7 +204,7 @@ impl Engine {
         let fields = schema.as_struct().fields().iter().cloned().chain([column.into()]);
         let schema = Schema::builder().with_fields(fields).build().unwrap();
         let builder = metadata.clone().into_builder(base.table.metadata_location().map(str::to_owned));
-        let next = builder.add_current_schema(schema).unwrap().build().unwrap().metadata;
+        let next = builder.add_current_schema(schema).unwrap().build().unwrap();
         self.put(base, metadata, next).await;
     }
 
@@ -228,8 +228,7 @@ impl Engine {
         }
         let builder = metadata.clone().into_builder(base.table.metadata_location().map(str::to_owned));
         let changed = builder.set_properties(HashMap::from([(key.to_owned(), value.to_owned())]));
-        let next = changed.unwrap().build().unwrap().metadata;
-        self.put(base, metadata, next).await;
+        self.put(base, metadata, changed.unwrap().build().unwrap()).await;
     }
 
     async fn set(
@@ -240,8 +239,7 @@ impl Engine {
         reference: SnapshotReference,
     ) {
         let builder = metadata.clone().into_builder(base.table.metadata_location().map(str::to_owned));
-        let next = builder.set_ref(name, reference).unwrap().build().unwrap().metadata;
-        self.put(base, metadata, next).await;
+        self.put(base, metadata, builder.set_ref(name, reference).unwrap().build().unwrap()).await;
     }
 
     fn now_ms(&self, metadata: &TableMetadata) -> i64 {
@@ -249,17 +247,17 @@ impl Engine {
     }
 
     /// Swaps in `next`, which has no new snapshot.
-    async fn put(&mut self, base: &Loaded, metadata: &TableMetadata, next: TableMetadata) {
+    async fn put(&mut self, base: &Loaded, metadata: &TableMetadata, next: TableMetadataBuildResult) {
         let now_ms = self.now_ms(metadata);
         // The library's own clock is not the simulation's.
-        let metadata = edited(&next, |json| {
+        let metadata = edited(&next.metadata, |json| {
             json["last-updated-ms"] = json!(now_ms);
             for entry in json["snapshot-log"].as_array_mut().into_iter().flatten() {
                 let at_ms = entry["timestamp-ms"].as_i64().unwrap();
                 entry["timestamp-ms"] = json!(at_ms.min(now_ms));
             }
         });
-        let next = Next { updates: Vec::new(), requirements: Vec::new(), metadata };
+        let next = Next { updates: next.changes, requirements: Vec::new(), metadata };
         let by = By::Other { added: Vec::new(), deleted: Vec::new() };
         // Where Frazil was faster, the engine leaves it at that.
         let _ = self.catalog.swap_by(base, &next, by).await;
@@ -359,8 +357,8 @@ impl Engine {
             None => builder.set_branch_snapshot(snapshot, "main"),
             Some(main) => builder.add_snapshot(snapshot).and_then(|builder| builder.set_ref("main", main)),
         };
-        let metadata = builder.unwrap().build().unwrap().metadata;
-        let next = Next { updates: Vec::new(), requirements: Vec::new(), metadata };
+        let TableMetadataBuildResult { metadata, changes, .. } = builder.unwrap().build().unwrap();
+        let next = Next { updates: changes, requirements: Vec::new(), metadata };
         let _ = self.catalog.swap_by(base, &next, by).await;
     }
 }
