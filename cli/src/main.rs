@@ -4,6 +4,7 @@ mod audit;
 mod infer;
 mod inventory;
 mod page;
+mod place;
 mod redrive;
 mod replay;
 mod stop;

@@ -1,29 +1,28 @@
 //! `frazil table`: tables of a warehouse, their definitions and how these change.
 //!
 //! In: a table's name, and for `create` and `evolve` a definition. Out: the definition that the table has by now, on
-//! standard output, or what has changed. It goes by the catalog alone and would work on any.
+//! standard output, or what has changed. It goes by the catalog alone and works on any.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use append::config::table_ident;
 use iceberg::TableIdent;
 use iceberg::table::Table;
-use lake::{Lake, S3Config, TableDefinition};
+use lake::{Lake, TableDefinition};
+use lambda::env::Environment;
 use serde_json::json;
 
 use crate::page::{counted, out};
-use crate::warehouse::{Folders, list_tables};
+use crate::place::{Place, ident_of, table_names};
 
 /// Show, create or evolve a table.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Folder with the catalog and the tables.
-    #[arg(long, global = true, value_name = "DIR", default_value = ".frazil")]
-    warehouse: PathBuf,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -53,22 +52,18 @@ enum Command {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let folders = Folders::new(&arguments.warehouse)?;
+    let site = arguments.place.site(&Environment::of_process())?;
     match arguments.command {
         Command::Show { table: None } => {
-            let listing = list_tables(&folders.existing_catalog()?).await?;
-            listing.tables.iter().for_each(|table| out!("{}", table.name));
+            table_names(&site.lake().await?).await?.iter().for_each(|table| out!("{table}"));
         }
         Command::Show { table: Some(name) } => {
-            folders.existing_catalog()?;
-            let (_, table) = existing(&open(&folders).await?, &name).await?;
+            let (_, table) = existing(&site.lake().await?, &name).await?;
             out!("{}", serde_json::to_string_pretty(&definition_of(&table)?)?);
         }
         Command::Create { table: name, definition } => {
-            let definition = read(&definition)?;
-            folders.create()?;
-            folders.require_home().await?;
-            let (lake, ident) = (open(&folders).await?, ident_of(&name)?);
+            let (definition, ident) = (read(&definition)?, ident_of(&name)?);
+            let lake = site.new_lake().await?;
             if lake.table(&ident).await?.is_some() {
                 bail!("there is a table {ident}; see frazil table evolve");
             }
@@ -77,9 +72,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Evolve { table: name, definition } => {
             let definition = read(&definition)?;
-            folders.existing_catalog()?;
-            folders.require_home().await?;
-            let lake = open(&folders).await?;
+            let lake = site.lake().await?;
             let (ident, _) = existing(&lake, &name).await?;
             let paths = lake.evolve(&ident, &definition.schema).await.with_context(|| ident.to_string())?;
             out!("{ident}: {} new or wider", counted(paths.len() as u64, "column"));
@@ -87,14 +80,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn open(folders: &Folders) -> anyhow::Result<Lake> {
-    Ok(Lake::open(&folders.catalog_config(), &S3Config::default()).await?)
-}
-
-fn ident_of(name: &str) -> anyhow::Result<TableIdent> {
-    table_ident(name).with_context(|| format!("{name}: expected NAMESPACE.NAME"))
 }
 
 async fn existing(lake: &Lake, name: &str) -> anyhow::Result<(TableIdent, Table)> {

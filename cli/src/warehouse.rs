@@ -24,7 +24,7 @@ const LISTING_ATTEMPTS: u32 = 10;
 const LISTING_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folders of a lake.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Folders {
     pub(crate) root: PathBuf,
     pub(crate) root_uri: String,
@@ -35,7 +35,10 @@ pub(crate) struct Folders {
 impl Folders {
     pub(crate) fn new(warehouse: &Path) -> anyhow::Result<Self> {
         if let Some(uri) = warehouse.to_str().filter(|text| text.contains("://")) {
-            bail!("{uri} is a URI: this command works on a local warehouse only; give the path of a folder");
+            bail!(
+                "{uri} is a URI: --warehouse works on a local warehouse only; give the path of a folder, or name the lake by \
+                 --catalog or the variables of append, where the command takes them"
+            );
         }
         let root = std::path::absolute(warehouse)?;
         let text = root.to_str().with_context(|| format!("{} is not UTF-8", root.display()))?;

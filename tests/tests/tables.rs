@@ -114,3 +114,36 @@ fn what_no_table_can_be_made_of_is_said() {
         assert!(!succeeds && printed.is_empty() && complaint.contains(expected), "{complaint}");
     }
 }
+
+/// The variables of append name the lake, and arguments go before them.
+#[test]
+fn a_table_is_shown_and_made_where_append_has_its_lake() {
+    let place = Place::new();
+    let file = place.write("a.json", "{\"n\":1}\n");
+    let definition = run(&place, &["infer", file.to_str().unwrap()]).0;
+    let definition = place.write("table.json", definition);
+    let definition = definition.to_str().unwrap();
+    let database = place.folder.path().join("elsewhere.db");
+    let tables = format!("file://{}/tables", place.folder.path().display());
+    let table = |arguments: &[&str], catalog: &str| {
+        let mut command = frazil();
+        command.arg("table").args(arguments).current_dir(place.folder.path());
+        command.env("FRAZIL_CATALOG", catalog).env("FRAZIL_CATALOG_URI", &database);
+        let output = command.env("FRAZIL_WAREHOUSE", &tables).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(table(&["create", "lab.ticks", definition], "sqlite").0, "lab.ticks is created\n");
+    assert_eq!(table(&["show"], "sqlite").0, "lab.ticks\n");
+    assert_eq!(table(&["show", "--catalog", "sqlite"], "glue").0, "lab.ticks\n");
+    // A folder that is named is a lake of its own.
+    assert!(table(&["show", "--warehouse", "."], "sqlite").1.contains("there is no lake here"));
+    let (_, complaint) = table(&["show"], "hive");
+    assert!(
+        complaint.contains("FRAZIL_CATALOG=hive: expected sqlite, glue, rest or s3tables"),
+        "{complaint}"
+    );
+    // The command that tests run has no catalog but SQLite.
+    let (_, complaint) = table(&["show"], "glue");
+    assert!(complaint.contains("build it with --features glue"), "{complaint}");
+}

@@ -45,6 +45,13 @@ impl Environment {
         std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
     }
 
+    /// The same, with another value of one variable.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
     /// The text of a variable, if it is set and not empty.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())

@@ -1,0 +1,150 @@
+//! Which lake a command works on: the folder of one on this machine, or the one that append is told of.
+//!
+//! In: the arguments that all such commands share, and the environment. Out: a [`Site`]. Without a folder and where nothing
+//! names a catalog it is the lake in `.frazil`; else the variables of append count, those of FRAZIL_TABLE's catalog, of S3 and of
+//! the quarantine, and the arguments go before them. Refused: what append refuses of its variables.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use append::config::{CatalogConfig, table_ident};
+use iceberg::TableIdent;
+use lake::{Lake, S3Config};
+use lambda::env::Environment;
+
+use crate::warehouse::Folders;
+
+const DEFAULT_FOLDER: &str = ".frazil";
+const CATALOG: &str = "FRAZIL_CATALOG";
+const CATALOG_URI: &str = "FRAZIL_CATALOG_URI";
+
+/// Which lake.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Place {
+    /// Folder of a lake on this machine, with its catalog, its tables, the raw objects and what was rejected; .frazil unless
+    /// --catalog or the variables of append name a catalog.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) warehouse: Option<PathBuf>,
+    /// The catalog, instead of FRAZIL_CATALOG: glue, rest, s3tables or sqlite. What else append is told by variables counts here,
+    /// too.
+    #[arg(long, global = true, value_name = "KIND", conflicts_with = "warehouse")]
+    catalog: Option<String>,
+    /// Where the catalog is, instead of FRAZIL_CATALOG_URI: the URI of a REST catalog, the ARN of an S3 table bucket, the path of
+    /// a SQLite file.
+    #[arg(long, global = true, value_name = "URI", conflicts_with = "warehouse")]
+    catalog_uri: Option<String>,
+}
+
+/// A lake.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) catalog: CatalogConfig,
+    pub(crate) s3: S3Config,
+    /// Set if it is the lake in a folder.
+    pub(crate) folders: Option<Folders>,
+}
+
+impl Place {
+    /// The lake that is meant.
+    ///
+    /// # Errors
+    /// Which variable is missing or wrong; a folder that cannot be that of a lake.
+    pub(crate) fn site(&self, environment: &Environment) -> anyhow::Result<Site> {
+        let environment = self.over(environment);
+        if self.warehouse.is_none()
+            && [CATALOG, CATALOG_URI].iter().any(|name| environment.text(name).is_some())
+        {
+            let (catalog, s3) = (settings::catalog(&environment)?, settings::s3(&environment)?);
+            return Ok(Site { catalog, s3, folders: None });
+        }
+        let folder = self.warehouse.clone().unwrap_or_else(|| DEFAULT_FOLDER.into());
+        let folders = Folders::new(&folder)?;
+        Ok(Site { catalog: folders.catalog_config(), s3: S3Config::default(), folders: Some(folders) })
+    }
+
+    /// `environment`, but for what the arguments say.
+    fn over(&self, environment: &Environment) -> Environment {
+        let arguments = [(CATALOG, &self.catalog), (CATALOG_URI, &self.catalog_uri)];
+        let given = arguments.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        given.fold(environment.clone(), |environment, (name, value)| environment.with(name, value))
+    }
+}
+
+impl Site {
+    /// Opens the catalog, which must be there.
+    ///
+    /// # Errors
+    /// It cannot be opened, or this program was built without it; there is no lake in the folder, or it was moved there.
+    pub(crate) async fn lake(&self) -> anyhow::Result<Lake> {
+        if let Some(folders) = &self.folders {
+            folders.existing_catalog()?;
+            folders.require_home().await?;
+        }
+        self.open().await
+    }
+
+    /// As [`Site::lake`], but a folder becomes that of a lake if it is none yet.
+    ///
+    /// # Errors
+    /// The catalog's.
+    pub(crate) async fn new_lake(&self) -> anyhow::Result<Lake> {
+        if let Some(folders) = &self.folders {
+            folders.create()?;
+            folders.require_home().await?;
+        }
+        self.open().await
+    }
+
+    async fn open(&self) -> anyhow::Result<Lake> {
+        Lake::open(&self.catalog, &self.s3).await.context("cannot open the catalog")
+    }
+}
+
+/// The table that `NAMESPACE.NAME` names.
+pub(crate) fn ident_of(name: &str) -> anyhow::Result<TableIdent> {
+    match table_ident(name) {
+        Some(ident) => Ok(ident),
+        None => bail!("{name}: expected NAMESPACE.NAME"),
+    }
+}
+
+/// The names of all tables of a catalog, in order.
+///
+/// # Errors
+/// The catalog's.
+pub(crate) async fn table_names(lake: &Lake) -> anyhow::Result<Vec<TableIdent>> {
+    let catalog = lake.catalog();
+    let mut tables = Vec::new();
+    for namespace in catalog.list_namespaces(None).await? {
+        tables.extend(catalog.list_tables(&namespace).await?);
+    }
+    tables.sort_by_key(ToString::to_string);
+    Ok(tables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_goes_before_arguments_and_these_before_the_environment() {
+        let none = Environment::default();
+        let glue = Environment::from_iter([("FRAZIL_CATALOG", "glue"), ("FRAZIL_S3_PATH_STYLE", "true")]);
+        let site = |place: &Place, environment: &Environment| place.site(environment).unwrap();
+        let by_default = site(&Place::default(), &none);
+        assert!(by_default.folders.unwrap().root.ends_with(".frazil"));
+        let folder = Place { warehouse: Some("w".into()), ..Place::default() };
+        assert!(site(&folder, &glue).folders.unwrap().root.ends_with("w"));
+        let of_append = site(&Place::default(), &glue);
+        assert_eq!((of_append.catalog.name(), of_append.s3.path_style), ("glue", Some(true)));
+        assert!(of_append.folders.is_none());
+        let rest = Place {
+            catalog: Some("rest".into()),
+            catalog_uri: Some("http://lake".into()),
+            ..Place::default()
+        };
+        assert_eq!(site(&rest, &glue).catalog.name(), "rest");
+        let error = Place { catalog: Some("s3tables".into()), ..Place::default() }.site(&none).unwrap_err();
+        assert!(error.to_string().starts_with("FRAZIL_CATALOG_URI is not set"), "{error}");
+    }
+}
