@@ -2,7 +2,6 @@
 
 mod audit;
 mod infer;
-mod inventory;
 mod page;
 mod place;
 mod redrive;

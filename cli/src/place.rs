@@ -4,19 +4,28 @@
 //! names a catalog it is the lake in `.frazil`; else the variables of append count, those of FRAZIL_TABLE's catalog, of S3 and of
 //! the quarantine, and the arguments go before them. Refused: what append refuses of its variables.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use append::config::{CatalogConfig, table_ident};
-use iceberg::TableIdent;
-use lake::{Lake, S3Config};
+use append::routes::routes;
+use iceberg::{ErrorKind, NamespaceIdent, TableIdent};
+use lake::audit::ListedTable;
+use lake::{Lake, Layout, S3Config};
 use lambda::env::Environment;
 
-use crate::warehouse::Folders;
+use crate::warehouse::{Folders, Listing, list_tables};
 
 const DEFAULT_FOLDER: &str = ".frazil";
 const CATALOG: &str = "FRAZIL_CATALOG";
 const CATALOG_URI: &str = "FRAZIL_CATALOG_URI";
+const ERRORS: &str = "FRAZIL_ERRORS";
+const SOURCE_ROOT: &str = "FRAZIL_SOURCE_ROOT";
+const RAW_BUCKET: &str = "FRAZIL_RAW_BUCKET";
+const TABLE: &str = "FRAZIL_TABLE";
+/// Where objects are that append is told of, unless it is told otherwise.
+const S3: &str = "s3://";
 
 /// Which lake.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -35,9 +44,21 @@ pub(crate) struct Place {
     catalog_uri: Option<String>,
 }
 
+/// Where the objects of a lake elsewhere lie, and which of its tables count.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Stream {
+    /// The URI of the bucket that Firehose delivers to, under raw/ and errors/processing-failed/, instead of FRAZIL_RAW_BUCKET.
+    #[arg(long, value_name = "URI", conflicts_with = "warehouse")]
+    raw_bucket: Option<String>,
+    /// Where append keeps what it rejects, instead of FRAZIL_ERRORS.
+    #[arg(long, value_name = "URI", conflicts_with = "warehouse")]
+    errors: Option<String>,
+}
+
 /// A lake.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
+    environment: Environment,
     pub(crate) catalog: CatalogConfig,
     pub(crate) s3: S3Config,
     /// Set if it is the lake in a folder.
@@ -55,11 +76,12 @@ impl Place {
             && [CATALOG, CATALOG_URI].iter().any(|name| environment.text(name).is_some())
         {
             let (catalog, s3) = (settings::catalog(&environment)?, settings::s3(&environment)?);
-            return Ok(Site { catalog, s3, folders: None });
+            return Ok(Site { environment, catalog, s3, folders: None });
         }
         let folder = self.warehouse.clone().unwrap_or_else(|| DEFAULT_FOLDER.into());
         let folders = Folders::new(&folder)?;
-        Ok(Site { catalog: folders.catalog_config(), s3: S3Config::default(), folders: Some(folders) })
+        let (catalog, s3) = (folders.catalog_config(), S3Config::default());
+        Ok(Site { environment, catalog, s3, folders: Some(folders) })
     }
 
     /// `environment`, but for what the arguments say.
@@ -93,6 +115,86 @@ impl Site {
             folders.require_home().await?;
         }
         self.open().await
+    }
+
+    /// What it is called: the folder, or the kind of its catalog.
+    pub(crate) fn name(&self) -> String {
+        match &self.folders {
+            Some(folders) => folders.root.display().to_string(),
+            None => self.catalog.name().to_owned(),
+        }
+    }
+
+    /// Where the objects of the stream lie, and what was rejected of them.
+    ///
+    /// # Errors
+    /// Neither `stream` nor the environment says so.
+    pub(crate) fn layout(&self, stream: &Stream) -> anyhow::Result<Layout> {
+        if let Some(folders) = &self.folders {
+            return Ok(folders.layout());
+        }
+        let said = |argument: &Option<String>, name: &'static str, expected| match argument {
+            Some(uri) => Ok(uri.clone()),
+            None => self.environment.required(name, expected).map(str::to_owned),
+        };
+        let errors = said(&stream.errors, ERRORS, "the URI of a folder for rejected rows, or --errors")?;
+        let expected = "the URI of the bucket that Firehose delivers to, or --raw-bucket";
+        let delivered = said(&stream.raw_bucket, RAW_BUCKET, expected)?;
+        let source_root = self.environment.text(SOURCE_ROOT).unwrap_or(S3);
+        if !delivered.starts_with(source_root) {
+            bail!("--raw-bucket {delivered}: expected a URI that begins with {source_root}");
+        }
+        Ok(Layout::of_bucket(source_root, &delivered, &errors))
+    }
+
+    /// As [`Site::layout`], but delivered objects are no matter.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn swept_layout(&self, stream: &Stream) -> anyhow::Result<Layout> {
+        let said = stream.raw_bucket.as_deref().or_else(|| self.environment.text(RAW_BUCKET));
+        let delivered = said.unwrap_or(self.environment.text(SOURCE_ROOT).unwrap_or(S3)).to_owned();
+        self.layout(&Stream { raw_bucket: Some(delivered), ..stream.clone() })
+    }
+
+    /// The tables of a stream. In a folder these are all; in a catalog the one that is `named`, else FRAZIL_TABLE, and where the
+    /// records of the stream name their tables, those in the namespaces of these.
+    ///
+    /// # Errors
+    /// The catalog's; none is named.
+    pub(crate) async fn tables(&self, named: Option<&str>) -> anyhow::Result<Listing> {
+        if let Some(folders) = &self.folders {
+            return list_tables(&folders.catalog()).await;
+        }
+        let lake = self.open().await?;
+        let mut listing = Listing::default();
+        for ident in self.idents(&lake, named).await? {
+            // A table that is dropped just now is one that there is not.
+            let Some(table) = lake.table(&ident).await.with_context(|| ident.to_string())? else { continue };
+            let metadata_location = table.metadata_location_result()?.to_owned();
+            listing.tables.push(ListedTable { name: ident.to_string(), metadata_location });
+        }
+        Ok(listing)
+    }
+
+    async fn idents(&self, lake: &Lake, named: Option<&str>) -> anyhow::Result<Vec<TableIdent>> {
+        let name = match named {
+            Some(name) => name,
+            None => self.environment.required(TABLE, "NAMESPACE.NAME, or --table")?,
+        };
+        let own = ident_of(name)?;
+        let Some(routes) = routes(&self.environment, &own)? else { return Ok(vec![own]) };
+        let namespaces: BTreeSet<NamespaceIdent> =
+            routes.namespaces().chain([own.namespace().clone()]).collect();
+        let mut tables = Vec::new();
+        for namespace in namespaces {
+            match lake.catalog().list_tables(&namespace).await {
+                Ok(found) => tables.extend(found),
+                Err(error) if error.kind() == ErrorKind::NamespaceNotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(tables)
     }
 
     async fn open(&self) -> anyhow::Result<Lake> {

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
-use lake::CatalogConfig;
+use lake::audit::ListedTable;
+use lake::{CatalogConfig, Layout};
+pub(crate) use lake::{canonical, local_path};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use walkdir::WalkDir;
@@ -128,6 +130,11 @@ impl Folders {
         })
     }
 
+    /// Where things lie in it.
+    pub(crate) fn layout(&self) -> Layout {
+        Layout::of_folder(&self.root, &self.root_uri)
+    }
+
     /// Where `path` lies below the root, by whatever path to it: `<bucket>/<key>` for an object. None if it does not.
     pub(crate) fn place(&self, path: &Path) -> Option<String> {
         let below = match path.strip_prefix(&self.root) {
@@ -135,24 +142,6 @@ impl Folders {
             Err(_) => canonical(path).strip_prefix(&self.canonical_root).ok()?.to_owned(),
         };
         below.into_os_string().into_string().ok().filter(|place| !place.is_empty())
-    }
-}
-
-/// The path of a file that metadata names: engines write `file:///a`, `file:/a` or `/a`.
-pub(crate) fn local_path(uri: &str) -> Option<PathBuf> {
-    let path = match uri.strip_prefix("file:") {
-        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
-        None => uri,
-    };
-    path.starts_with('/').then(|| PathBuf::from(path))
-}
-
-/// `path` without links, as far as it exists.
-pub(crate) fn canonical(path: &Path) -> PathBuf {
-    match (fs::canonicalize(path), path.parent(), path.file_name()) {
-        (Ok(canonical), ..) => canonical,
-        (Err(_), Some(parent), Some(name)) => canonical(parent).join(name),
-        _ => path.to_owned(),
     }
 }
 
@@ -193,14 +182,6 @@ pub(crate) struct Listing {
     pub(crate) tables: Vec<ListedTable>,
     /// What is wrong with the database itself. The tables are then those that could be read.
     pub(crate) damage: Vec<String>,
-}
-
-/// A table of the catalog.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListedTable {
-    /// `NAMESPACE.NAME`.
-    pub(crate) name: String,
-    pub(crate) metadata_location: String,
 }
 
 /// Reads the catalog in the file `database` and changes nothing in it.
@@ -292,34 +273,4 @@ async fn check(connection: &mut SqliteConnection, listing: &mut Listing) -> sqlx
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_file_by_any_name() {
-        for uri in ["file:///a/b c.parquet", "file:/a/b c.parquet", "/a/b c.parquet"] {
-            assert_eq!(local_path(uri), Some("/a/b c.parquet".into()), "{uri}");
-        }
-        for uri in ["s3://a/b", "a/b", "file://host/a", ""] {
-            assert_eq!(local_path(uri), None, "{uri}");
-        }
-    }
-
-    #[test]
-    fn a_place_is_found_through_links_and_after_the_file_is_gone() {
-        let folder = std::env::temp_dir().join(format!("frazil-place-{}", std::process::id()));
-        fs::create_dir_all(folder.join("real/raw")).unwrap();
-        std::os::unix::fs::symlink(folder.join("real"), folder.join("link")).unwrap();
-        let folders = Folders::new(&folder.join("link")).unwrap();
-        for root in ["real", "link"] {
-            let object = folder.join(root).join("raw/2026/gone.gz");
-            assert_eq!(folders.place(&object).as_deref(), Some("raw/2026/gone.gz"), "{root}");
-        }
-        assert_eq!(folders.place(&folder.join("raw/x")), None);
-        assert_eq!(folders.place(Path::new("/nowhere/x")), None);
-        fs::remove_dir_all(folder).unwrap();
-    }
 }

@@ -31,7 +31,8 @@ use self::quarantine::{Ceiling, QuarantineFile};
 use self::summary::Summary;
 use crate::replay::firehose::DeliveredObject;
 use crate::replay::queue::Queue;
-use crate::warehouse::{Folders, ListedTable, MEMORY_BYTES, files, is_unfinished, list_tables};
+use crate::warehouse::{Folders, MEMORY_BYTES, files, is_unfinished, list_tables};
+use lake::audit::ListedTable;
 
 /// The bucket, by its folder, of what Firehose could not process.
 const ERRORS_BUCKET: &str = "errors";

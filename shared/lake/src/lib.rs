@@ -6,6 +6,7 @@
 
 mod ancestors;
 mod append;
+pub mod audit;
 #[cfg(feature = "aws")]
 mod aws;
 mod catalog;
@@ -19,11 +20,14 @@ mod env;
 mod error;
 mod evolve;
 mod failpoint;
+mod files;
 mod growth;
 mod infer;
+mod inventory;
 mod job;
 mod kafka;
 mod known;
+mod layout;
 mod ledger;
 mod name_bounds;
 mod objects;
@@ -33,7 +37,9 @@ mod route;
 #[cfg(test)]
 #[cfg(feature = "sqlite")]
 mod simulation;
+mod spool;
 mod storage;
+pub mod sweep;
 mod task;
 mod token;
 mod topic;
@@ -48,12 +54,14 @@ pub use digest::Digest;
 pub use env::Source;
 pub use error::{Directive, Error, Kind, Part};
 pub use failpoint::failpoint;
+pub use files::Files;
 pub use infer::{Inference, Numbers};
 pub use job::{
     AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
     TableOutcome, WriteLimits, by_code,
 };
 pub use kafka::{TopicOptions, TopicOutcome, TopicStatus, append_records, quarantine_records, refusal};
+pub use layout::{Layout, canonical, local_path};
 pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{REDRIVEN_PREFIX, RecordCounts, content, count_records, holds_failed_records};
 pub use offsets::{Offsets, SUMMARY_KEY as OFFSETS_KEY, Stream, offsets_of};

@@ -31,7 +31,7 @@ pub(crate) use self::fold::Added;
 use self::format::{ENTRY_BYTES, Entry};
 pub(crate) use self::name_time::name_time;
 pub(crate) use self::remembered::{Doubt, Remembered};
-pub(crate) use self::store::{Ledgers, Memory, Written, is_ledger, root};
+pub(crate) use self::store::{ENDING, Ledgers, Memory, Written, is_ledger, root};
 use crate::offsets::Offsets;
 use crate::token::Token;
 

@@ -9,7 +9,7 @@ mod spool;
 
 use std::borrow::Cow;
 
-use iceberg::TableIdent;
+use iceberg::{NamespaceIdent, TableIdent};
 use records::field_path::FieldPath;
 
 pub(crate) use self::router::Router;
@@ -91,6 +91,11 @@ impl Routes {
         let name = table_name(name);
         (!name.is_empty() && name.len() <= MAX_NAME_BYTES && !rest.is_empty())
             .then(|| TableIdent::new(own.namespace().clone(), name.into_owned()))
+    }
+
+    /// The namespaces of the tables that patterns name.
+    pub fn namespaces(&self) -> impl Iterator<Item = NamespaceIdent> {
+        self.patterns.iter().filter_map(|pattern| NamespaceIdent::from_strs(&pattern.namespace).ok())
     }
 
     /// The table that the value of the field in `record`, JSON text, names.

@@ -2,37 +2,76 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use indicatif::HumanCount;
-use lake::Token;
-
+use super::super::number::HumanCount;
 use super::super::quarantine::Account;
 use super::super::report::{Counts, Kind, Report, TableCounts};
 use super::super::table::Facts;
-use super::{Books, Holdings, Known};
+use super::{Books, Known, Part};
+use crate::token::Token;
 
-impl<'a> Books<'a> {
+/// What is summed up of a table over all parts.
+#[derive(Default)]
+pub(super) struct Sums {
+    held: u64,
+    counts: Counts,
+    /// Records that should have rows without a name.
+    lacking_names: u64,
+    /// Records of topics of which there are rejections alone.
+    quarantined_alone: u64,
+    /// How many rows the objects of each commit should have; None if that cannot be told of one.
+    expected: HashMap<i64, Option<u64>>,
+    /// The commits of which the summary says that they added every row that their objects have: each with all of its objects
+    /// still there, in the only version that the table has.
+    whole: HashSet<i64>,
+}
+
+impl Sums {
+    pub(super) fn find_whole(&mut self, facts: &Facts) {
+        let added = |snapshot: &i64| facts.commits.get(snapshot).and_then(|commit| commit.added);
+        let expected = std::mem::take(&mut self.expected);
+        let whole = expected.into_iter().filter(|(snapshot, sum)| sum.is_some() && *sum == added(snapshot));
+        self.whole = whole.map(|(snapshot, _)| snapshot).collect();
+    }
+}
+
+impl Books<'_> {
+    /// Adds up what the objects of a part should have brought to the table of the number `at`.
+    pub(super) fn expect(&self, part: &Part, at: usize, sums: &mut Sums) {
+        let (Some(facts), Some(tokens)) = (self.tables.get(at), part.tokens.get(at)) else { return };
+        let mut versions: HashMap<[u8; 16], HashSet<Token>> = HashMap::new();
+        for (token, _) in tokens {
+            versions.entry(token.key()).or_default().insert(*token);
+        }
+        for (token, snapshot) in tokens {
+            let rows = || {
+                let place = part.objects.place_of_token(token)?;
+                let records = *part.objects.by_place.get(place)?.records.as_ref().ok()?;
+                let account = part.account(&facts.name, place);
+                let rejected = account.map_or(0, |account| account.quarantined + account.redriven);
+                (versions.get(&token.key())?.len() == 1).then_some(records.checked_sub(rejected)?)
+            };
+            let sum = sums.expected.entry(*snapshot).or_insert(Some(0));
+            *sum = sum.zip(rows()).map(|(sum, rows)| sum + rows);
+        }
+    }
+
     /// `shared` says what all tables together have of each object, where an object's records go to several.
-    pub(super) fn reconcile_table(
-        &self,
-        table: &'a Holdings,
+    pub(super) fn reconcile_table<'b>(
+        &'b self,
+        part: &'b Part,
+        at: usize,
+        sums: &mut Sums,
         shared: &HashMap<&str, u64>,
-        known: &mut Known<'a>,
+        known: &mut Known<'b>,
         report: &mut Report,
     ) {
-        let facts = &table.facts;
-        let tokens = self.reconcile_tokens(table, report);
-        let unnamed_rows = facts.rows.by_file_name.get(&None).copied().unwrap_or_default();
-        // Rows of records of topics are of no object.
-        let unnamed_rows = unnamed_rows.saturating_sub(facts.topics.as_ref().map_or(0, |topics| topics.rows));
-        if facts.was_unnamed && unnamed_rows > 0 && !facts.reaches_back {
-            known.untold.push(&facts.name);
-        }
-        let whole = self.whole_commits(table);
-        let (mut held, mut counts) = (0, Counts::default());
-        let mut lacking_names = 0;
-        for (place, object) in &self.objects.by_place {
-            let rows = table.rows.get(place).copied().unwrap_or_default();
-            let account = self.account(&facts.name, place);
+        let (Some(facts), Some(rows_of)) = (self.tables.get(at), part.rows.get(at)) else { return };
+        let tokens = self.reconcile_tokens(part, at, report);
+        let layout = self.looking.layout;
+        let counts = &mut sums.counts;
+        for (place, object) in &part.objects.by_place {
+            let rows = rows_of.get(place).copied().unwrap_or_default();
+            let account = part.account(&facts.name, place);
             let rejected = account.map_or(0, |account| account.quarantined + account.redriven);
             let is_all_rejected = object.records.as_ref().is_ok_and(|all| *all > 0 && rejected >= *all);
             if !tokens.contains_key(place.as_str()) && rows == 0 && !is_all_rejected {
@@ -42,7 +81,7 @@ impl<'a> Books<'a> {
                 continue;
             }
             known.committed.insert(place);
-            held += 1;
+            sums.held += 1;
             counts.rows_in_tables += rows;
             counts.rows_quarantined += account.map_or(0, |account| account.quarantined);
             counts.rows_redriven += account.map_or(0, |account| account.redriven);
@@ -52,13 +91,12 @@ impl<'a> Books<'a> {
             counts.rows_in_objects += records;
             counts.messages_dropped += object.dropped;
             let lacks = records.saturating_sub(rows + rejected);
-            if lacks > 0 && !tokens.get(place.as_str()).is_some_and(|commits| is_named(facts, commits)) {
-                lacking_names += lacks;
+            let commits = tokens.get(place.as_str());
+            if lacks > 0 && !commits.is_some_and(|commits| is_named(facts, commits)) {
+                sums.lacking_names += lacks;
             } else if facts.rows.have_file_name
-                && let Some((snapshot, operation)) = tokens
-                    .get(place.as_str())
-                    .filter(|_| lacks > 0)
-                    .and_then(|of| deleted_by(facts, &whole, of))
+                && let Some((snapshot, operation)) =
+                    commits.filter(|_| lacks > 0).and_then(|of| deleted_by(facts, &sums.whole, of))
             {
                 let detail = format!(
                     "{}: {} of its {} records were in the table and are not any more; snapshot {snapshot}, of the \
@@ -68,27 +106,42 @@ impl<'a> Books<'a> {
                     HumanCount(lacks),
                     HumanCount(records)
                 );
-                report.find(Kind::RowsDeleted, object.source.uri.clone(), detail);
+                report.find(Kind::RowsDeleted, layout.uri(place), detail);
             } else if facts.rows.have_file_name && records != rows + rejected {
                 let found = Found { records, rows, account };
                 let (kind, detail) = found.disagreement(facts);
-                report.find(kind, object.source.uri.clone(), detail);
+                report.find(kind, layout.uri(place), detail);
             }
         }
-        for (place, rows) in &table.rows {
-            if !self.objects.by_place.contains_key(place) {
-                counts.rows_in_tables += rows;
-                let detail = format!(
-                    "{}: {} rows name it, but the object is gone; restore it, or take the table for its only copy",
-                    facts.name,
-                    HumanCount(*rows)
-                );
-                report.find(Kind::MissingObject, self.uri(place), detail);
+        for (place, rows) in rows_of {
+            if part.objects.by_place.contains_key(place) {
+                continue;
             }
+            // It may be older than what counts.
+            if self.looking.options.since.is_some() {
+                counts.rows_of_other_origin += rows;
+                continue;
+            }
+            counts.rows_in_tables += rows;
+            let detail = format!(
+                "{}: {} rows name it, but the object is gone; restore it, or take the table for its only copy",
+                facts.name,
+                HumanCount(*rows)
+            );
+            report.find(Kind::MissingObject, layout.uri(place), detail);
         }
-        counts.rows_of_other_origin = table.other_rows;
+        let topics = facts.topics.as_ref();
+        sums.quarantined_alone +=
+            topics.map_or(0, |topics| topics.quarantined_alone(&facts.name, &part.accounts));
+    }
+
+    /// What is told by the sums of a table.
+    pub(super) fn conclude_table(&self, facts: &Facts, sums: Sums, report: &mut Report) {
+        let Sums { held, mut counts, lacking_names, quarantined_alone, .. } = sums;
+        counts.rows_of_other_origin += facts.other_rows;
         if facts.rows.have_file_name && lacking_names > 0 {
             // Rows that came before the column have no name, and nothing but their number tells whether they are all there.
+            let unnamed_rows = facts.unnamed_rows();
             let found = lacking_names.min(unnamed_rows);
             counts.rows_in_tables += found;
             counts.rows_of_other_origin -= found;
@@ -102,59 +155,48 @@ impl<'a> Books<'a> {
                 report.find(Kind::RowsMissing, facts.name.clone(), detail);
             }
         }
-        if !facts.rows.have_file_name {
+        if !facts.rows.have_file_name && self.looking.options.is_whole() {
             reconcile_total(facts, &mut counts, report);
         }
-        counts.record_ids_twice = facts.rows.twice.len() as u64;
+        counts.record_ids_twice = facts.rows.ids_twice;
         counts.data_files_checked = facts.files_checked;
         counts.snapshots = facts.snapshots;
-        let names_objects = facts.rows.have_file_name || (held == 0 && facts.topics.is_some());
-        let kafka = facts.topics.as_ref().map(|topics| topics.reconcile(&facts.name, self.accounts, report));
+        let topics = facts.topics.as_ref();
+        let kafka = topics.map(|topics| topics.reconcile(&facts.name, quarantined_alone, report));
         report.add_table(TableCounts {
             table: facts.name.clone(),
             objects: held,
-            names_objects,
+            names_objects: facts.rows.have_file_name || (held == 0 && topics.is_some()),
             counts,
             kafka,
         });
     }
 
-    /// The commits of which the summary says that they added every row that their objects have: each with all of its objects
-    /// still there, in the only version that the table has.
-    fn whole_commits(&self, table: &Holdings) -> HashSet<i64> {
-        let facts = &table.facts;
-        let mut versions: HashMap<[u8; 16], HashSet<Token>> = HashMap::new();
-        for (token, _) in &facts.tokens {
-            versions.entry(token.key()).or_default().insert(*token);
-        }
-        let mut expected: HashMap<i64, Option<u64>> = HashMap::new();
-        for (token, snapshot) in &facts.tokens {
-            let rows = || {
-                let place = self.objects.place_of_token(token)?;
-                let records = *self.objects.by_place.get(place)?.records.as_ref().ok()?;
-                let account = self.account(&facts.name, place);
-                let rejected = account.map_or(0, |account| account.quarantined + account.redriven);
-                (versions.get(&token.key())?.len() == 1).then_some(records.checked_sub(rejected)?)
-            };
-            let sum = expected.entry(*snapshot).or_insert(Some(0));
-            *sum = sum.zip(rows()).map(|(sum, rows)| sum + rows);
-        }
-        let added = |snapshot: &i64| facts.commits.get(snapshot).and_then(|commit| commit.added);
-        let whole = expected.into_iter().filter(|(snapshot, sum)| sum.is_some() && *sum == added(snapshot));
-        whole.map(|(snapshot, _)| snapshot).collect()
-    }
-
-    /// The places of the objects whose tokens the table has, and the snapshots that have them.
-    fn reconcile_tokens(&self, table: &'a Holdings, report: &mut Report) -> HashMap<&'a str, Vec<i64>> {
-        let facts = &table.facts;
+    /// The places of the objects whose tokens the table of the number `at` has, and the snapshots that have them.
+    fn reconcile_tokens<'b>(
+        &self,
+        part: &'b Part,
+        at: usize,
+        report: &mut Report,
+    ) -> HashMap<&'b str, Vec<i64>> {
+        let mut places = HashMap::<&str, Vec<i64>>::new();
+        let (Some(facts), Some(tokens), Some(rows)) =
+            (self.tables.get(at), part.tokens.get(at), part.rows.get(at))
+        else {
+            return places;
+        };
         let mut by_token: BTreeMap<Token, Vec<i64>> = BTreeMap::new();
-        for (token, snapshot) in &facts.tokens {
+        for (token, snapshot) in tokens {
             by_token.entry(*token).or_default().push(*snapshot);
         }
-        let (mut places, mut missing) = (HashMap::<&str, Vec<i64>>::new(), HashSet::new());
+        let (mut missing, options) = (HashSet::new(), self.looking.options);
         for (token, snapshots) in by_token {
-            let place = self.objects.place_of_token(&token);
-            let name = place.map_or_else(|| format!("token {token}"), |place| self.uri(place));
+            let place = part.objects.place_of_token(&token);
+            // Whether one that nothing names is among those that count cannot be told.
+            if place.is_none() && !options.is_whole() {
+                continue;
+            }
+            let name = place.map_or_else(|| format!("token {token}"), |place| self.looking.layout.uri(place));
             if let [first, second, ..] = &snapshots[..] {
                 let detail = format!(
                     "{}: committed by the snapshots {first} and {second}; roll back the later one, or delete its rows",
@@ -163,11 +205,11 @@ impl<'a> Books<'a> {
                 report.find(Kind::TokenTwice, name.clone(), detail);
             }
             match place {
-                Some(place) if self.objects.by_place.contains_key(place) => {
+                Some(place) if part.objects.by_place.contains_key(place) => {
                     places.entry(place.as_str()).or_default().extend(snapshots);
                 }
-                // Its rows say so already.
-                Some(place) if table.rows.contains_key(place) => {}
+                // Its rows say so already, or it is older than what counts.
+                Some(place) if rows.contains_key(place) || options.since.is_some() => {}
                 _ if !missing.insert(token.key()) => {}
                 _ => {
                     let snapshots: Vec<String> = snapshots.iter().map(i64::to_string).collect();

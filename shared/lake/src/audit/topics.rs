@@ -15,13 +15,13 @@ use futures::TryStreamExt as _;
 use iceberg::io::FileIO;
 use iceberg::table::StaticTable;
 use iceberg::{Result, TableIdent};
-use indicatif::HumanCount;
-use lake::Offsets;
-use lake::quarantine::TOPICS;
 use serde::Serialize;
 
+use super::number::HumanCount;
 use super::quarantine::Accounts;
 use super::report::{Kind, Report};
+use crate::offsets::Offsets;
+use crate::quarantine::TOPICS;
 
 /// Columns that tell the place of a row's record, and its time.
 const COLUMNS: [&str; 4] = ["topic", "partition", "offset", "kafka_timestamp"];
@@ -42,28 +42,31 @@ pub(super) struct Topics {
 
 /// The counts of a table's records.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct TopicCounts {
+pub struct TopicCounts {
     /// Records that commits list.
-    pub(super) records: u64,
+    pub records: u64,
     /// Those that there are rows of.
-    pub(super) records_with_rows: u64,
+    pub records_with_rows: u64,
     /// Those of which there is nothing but lines in the quarantine, or lines that were put back.
-    pub(super) records_quarantined: u64,
+    pub records_quarantined: u64,
     /// Those that hold no event on purpose. Where commits have expired that would tell, whatever is left: rows that were
     /// deleted are among them.
-    pub(super) records_dropped: u64,
-    pub(super) partitions: Vec<PartitionCounts>,
+    pub records_dropped: u64,
+    /// Its partitions.
+    pub partitions: Vec<PartitionCounts>,
 }
 
 /// The counts of one partition.
 #[derive(Debug, Serialize)]
-pub(super) struct PartitionCounts {
+pub struct PartitionCounts {
     /// Digest of the cluster, topic, and life unless it is the first.
-    pub(super) stream: String,
-    pub(super) partition: i32,
-    pub(super) records: u64,
+    pub stream: String,
+    /// The partition.
+    pub partition: i32,
+    /// Records that commits list.
+    pub records: u64,
     /// The offset behind the last one.
-    pub(super) next_offset: i64,
+    pub next_offset: i64,
 }
 
 impl Topics {
@@ -121,8 +124,8 @@ impl Topics {
         Ok(())
     }
 
-    /// The counts of the table `table`, and findings about it.
-    pub(super) fn reconcile(&self, table: &str, accounts: &Accounts, report: &mut Report) -> TopicCounts {
+    /// The counts of the table `table`, and findings about it. `quarantined` is the sum of [`Topics::quarantined_alone`].
+    pub(super) fn reconcile(&self, table: &str, quarantined: u64, report: &mut Report) -> TopicCounts {
         let mut counts = TopicCounts::default();
         for (stream, partition, next_offset, records) in self.offsets.partitions() {
             if !stream.is_redriven() {
@@ -132,7 +135,7 @@ impl Topics {
             }
         }
         counts.records_with_rows = self.with_rows.values().map(|records| records.len() as u64).sum();
-        counts.records_quarantined = self.quarantined_alone(table, accounts);
+        counts.records_quarantined = quarantined;
         let told = counts.records_with_rows + counts.records_quarantined;
         counts.records_dropped = match self.dropped {
             Some(dropped) => dropped,
@@ -167,8 +170,8 @@ impl Topics {
         counts
     }
 
-    /// Records of which there are lines in the quarantine, or were, and no rows.
-    fn quarantined_alone(&self, table: &str, accounts: &Accounts) -> u64 {
+    /// Records of which there are lines in the quarantine, or were, and no rows; those of one part.
+    pub(super) fn quarantined_alone(&self, table: &str, accounts: &Accounts) -> u64 {
         let offsets: BTreeMap<(&str, i32), HashSet<i64>> = self
             .with_rows
             .iter()

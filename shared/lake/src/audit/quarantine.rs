@@ -1,24 +1,29 @@
 //! What was rejected, by table and object.
 //!
-//! In: the files under `errors/quarantine/`, and under `errors/redriven/`, where those go that were put back into a
-//! table. Out: an [`Account`] for each object that a table rejected records of, and findings about files that are
-//! damaged. Lines are read one at a time.
+//! In: the files under `quarantine/` of the errors, and under `redriven/`, where those go that were put back into a
+//! table. Out: what each says of each object, into the [`Spill`], and findings about files that are damaged; of one part of
+//! it an [`Account`] for each object that a table rejected records of. Lines are read one at a time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead as _, Read as _};
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::SystemTime;
 
-use lake::Digest;
-use lake::quarantine::{FileName, Kept, Ledger, Line, Standing, TOPICS, lines_in};
+use futures::TryStreamExt as _;
+use iceberg::Result;
+use serde::{Deserialize, Serialize};
 
-use super::objects::Objects;
 use super::report::{Kind, Report};
-use crate::warehouse::{Folders, files, is_unfinished, local_path};
+use super::spill::{Entry, Spill};
+use super::{Options, Step};
+use crate::digest::Digest;
+use crate::files::Files;
+use crate::layout::Layout;
+use crate::quarantine::{FileName, Kept, Ledger, Line, Standing, TOPICS, lines_in};
+use crate::storage::ListedFile;
 
-const QUARANTINE: &str = "errors/quarantine";
-const REDRIVEN: &str = "errors/redriven";
+const QUARANTINE: &str = "quarantine";
+const REDRIVEN: &str = "redriven";
 /// No record that is kept makes a longer line.
 const MAX_LINE_BYTES: u64 = 64 << 20;
 
@@ -40,85 +45,120 @@ pub(super) type Accounts = BTreeMap<(String, String), Account>;
 
 /// A file of rejections.
 struct Source {
-    path: PathBuf,
     uri: String,
     table: String,
     redriven: bool,
+    written: SystemTime,
     /// None if the file has a name that no append gives.
     name: Option<FileName>,
 }
 
 /// What one file says of one object.
-#[derive(Default)]
-struct Rejections {
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Rejections {
     file: String,
     redriven: bool,
+    /// Whether they are of an attempt that was not committed, at least not yet.
+    pending: bool,
     count: u64,
-    /// A digest of each, if there are other files about the object.
+    /// A digest of each, in order.
     digests: Vec<[u8; 16]>,
     copies: Vec<String>,
 }
 
-/// Reads everything that was rejected. `ledgers` are those of the tables, by name.
-pub(super) fn read(
-    folders: &Folders,
-    objects: &mut Objects,
+/// Reads everything that was rejected into `spill`. `ledgers` are those of the tables, by name.
+pub(super) async fn read(
+    files: &Files,
+    layout: &Layout,
+    options: &Options,
     ledgers: &HashMap<&str, &Ledger>,
+    spill: &mut Spill,
     report: &mut Report,
-) -> anyhow::Result<Accounts> {
-    let mut accounts = Accounts::new();
-    let mut rejections: BTreeMap<(String, String), Vec<Rejections>> = BTreeMap::new();
-    let sources = list(folders, report)?;
-    let mut files_of: HashMap<(&str, &str), u64> = HashMap::new();
-    for name in sources.iter().filter_map(|source| source.name.as_ref()) {
-        *files_of.entry((&name.table, &name.object)).or_default() += 1;
+) -> Result<()> {
+    let mut count = 0;
+    for (folder, redriven) in [(QUARANTINE, false), (REDRIVEN, true)] {
+        let folder = format!("{}/{folder}/", layout.errors);
+        let mut listed = files.list(&folder)?;
+        while let Some(file) = listed.try_next().await? {
+            if layout.is_unfinished(&file.uri) {
+                report.unfinished_files += 1;
+                continue;
+            }
+            let source = Source::new(&folder, file, redriven);
+            if source.name.as_ref().is_some_and(|name| options.passes_over(name)) {
+                continue;
+            }
+            read_source(files, layout, options, ledgers, source, spill, report).await?;
+            count += 1;
+            (options.progress)(Step::Quarantine, count);
+        }
     }
-    for source in &sources {
-        let name = source.name.as_ref();
-        let is_only = name.is_some_and(|name| files_of.get(&(&*name.table, &*name.object)) == Some(&1));
-        let mut of_file: BTreeMap<String, Rejections> = BTreeMap::new();
-        let read = read_file(source, |line, record| {
-            // What was rejected of objects that lie elsewhere is no part of this warehouse's sums.
+    Ok(())
+}
+
+async fn read_source(
+    files: &Files,
+    layout: &Layout,
+    options: &Options,
+    ledgers: &HashMap<&str, &Ledger>,
+    source: Source,
+    spill: &mut Spill,
+    report: &mut Report,
+) -> Result<()> {
+    let opened = files.open(&source.uri).await;
+    // By place, and how the lines name the object if they do so in another way.
+    let mut of_file: BTreeMap<String, (Rejections, Option<String>)> = BTreeMap::new();
+    let read = opened.map_err(|error| format!("cannot be read: {error}")).and_then(|file| {
+        read_file(&source.uri, file, |line, record| {
+            // What was rejected of objects that lie elsewhere is no part of these sums.
             let place = match line.topic_key() {
                 Some(key) => Some(format!("{TOPICS}/{key}")),
-                None => objects.place_of(folders, &line.object),
+                None => layout.place(&line.object).filter(|place| options.has(place)),
             };
             let Some(place) = place else { return };
-            let of_object = of_file.entry(place).or_default();
+            let named = (line.topic_key().is_none() && line.object != layout.uri(&place))
+                .then(|| line.object.as_ref().to_owned());
+            let (of_object, of_name) = of_file.entry(place).or_default();
+            of_name.clone_from(&named);
             of_object.count += 1;
             of_object.copies.extend(line.raw_object.as_deref().map(str::to_owned));
             of_object.copies.dedup();
-            if !is_only {
-                of_object.digests.push(digest(line, record));
+            of_object.digests.push(digest(line, record));
+        })
+    });
+    let (mut is_stale, mut stale) = (!of_file.is_empty(), 0);
+    for (place, (mut rejections, named)) in of_file {
+        match source.standing(&place, ledgers.get(&*source.table).copied()) {
+            Standing::Stale => {
+                stale += rejections.count;
+                continue;
             }
-        });
-        let (mut is_stale, mut stale) = (!of_file.is_empty(), 0);
-        for (place, mut found) in of_file {
-            match source.standing(&place, ledgers.get(&*source.table).copied()) {
-                Standing::Stale => {
-                    stale += found.count;
-                    continue;
-                }
-                // Without a commit in its name it may be of a time when there was no table.
-                Standing::Pending if name.is_some_and(|name| name.commit.is_some()) => {
-                    accounts.entry((source.table.clone(), place)).or_default().pending += found.count;
-                }
-                Standing::Pending | Standing::Counts | Standing::Expired => {
-                    found.digests.sort_unstable();
-                    (found.file, found.redriven) = (source.uri.clone(), source.redriven);
-                    rejections.entry((source.table.clone(), place)).or_default().push(found);
-                }
+            // Without a commit in its name it may be of a time when there was no table.
+            Standing::Pending => {
+                rejections.pending = source.name.as_ref().is_some_and(|name| name.commit.is_some());
             }
-            is_stale = false;
+            Standing::Counts | Standing::Expired => {}
         }
-        report.stale_quarantine_files += u64::from(is_stale);
-        report.stale_quarantine_records += stale;
-        if let Some(what) = read.err().filter(|_| !is_stale) {
-            report.find(Kind::DamagedQuarantine, source.uri.clone(), what);
-        }
+        is_stale = false;
+        rejections.digests.sort_unstable();
+        (rejections.file, rejections.redriven) = (source.uri.clone(), source.redriven);
+        spill.add(&Entry::Rejected { table: source.table.clone(), place, named, rejections })?;
     }
+    report.stale_quarantine_files += u64::from(is_stale);
+    report.stale_quarantine_records += stale;
+    if let Some(what) = read.err().filter(|_| !is_stale) {
+        report.find(Kind::DamagedQuarantine, source.uri.clone(), what);
+    }
+    Ok(())
+}
+
+/// The accounts of the rejections of one part, by table and place.
+pub(super) fn accounts(rejections: BTreeMap<(String, String), Vec<Rejections>>) -> Accounts {
+    let mut accounts = Accounts::new();
     for (of, rejections) in rejections {
         let account = accounts.entry(of).or_default();
+        let (pending, rejections): (Vec<_>, Vec<_>) = rejections.into_iter().partition(|it| it.pending);
+        account.pending = pending.iter().map(|rejections| rejections.count).sum();
         let all = distinct(rejections.iter());
         account.quarantined = distinct(rejections.iter().filter(|rejections| !rejections.redriven));
         account.redriven = all - account.quarantined;
@@ -126,30 +166,19 @@ pub(super) fn read(
             account.copies.extend(copies.into_iter().map(|copy| (copy, file.clone())));
             account.files.push(file);
         }
+        account.files.sort();
     }
-    Ok(accounts)
-}
-
-fn list(folders: &Folders, report: &mut Report) -> anyhow::Result<Vec<Source>> {
-    let mut sources = Vec::new();
-    for (folder, redriven) in [(QUARANTINE, false), (REDRIVEN, true)] {
-        for path in files(&folders.root.join(folder))? {
-            if is_unfinished(&path) {
-                report.unfinished_files += 1;
-                continue;
-            }
-            let Some(place) = folders.place(&path) else { continue };
-            let uri = format!("{}/{place}", folders.root_uri);
-            let table = place.split('/').nth(2).unwrap_or_default().to_owned();
-            let below = place.strip_prefix(folder).and_then(|below| below.strip_prefix('/'));
-            let name = below.and_then(FileName::parse);
-            sources.push(Source { path, uri, table, redriven, name });
-        }
-    }
-    Ok(sources)
+    accounts
 }
 
 impl Source {
+    fn new(folder: &str, file: ListedFile, redriven: bool) -> Self {
+        let below = file.uri.strip_prefix(folder).unwrap_or_default();
+        let table = below.split('/').next().unwrap_or_default().to_owned();
+        let name = FileName::parse(below);
+        Self { table, redriven, written: file.modified, name, uri: file.uri }
+    }
+
     /// Whether it counts for the object at `place`. Lines that were put back count whatever is said of the rest of the file.
     fn standing(&self, place: &str, ledger: Option<&Ledger>) -> Standing {
         let (Some(ledger), Some(name), Some((bucket, key)), false) =
@@ -157,8 +186,7 @@ impl Source {
         else {
             return Standing::Counts;
         };
-        let written = fs::metadata(&self.path).and_then(|metadata| metadata.modified());
-        ledger.standing(name, bucket, key, written.unwrap_or(UNIX_EPOCH))
+        ledger.standing(name, bucket, key, self.written)
     }
 }
 
@@ -166,11 +194,7 @@ impl Source {
 /// files, and counts once: as often as the file has it that has it most often.
 fn distinct<'a>(files: impl Iterator<Item = &'a Rejections>) -> u64 {
     let mut most: HashMap<[u8; 16], u64> = HashMap::new();
-    let mut undigested = 0;
     for file in files {
-        if file.digests.is_empty() {
-            undigested += file.count;
-        }
         for same in file.digests.chunk_by(|one, next| one == next) {
             if let Some(digest) = same.first() {
                 let count = most.entry(*digest).or_default();
@@ -178,7 +202,7 @@ fn distinct<'a>(files: impl Iterator<Item = &'a Rejections>) -> u64 {
             }
         }
     }
-    undigested + most.values().sum::<u64>()
+    most.values().sum::<u64>()
 }
 
 /// Of what a line keeps and of where that was.
@@ -189,9 +213,12 @@ fn digest(line: &Line<'_>, record: &[u8]) -> [u8; 16] {
 }
 
 /// Reads the lines of one file, and hands each that is sound to `take` with its record. The error says what is wrong.
-fn read_file(source: &Source, mut take: impl FnMut(&Line<'_>, &[u8])) -> Result<(), String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let mut reader = lines_in(&source.uri, File::open(&source.path).map_err(unreadable)?);
+fn read_file(
+    uri: &str,
+    file: File,
+    mut take: impl FnMut(&Line<'_>, &[u8]),
+) -> std::result::Result<(), String> {
+    let mut reader = lines_in(uri, file);
     let (mut text, mut record, mut number) = (Vec::new(), Vec::new(), 0_u64);
     let mut wrong: Option<String> = None;
     loop {
@@ -233,14 +260,16 @@ fn read_file(source: &Source, mut take: impl FnMut(&Line<'_>, &[u8])) -> Result<
 
 /// What is wrong with a copy of an object that a rejection names instead of bytes. `object` is the object itself, if it
 /// exists and only one version of it is known.
-pub(super) fn check_copy(copy: &str, object: Option<&Path>) -> Option<String> {
-    let metadata = |path: PathBuf| path.metadata().ok().filter(std::fs::Metadata::is_file);
-    let Some(kept) = local_path(copy).and_then(metadata) else {
-        return Some(format!("names the copy {copy}, which is gone; copy the object there again"));
+pub(super) async fn check_copy(files: &Files, copy: &str, object: Option<&str>) -> Option<String> {
+    let kept = match files.size(copy).await {
+        Ok(Some(kept)) => kept,
+        Ok(None) => {
+            return Some(format!("names the copy {copy}, which is gone; copy the object there again"));
+        }
+        Err(error) => return Some(format!("names the copy {copy}, which cannot be read: {error}")),
     };
-    let original = object.and_then(|object| metadata(object.to_owned()))?;
-    (kept.len() != original.len()).then(|| {
-        let (kept, original) = (kept.len(), original.len());
+    let original = files.size(object?).await.ok()??;
+    (kept != original).then(|| {
         format!("names the copy {copy} of {kept} bytes, but the object has {original}; copy it again")
     })
 }
@@ -252,11 +281,9 @@ mod tests {
     #[test]
     fn what_versions_have_in_common_counts_once() {
         let file = |redriven, digests: &[u8]| Rejections {
-            file: String::new(),
             redriven,
-            count: digests.len() as u64,
-            copies: Vec::new(),
             digests: digests.iter().map(|digest| [*digest; 16]).collect(),
+            ..Rejections::default()
         };
         let one = [file(false, &[1, 1, 2])];
         assert_eq!(distinct(one.iter()), 3);

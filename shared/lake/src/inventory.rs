@@ -3,16 +3,14 @@
 //! In: the location of a metadata file. Out: an [`Inventory`]: every file of every snapshot that the metadata has, and
 //! what of the metadata cannot be read. Nothing here ends at the first damage: the rest is still worth knowing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, FormatVersion, ManifestFile, ManifestList, Struct,
-    TableMetadata,
+    DataContentType, DataFile, DataFileFormat, FormatVersion, ManifestFile, ManifestList, SnapshotRef,
+    Struct, TableMetadata,
 };
-
-use crate::warehouse::local_path;
 
 /// A file that holds rows or deletes.
 #[derive(Clone, Debug)]
@@ -60,10 +58,6 @@ impl fmt::Display for Unreadable {
 #[derive(Debug)]
 pub(crate) struct Inventory {
     pub(crate) metadata: TableMetadata,
-    /// The current metadata file, those before it that the table still knows, and statistics. All but the first may be
-    /// gone without harm.
-    pub(crate) other_files: Vec<String>,
-    pub(crate) manifest_lists: Vec<String>,
     /// The files that are live in each manifest, by the manifest's path.
     pub(crate) manifests: BTreeMap<String, Vec<ContentFile>>,
     /// The manifests of the current snapshot that could be read, as often as it lists them.
@@ -78,16 +72,8 @@ impl Inventory {
     /// The metadata file itself cannot be read: nothing is known of the table.
     pub(crate) async fn read(file_io: &FileIO, location: &str) -> Result<Self, Unreadable> {
         let metadata = read_metadata(file_io, location).await?;
-        let log = metadata.metadata_log().iter().map(|entry| entry.metadata_file.clone());
-        let statistics = metadata.statistics_iter().map(|file| file.statistics_path.clone());
-        let partitions = metadata.partition_statistics_iter().map(|file| file.statistics_path.clone());
-        let other_files =
-            [location.to_owned()].into_iter().chain(log).chain(statistics).chain(partitions).collect();
-        let mut snapshots: Vec<_> = metadata.snapshots().cloned().collect();
-        snapshots.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
+        let snapshots = snapshots(&metadata);
         let mut inventory = Self {
-            other_files,
-            manifest_lists: snapshots.iter().map(|snapshot| snapshot.manifest_list().to_owned()).collect(),
             manifests: BTreeMap::new(),
             current_manifests: Vec::new(),
             unreadable: Vec::new(),
@@ -131,27 +117,80 @@ impl Inventory {
         self.manifests.values().flatten()
     }
 
-    /// Every file that the table needs, by path.
-    pub(crate) fn needed(&self) -> impl Iterator<Item = &String> {
-        let manifests = self.manifests.keys();
-        self.manifest_lists.iter().chain(manifests).chain(self.content_files().map(|file| &file.path))
-    }
-
     /// The data and delete files of the current snapshot, as often as it lists them.
     pub(crate) fn current_files(&self) -> impl Iterator<Item = &ContentFile> {
         self.current_manifests.iter().filter_map(|path| self.manifests.get(path)).flatten()
     }
 }
 
+/// What a table refers to, by name alone.
+pub(crate) struct References {
+    /// The current metadata file, those before it that the table still knows, and statistics. All but the first may be
+    /// gone without harm.
+    pub(crate) other_files: Vec<String>,
+}
+
+impl References {
+    /// Those of the metadata that was read at `location`.
+    pub(crate) fn new(metadata: &TableMetadata, location: &str) -> Self {
+        let log = metadata.metadata_log().iter().map(|entry| entry.metadata_file.clone());
+        let statistics = metadata.statistics_iter().map(|file| file.statistics_path.clone());
+        let partitions = metadata.partition_statistics_iter().map(|file| file.statistics_path.clone());
+        let all = [location.to_owned()].into_iter().chain(log).chain(statistics).chain(partitions);
+        Self { other_files: all.collect() }
+    }
+
+    /// Hands the name of every other file that the table needs to `each`, one manifest in memory at a time. Gives back what
+    /// cannot be read.
+    pub(crate) async fn visit(
+        &self,
+        file_io: &FileIO,
+        metadata: &TableMetadata,
+        mut each: impl FnMut(&str),
+    ) -> Vec<Unreadable> {
+        let (mut unreadable, mut seen) = (Vec::new(), HashSet::new());
+        for snapshot in snapshots(metadata) {
+            each(snapshot.manifest_list());
+            let list = match read_list(file_io, snapshot.manifest_list(), metadata.format_version()).await {
+                Ok(list) => list,
+                Err(what) => {
+                    unreadable.push(what);
+                    continue;
+                }
+            };
+            for manifest in list.entries() {
+                if !seen.insert(manifest.manifest_path.clone()) {
+                    continue;
+                }
+                match read_manifest(file_io, manifest, snapshot.snapshot_id()).await {
+                    Ok(files) => {
+                        each(&manifest.manifest_path);
+                        files.iter().for_each(|file| each(&file.path));
+                    }
+                    Err(what) => unreadable.push(what),
+                }
+            }
+        }
+        unreadable
+    }
+}
+
+/// The snapshots of a table, in their order.
+fn snapshots(metadata: &TableMetadata) -> Vec<SnapshotRef> {
+    let mut snapshots: Vec<_> = metadata.snapshots().cloned().collect();
+    snapshots.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
+    snapshots
+}
+
 /// Reads the metadata file at `location`.
 pub(crate) async fn read_metadata(file_io: &FileIO, location: &str) -> Result<TableMetadata, Unreadable> {
     let (file_io, path) = (file_io.clone(), location.to_owned());
-    guarded(location, async move { TableMetadata::read_from(&file_io, &path).await }).await
+    guarded(&file_io.clone(), location, async move { TableMetadata::read_from(&file_io, &path).await }).await
 }
 
 async fn read_list(file_io: &FileIO, path: &str, version: FormatVersion) -> Result<ManifestList, Unreadable> {
     let (file_io, own_path) = (file_io.clone(), path.to_owned());
-    guarded(path, async move {
+    guarded(&file_io.clone(), path, async move {
         let bytes = file_io.new_input(own_path)?.read().await?;
         ManifestList::parse_with_version(&bytes, version)
     })
@@ -165,16 +204,18 @@ async fn read_manifest(
 ) -> Result<Vec<ContentFile>, Unreadable> {
     let path = &manifest.manifest_path;
     // A manifest that was cut between two of its blocks is read without complaint, and files would be missing.
-    if let Some(metadata) = local_path(path).and_then(|path| path.metadata().ok())
-        && metadata.len() != manifest.manifest_length as u64
+    if let Ok(input) = file_io.new_input(path)
+        && let Ok(metadata) = input.metadata().await
+        && metadata.size != manifest.manifest_length as u64
     {
         let what =
-            format!("is {} bytes long, its manifest list says {}", metadata.len(), manifest.manifest_length);
+            format!("is {} bytes long, its manifest list says {}", metadata.size, manifest.manifest_length);
         return Err(Unreadable { path: path.clone(), what });
     }
     let spec_id = manifest.partition_spec_id;
     let (file_io, own_manifest) = (file_io.clone(), manifest.clone());
-    let read = guarded(path, async move { own_manifest.load_manifest(&file_io).await }).await?;
+    let read =
+        guarded(&file_io.clone(), path, async move { own_manifest.load_manifest(&file_io).await }).await?;
     let live = read.entries().iter().filter(|entry| entry.is_alive());
     Ok(live
         .map(|entry| ContentFile {
@@ -208,6 +249,7 @@ fn vector(file: &DataFile) -> Option<Vector> {
 
 /// Reads the file at `path` in a task of its own, so that a library that panics over damaged bytes ends only that.
 async fn guarded<T: Send + 'static>(
+    file_io: &FileIO,
     path: &str,
     read: impl Future<Output = iceberg::Result<T>> + Send + 'static,
 ) -> Result<T, Unreadable> {
@@ -216,8 +258,8 @@ async fn guarded<T: Send + 'static>(
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    let what = match local_path(path) {
-        Some(local) if !local.exists() => "is gone".to_owned(),
+    let what = match file_io.exists(path).await {
+        Ok(false) => "is gone".to_owned(),
         _ => format!("cannot be read: {what}"),
     };
     Err(Unreadable { path: path.to_owned(), what })

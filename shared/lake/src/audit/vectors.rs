@@ -4,13 +4,10 @@
 //! positions. Refused: blobs with another length, mark or checksum than they should have. The library that reads the
 //! tables takes every delete file for Parquet.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-
+use iceberg::io::FileIO;
 use roaring::RoaringTreemap;
 
 use crate::inventory::Vector;
-use crate::warehouse::local_path;
 
 const MARK: [u8; 4] = [0xD1, 0xD3, 0x39, 0x64];
 /// Longest blob that is read: more than any vector of a file that is written in practice.
@@ -20,16 +17,14 @@ const MAX_BYTES: u64 = 1 << 30;
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn read(uri: &str, vector: &Vector) -> Result<RoaringTreemap, String> {
-    let unreadable = |error: std::io::Error| format!("its deletion vector cannot be read: {error}");
-    let path = local_path(uri).ok_or("its deletion vector is not on this machine")?;
+pub(super) async fn read(file_io: &FileIO, uri: &str, vector: &Vector) -> Result<RoaringTreemap, String> {
+    let unreadable = |error: iceberg::Error| format!("its deletion vector cannot be read: {error}");
     if vector.length > MAX_BYTES {
         return Err(format!("its deletion vector has {} bytes, which is too many", vector.length));
     }
-    let mut file = File::open(path).map_err(unreadable)?;
-    file.seek(SeekFrom::Start(vector.offset)).map_err(unreadable)?;
-    let mut blob = Vec::new();
-    file.take(vector.length).read_to_end(&mut blob).map_err(unreadable)?;
+    let file = file_io.new_input(uri).map_err(unreadable)?.reader().await.map_err(unreadable)?;
+    let end = vector.offset.saturating_add(vector.length);
+    let blob = file.read(vector.offset..end).await.map_err(unreadable)?;
     positions(&blob, vector.length).ok_or_else(|| "its deletion vector is damaged".to_owned())
 }
 

@@ -4,30 +4,43 @@
 //! are compared with their manifests; rows are read of the current snapshot.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
-use std::path::PathBuf;
 
-use futures::{StreamExt as _, stream};
-use iceberg::io::FileIO;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _, stream};
+use iceberg::Result;
+use iceberg::io::{FileIO, FileRead};
 use iceberg::spec::{DataFileFormat, Operation, PrimitiveType, Schema, TableMetadata, Type};
-use lake::quarantine::Ledger;
-use lake::{Committed, Token};
+use parquet::arrow::async_reader::MetadataFetch;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::report::{Kind, Report};
 use super::rows::{self, Rows};
+use super::spill::{Entry, Spill};
 use super::topics::Topics;
+use super::{ListedTable, Options, Step};
+use crate::ancestors::ancestors;
+use crate::decode::FILE_NAME;
+use crate::files::Files;
 use crate::inventory::{ContentFile, Inventory};
-use crate::warehouse::{ListedTable, local_path};
+use crate::layout::{Layout, local_path};
+use crate::ledger::{Committed, committed};
+use crate::quarantine::Ledger;
+use crate::token::Token;
 
 /// Files that are looked at at the same time.
-const PARALLEL_FILES: usize = 2;
+const PARALLEL_FILES: usize = 8;
+/// Bytes at the end of a Parquet file that hold the footer of most.
+const FOOTER_BYTES: usize = 64 << 10;
 
 /// What is known of a table.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) name: String,
     pub(super) rows: Rows,
+    /// Rows that name no object of this stream, or none that counts.
+    pub(super) other_rows: u64,
     /// The objects that the table remembers, with the snapshot of each, which may have expired.
     pub(super) tokens: Vec<(Token, i64)>,
     pub(super) ledger: Ledger,
@@ -47,6 +60,13 @@ pub(super) struct Facts {
     pub(super) topics: Option<Topics>,
 }
 
+impl Facts {
+    /// Rows without a name that may be of objects: those of records of topics are of none.
+    pub(super) fn unnamed_rows(&self) -> u64 {
+        self.rows.unnamed.saturating_sub(self.topics.as_ref().map_or(0, |topics| topics.rows))
+    }
+}
+
 /// What is known of a commit of append.
 #[derive(Debug)]
 pub(super) struct Commit {
@@ -62,7 +82,7 @@ pub(super) struct Commit {
 fn commits(metadata: &TableMetadata, tokens: &[(Token, i64)]) -> HashMap<i64, Commit> {
     let ours: HashSet<i64> = tokens.iter().map(|(_, snapshot)| *snapshot).collect();
     let (mut commits, mut deleted_by) = (HashMap::new(), None);
-    for snapshot in lake::ancestors(metadata, metadata.current_snapshot_id()) {
+    for snapshot in ancestors(metadata, metadata.current_snapshot_id()) {
         let id = snapshot.snapshot_id();
         if ours.contains(&id) {
             let added = snapshot.summary().additional_properties.get("added-records");
@@ -81,20 +101,38 @@ fn commits(metadata: &TableMetadata, tokens: &[(Token, i64)]) -> HashMap<i64, Co
 
 /// Whether rows of this schema name the objects that they are from.
 fn names_objects(schema: &Schema) -> bool {
-    let field = schema.field_by_name(lake::FILE_NAME);
+    let field = schema.field_by_name(FILE_NAME);
     field.is_some_and(|field| *field.field_type == Type::Primitive(PrimitiveType::String))
 }
 
-/// Looks at `table`. None if its metadata cannot be read.
-pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut Report) -> Option<Facts> {
-    let name = &table.name;
+/// What is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Looking<'a> {
+    pub(super) files: &'a Files,
+    pub(super) layout: &'a Layout,
+    pub(super) options: &'a Options,
+}
+
+/// Looks at `table`, the one of the number `at`. None if its metadata cannot be read.
+///
+/// # Errors
+/// The spill's.
+pub(super) async fn examine(
+    looking: &Looking<'_>,
+    table: &ListedTable,
+    at: usize,
+    spill: &mut Spill,
+    report: &mut Report,
+) -> Result<Option<Facts>> {
+    let (&Looking { files, layout, options }, name) = (looking, &table.name);
+    let file_io = &files.file_io;
     let inventory = match Inventory::read(file_io, &table.metadata_location).await {
         Ok(inventory) => inventory,
         Err(unreadable) => {
             let remedy = "restore it, or register an earlier metadata file of the table";
             let detail = format!("{name}: the table's metadata {}; {remedy}", unreadable.what);
             report.find(Kind::UnreadableMetadata, unreadable.path, detail);
-            return None;
+            return Ok(None);
         }
     };
     for unreadable in &inventory.unreadable {
@@ -102,8 +140,22 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
         let detail = format!("{name}: {}; {remedy}", unreadable.what);
         report.find(Kind::UnreadableMetadata, unreadable.path.clone(), detail);
     }
-    let (unusable, files_checked) = check_files(&inventory, name, report).await;
-    let rows = rows::read(file_io, &inventory, &unusable).await;
+    let checked = check_files(file_io, &inventory, name, options, report).await;
+    let unusable = &checked.unusable;
+    let mut other_rows = 0;
+    let rows = rows::read(file_io, &inventory, unusable, &checked.sizes, options, |uri, rows| {
+        match layout.place(&uri).filter(|place| options.has(place)) {
+            Some(place) => {
+                let named = (uri != layout.uri(&place)).then_some(uri);
+                spill.add(&Entry::Rows { table: at, place, named, rows })
+            }
+            None => {
+                other_rows += rows;
+                Ok(())
+            }
+        }
+    });
+    let rows = rows.await?;
     for (path, what) in &rows.unread {
         let detail = format!("{name}: its rows cannot be read: {what}; restore it from a backup");
         report.find(Kind::DamagedDataFile, path.clone(), detail);
@@ -118,7 +170,7 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
         report.find(Kind::RecordIdTwice, id.clone(), detail);
     }
     let metadata = &inventory.metadata;
-    let committed = lake::committed(metadata, file_io).await;
+    let committed = committed(metadata, file_io).await;
     let topics = topics(&committed, file_io, table, metadata, report).await;
     let Committed { tokens, is_complete, is_ours_alone, damage, .. } = committed;
     if let Some((uri, what)) = damage {
@@ -128,8 +180,11 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
         );
         report.find(Kind::LostLedger, uri, detail);
     }
-    Some(Facts {
+    other_rows += rows.unnamed;
+    other_rows -= topics.as_ref().map_or(0, |topics| topics.rows).min(other_rows);
+    Ok(Some(Facts {
         name: name.clone(),
+        other_rows,
         reaches_back: is_complete,
         was_unnamed: metadata.schemas_iter().any(|schema| !names_objects(schema)),
         commits: commits(metadata, &tokens),
@@ -140,11 +195,11 @@ pub(super) async fn examine(file_io: &FileIO, table: &ListedTable, report: &mut 
             && inventory.unreadable.is_empty()
             && rows.unread.is_empty()
             && rows.untold.is_empty()),
-        files_checked,
+        files_checked: checked.count,
         snapshots: metadata.snapshots().len() as u64,
         rows,
         topics,
-    })
+    }))
 }
 
 /// What the table has of records of topics; None if it has taken none.
@@ -159,7 +214,7 @@ async fn topics(
         return None;
     }
     let deletes = |operation: &Operation| matches!(operation, Operation::Delete | Operation::Overwrite);
-    let mut line = lake::ancestors(metadata, metadata.current_snapshot_id());
+    let mut line = ancestors(metadata, metadata.current_snapshot_id());
     let mut topics = Topics {
         offsets: committed.offsets.clone(),
         is_complete: committed.offsets_are_complete,
@@ -175,30 +230,48 @@ async fn topics(
     Some(topics)
 }
 
-/// Compares every data and delete file with its manifests. Gives back those that cannot be used, and how many there are.
-async fn check_files(inventory: &Inventory, table: &str, report: &mut Report) -> (HashSet<String>, u64) {
+/// What is known of the files of a table.
+#[derive(Default)]
+struct Checked {
+    count: u64,
+    /// Those that cannot be used.
+    unusable: HashSet<String>,
+    /// The sizes of those that can be, and have another than their manifest says.
+    sizes: HashMap<String, u64>,
+}
+
+/// Compares every data and delete file with its manifests.
+async fn check_files(
+    file_io: &FileIO,
+    inventory: &Inventory,
+    table: &str,
+    options: &Options,
+    report: &mut Report,
+) -> Checked {
     let by_path: BTreeMap<&str, &ContentFile> =
         inventory.content_files().map(|file| (file.path.as_str(), file)).collect();
     let current: HashSet<&str> = inventory.current_files().map(|file| file.path.as_str()).collect();
-    let checked = by_path.len() as u64;
+    let mut checked = Checked::default();
     let mut faults = stream::iter(by_path.into_values())
         .map(|file| async move {
-            let own = file.clone();
+            let (own, file_io) = (file.clone(), file_io.clone());
             // A task of its own, so that a library that panics over damaged bytes ends only that.
-            let fault = tokio::task::spawn_blocking(move || fault(&own)).await;
+            let fault = tokio::spawn(async move { fault(&file_io, &own).await }).await;
             (file, fault.unwrap_or_else(|error| Some(Fault::Unusable(error.to_string()))))
         })
         .buffered(PARALLEL_FILES);
-    let mut unusable = HashSet::new();
     while let Some((file, fault)) = faults.next().await {
-        let (kind, what, is_usable) = match fault {
+        checked.count += 1;
+        (options.progress)(Step::Files, checked.count);
+        let (kind, what, size) = match fault {
             None => continue,
-            Some(Fault::Missing(what)) => (Kind::MissingDataFile, what, false),
-            Some(Fault::Unusable(what)) => (Kind::DamagedDataFile, what, false),
-            Some(Fault::Differs(what)) => (Kind::DamagedDataFile, what, true),
+            Some(Fault::Missing(what)) => (Kind::MissingDataFile, what, None),
+            Some(Fault::Unusable(what)) => (Kind::DamagedDataFile, what, None),
+            Some(Fault::Differs(what, size)) => (Kind::DamagedDataFile, what, Some(size)),
         };
-        if !is_usable {
-            unusable.insert(file.path.clone());
+        match size {
+            Some(size) => _ = checked.sizes.insert(file.path.clone(), size),
+            None => _ = checked.unusable.insert(file.path.clone()),
         }
         let snapshot = match current.contains(file.path.as_str()) {
             true => "of the current snapshot".to_owned(),
@@ -209,7 +282,7 @@ async fn check_files(inventory: &Inventory, table: &str, report: &mut Report) ->
             format!("{table}: the file {snapshot}, of {rows} rows, {what}; restore it from a backup");
         report.find(kind, file.path.clone(), detail);
     }
-    (unusable, checked)
+    checked
 }
 
 /// What is wrong with a file.
@@ -217,24 +290,31 @@ enum Fault {
     Missing(String),
     /// It cannot be read.
     Unusable(String),
-    /// It can be read, but is not the file that the manifest describes.
-    Differs(String),
+    /// It can be read, but is not the file that the manifest describes. Its size in bytes.
+    Differs(String, u64),
 }
 
-fn fault(file: &ContentFile) -> Option<Fault> {
-    let Some(path) = local_path(&file.path) else {
-        return Some(Fault::Missing("is not on this machine".to_owned()));
+async fn fault(file_io: &FileIO, file: &ContentFile) -> Option<Fault> {
+    if local_path(&file.path).is_some_and(|path| path.is_dir()) {
+        return Some(Fault::Missing("is no file".to_owned()));
+    }
+    let unreadable = |error: iceberg::Error| Fault::Unusable(format!("cannot be read: {error}"));
+    let input = match file_io.new_input(&file.path) {
+        Ok(input) => input,
+        Err(error) => return Some(unreadable(error)),
     };
-    let size_bytes = match path.metadata() {
-        Ok(metadata) if metadata.is_file() => metadata.len(),
-        Ok(_) => return Some(Fault::Missing("is no file".to_owned())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Some(Fault::Missing("is gone".to_owned()));
+    let size_bytes = match input.metadata().await {
+        Ok(metadata) => metadata.size,
+        Err(error) => {
+            let is_gone = input.exists().await.is_ok_and(|exists| !exists);
+            return Some(if is_gone { Fault::Missing("is gone".to_owned()) } else { unreadable(error) });
         }
-        Err(error) => return Some(Fault::Unusable(format!("cannot be read: {error}"))),
     };
     let rows = match file.format {
-        DataFileFormat::Parquet => rows_of(path),
+        DataFileFormat::Parquet => match input.reader().await {
+            Ok(reader) => rows_of(reader, size_bytes).await,
+            Err(error) => Err(format!("cannot be read: {error}")),
+        },
         // Only Parquet tells its row count.
         _ => Ok(file.rows),
     };
@@ -243,19 +323,32 @@ fn fault(file: &ContentFile) -> Option<Fault> {
     match rows {
         Err(what) if is_same_size => Some(Fault::Unusable(what)),
         Err(what) => Some(Fault::Unusable(format!("{what} and {sizes}"))),
-        Ok(_) if !is_same_size => Some(Fault::Differs(sizes)),
+        Ok(_) if !is_same_size => Some(Fault::Differs(sizes, size_bytes)),
         Ok(rows) if rows != file.rows => {
-            Some(Fault::Differs(format!("has {rows} rows where its manifest says {}", file.rows)))
+            Some(Fault::Differs(format!("has {rows} rows where its manifest says {}", file.rows), size_bytes))
         }
         Ok(_) => None,
     }
 }
 
+/// Ranges of a file, for the library that reads footers.
+struct Ranges(Box<dyn FileRead>);
+
+impl MetadataFetch for &mut Ranges {
+    fn fetch(
+        &mut self,
+        range: std::ops::Range<u64>,
+    ) -> BoxFuture<'_, std::result::Result<Bytes, ParquetError>> {
+        async move { self.0.read(range).await.map_err(|error| ParquetError::External(error.into())) }.boxed()
+    }
+}
+
 /// How many rows the footer of a Parquet file promises.
-fn rows_of(path: PathBuf) -> Result<u64, String> {
-    let file = File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let footer = ParquetMetaDataReader::new()
-        .parse_and_finish(&file)
+async fn rows_of(file: Box<dyn FileRead>, size_bytes: u64) -> std::result::Result<u64, String> {
+    let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_BYTES));
+    let footer = reader
+        .load_and_finish(&mut Ranges(file), size_bytes)
+        .await
         .map_err(|error| format!("has a footer that cannot be read: {error}"))?;
     Ok(footer.row_groups().iter().map(|group| group.num_rows().max(0) as u64).sum())
 }

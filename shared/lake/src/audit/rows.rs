@@ -1,8 +1,8 @@
 //! The rows of a table's current snapshot, by the object that each came from.
 //!
 //! In: an [`Inventory`], and which of its files cannot be read. Out: [`Rows`]: how many there are of each `file_name`,
-//! and the `record_id`s that occur more than once. Files are read one batch at a time; what is kept is a number for
-//! every object, and 16 bytes for every row.
+//! and the `record_id`s that occur more than once. Files are read one batch at a time; what is kept of all rows is on disk:
+//! a number for every object of a file, and 16 bytes for every row.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -19,19 +19,17 @@ use iceberg::spec::{
     DEFAULT_SCHEMA_NAME_MAPPING, DataContentType, NameMapping, NestedFieldRef, PrimitiveType, Type,
 };
 use iceberg::{Error, ErrorKind, Result, Runtime};
-use lake::Digest;
 use roaring::RoaringTreemap;
 
+use super::ids::{IdDigest, Ids};
+use super::{Options, Step};
+use crate::digest::Digest;
 use crate::inventory::{ContentFile, Inventory, Vector};
-use crate::warehouse::local_path;
 
 /// Files that are read at the same time.
 const PARALLEL_FILES: usize = 2;
-const FILE_NAME: &str = lake::FILE_NAME;
+const FILE_NAME: &str = crate::decode::FILE_NAME;
 const RECORD_ID: &str = "record_id";
-
-/// 128 bits of SHA-256: no two of a table's ids share them by chance.
-type IdDigest = [u8; 16];
 
 /// The rows of a table.
 #[derive(Debug, Default)]
@@ -39,9 +37,11 @@ pub(super) struct Rows {
     /// Whether rows name their objects at all.
     pub(super) have_file_name: bool,
     pub(super) total: u64,
-    /// How many there are of each `file_name`. None where it is null, or where there is no such column.
-    pub(super) by_file_name: HashMap<Option<String>, u64>,
-    /// Ids that occur more than once.
+    /// Those whose `file_name` is null, or all where there is no such column.
+    pub(super) unnamed: u64,
+    /// How many ids occur more than once.
+    pub(super) ids_twice: u64,
+    /// These ids, or the first of very many.
     pub(super) twice: BTreeMap<String, Twice>,
     /// Files whose rows are not among these, and why.
     pub(super) unread: Vec<(String, String)>,
@@ -57,19 +57,27 @@ pub(super) struct Twice {
     pub(super) origins: BTreeSet<String>,
 }
 
-/// Reads the current snapshot of `inventory`, but for the files in `unusable`.
-pub(super) async fn read(file_io: &FileIO, inventory: &Inventory, unusable: &HashSet<String>) -> Rows {
+/// Reads the current snapshot of `inventory`, but for the files in `unusable`. `sizes` are those of files that have another
+/// size than their manifests say. The rows of each `file_name` go to `named`, file by file.
+pub(super) async fn read(
+    file_io: &FileIO,
+    inventory: &Inventory,
+    unusable: &HashSet<String>,
+    sizes: &HashMap<String, u64>,
+    options: &Options,
+    mut named: impl FnMut(String, u64) -> Result<()>,
+) -> Result<Rows> {
     let columns = Columns::of(inventory);
     let mut rows = Rows { have_file_name: columns.file_name, ..Rows::default() };
-    let mut tasks = match tasks(inventory, unusable, &columns) {
+    let mut tasks = match tasks(inventory, unusable, sizes, &columns) {
         Ok(tasks) => tasks,
         Err(error) => {
             rows.unread.push((inventory.metadata.location().to_owned(), error.to_string()));
-            return rows;
+            return Ok(rows);
         }
     };
-    rows.resolve_vectors(inventory, unusable, &mut tasks);
-    let mut digests = Vec::new();
+    rows.resolve_vectors(file_io, inventory, unusable, &mut tasks).await;
+    let mut ids = Ids::default();
     let mut read = stream::iter(tasks.clone())
         .map(|task| async move { (task.scan.data_file_path.clone(), guarded(file_io, task, count).await) })
         .buffer_unordered(PARALLEL_FILES);
@@ -78,54 +86,67 @@ pub(super) async fn read(file_io: &FileIO, inventory: &Inventory, unusable: &Has
             Ok(counted) => {
                 for (name, count) in counted.by_file_name {
                     rows.total += count;
-                    *rows.by_file_name.entry(name).or_default() += count;
+                    match name {
+                        Some(name) => named(name, count)?,
+                        None => rows.unnamed += count,
+                    }
                 }
-                digests.extend(counted.digests);
+                ids.add(counted.digests)?;
             }
             Err(what) => rows.unread.push((path, what)),
         }
+        (options.progress)(Step::Rows, rows.total);
     }
     drop(read);
-    let twice = repeated(digests);
+    let (count, twice) = ids.repeated()?;
+    rows.ids_twice = count;
     if !twice.is_empty() {
         rows.twice = names(file_io, tasks, Arc::new(twice)).await;
     }
-    rows
+    Ok(rows)
 }
 
 impl Rows {
     /// Reads the deletion vectors of `tasks`. Those of which that is not possible are left out.
-    fn resolve_vectors(&mut self, inventory: &Inventory, unusable: &HashSet<String>, tasks: &mut Vec<Task>) {
+    async fn resolve_vectors(
+        &mut self,
+        file_io: &FileIO,
+        inventory: &Inventory,
+        unusable: &HashSet<String>,
+        tasks: &mut Vec<Task>,
+    ) {
         let vectors: HashMap<&str, (&ContentFile, &Vector)> = inventory
             .current_files()
             .filter_map(|file| Some((file, file.vector.as_ref()?)))
             .map(|(file, vector)| (vector.data_file.as_str(), (file, vector)))
             .collect();
-        tasks.retain_mut(|task| {
+        for mut task in std::mem::take(tasks) {
             let path = &task.scan.data_file_path;
-            let Some((file, vector)) = vectors.get(path.as_str()) else { return true };
+            let Some((file, vector)) = vectors.get(path.as_str()) else {
+                tasks.push(task);
+                continue;
+            };
             // The specification has readers ignore position deletes where there is a vector.
             task.scan.deletes.retain(|delete| delete.file_type != DataContentType::PositionDeletes);
             if unusable.contains(&file.path) {
                 let what = format!("its deletion vector in {} cannot be used", file.path);
                 self.untold.push((path.clone(), what));
-                return false;
+                continue;
             }
             if !task.scan.deletes.is_empty() {
                 let what = "a deletion vector and equality deletes apply to it at once, which cannot be counted here; \
                             compact the table, and audit again";
                 self.untold.push((path.clone(), what.to_owned()));
-                return false;
+                continue;
             }
-            match super::vectors::read(&file.path, vector) {
-                Ok(deleted) => task.deleted = Some(Arc::new(deleted)),
-                Err(what) => {
-                    self.unread.push((file.path.clone(), format!("{what} (of {path})")));
-                    return false;
+            match super::vectors::read(file_io, &file.path, vector).await {
+                Ok(deleted) => {
+                    task.deleted = Some(Arc::new(deleted));
+                    tasks.push(task);
                 }
+                Err(what) => self.unread.push((file.path.clone(), format!("{what} (of {path})"))),
             }
-            true
-        });
+        }
     }
 }
 
@@ -164,7 +185,12 @@ impl Columns {
 
 /// One task for each data file of the current snapshot, with the delete files that apply to it (Iceberg table
 /// specification, "Scan Planning"). The library's own planning gives up where one manifest is gone.
-fn tasks(inventory: &Inventory, unusable: &HashSet<String>, columns: &Columns) -> Result<Vec<Task>> {
+fn tasks(
+    inventory: &Inventory,
+    unusable: &HashSet<String>,
+    sizes: &HashMap<String, u64>,
+    columns: &Columns,
+) -> Result<Vec<Task>> {
     let metadata = &inventory.metadata;
     let mapping = metadata.properties().get(DEFAULT_SCHEMA_NAME_MAPPING);
     let mapping: Option<NameMapping> =
@@ -197,7 +223,8 @@ fn tasks(inventory: &Inventory, unusable: &HashSet<String>, columns: &Columns) -
                 .build()
         });
         let scan = FileScanTask::builder()
-            .with_file_size_in_bytes(size_of(file))
+            // One that has another size than the manifest says may still have its rows.
+            .with_file_size_in_bytes(sizes.get(&file.path).copied().unwrap_or(file.size_bytes))
             .with_start(0)
             .with_length(0)
             .with_data_file_path(file.path.clone())
@@ -211,12 +238,6 @@ fn tasks(inventory: &Inventory, unusable: &HashSet<String>, columns: &Columns) -
         Task { scan, deleted: None }
     };
     Ok(usable().filter(|file| file.content == DataContentType::Data).map(task).collect())
-}
-
-/// The size that the file has: one that has another than the manifest says may still have its rows.
-fn size_of(file: &ContentFile) -> u64 {
-    let metadata = local_path(&file.path).and_then(|path| path.metadata().ok());
-    metadata.map_or(file.size_bytes, |metadata| metadata.len())
 }
 
 /// Runs `take` over the batches of one file, in a task of its own, so that a library that panics over damaged bytes ends
@@ -296,13 +317,6 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<Option<StringArray>> {
 
 fn digest(id: &str) -> IdDigest {
     Digest::of(id).bytes()
-}
-
-/// Those of `digests` that occur more than once.
-fn repeated(mut digests: Vec<IdDigest>) -> HashSet<IdDigest> {
-    digests.sort_unstable();
-    let runs = digests.chunk_by(|one, next| one == next);
-    runs.filter(|run| run.len() > 1).filter_map(|run| run.first().copied()).collect()
 }
 
 /// A second look: the ids behind `twice`, and where their rows are.
