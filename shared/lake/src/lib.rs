@@ -13,6 +13,7 @@ mod catalog;
 #[cfg(any(feature = "aws", feature = "rest"))]
 mod causes;
 mod commit;
+mod compact;
 mod decode;
 mod definition;
 mod digest;
@@ -48,6 +49,7 @@ mod write;
 pub use ancestors::ancestors;
 pub use append::{append, append_routed};
 pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
+pub use compact::{CompactOptions, Compacted, Left, compact};
 pub use decode::{FILE_NAME, Lack, PROCESSING_TIME, RowDecoder, SystemColumn, SystemValue};
 pub use definition::TableDefinition;
 pub use digest::Digest;

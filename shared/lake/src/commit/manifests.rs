@@ -4,7 +4,7 @@
 //! Number Inheritance"). Entries that are copied become EXISTING with all their numbers written out. Manifests of delete
 //! files are carried along untouched.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use iceberg::io::FileIO;
@@ -134,21 +134,23 @@ impl ManifestWriting {
         stream::iter(reads).buffered(PARALLEL_READS).try_collect().await
     }
 
-    /// How many live entries of the files `paths` each of `manifests` has.
+    /// How many live entries of the files `paths` each of `manifests` has. `known` is what an earlier attempt has found, by
+    /// the path of the manifest, and gets what this one finds.
     pub(super) async fn holding(
         &self,
         manifests: &[ManifestFile],
         paths: &HashSet<&str>,
+        known: &mut HashMap<String, usize>,
     ) -> Result<Vec<usize>> {
+        let unread = manifests.iter().filter(|manifest| !known.contains_key(&manifest.manifest_path));
         let reads: Vec<_> =
-            manifests.iter().map(|manifest| load(self.file_io.clone(), manifest.clone())).collect();
-        let mut reads = stream::iter(reads).buffered(PARALLEL_READS);
-        let mut counts = Vec::with_capacity(manifests.len());
-        while let Some(manifest) = reads.try_next().await? {
-            let live = manifest.entries().iter().filter(|entry| entry.is_alive());
-            counts.push(live.filter(|entry| paths.contains(entry.file_path())).count());
-        }
-        Ok(counts)
+            unread.map(|manifest| count(self.file_io.clone(), manifest.clone(), paths)).collect();
+        let found: Vec<_> = stream::iter(reads).buffered(PARALLEL_READS).try_collect().await?;
+        known.extend(found);
+        Ok(manifests
+            .iter()
+            .map(|manifest| known.get(&manifest.manifest_path).copied().unwrap_or(0))
+            .collect())
     }
 
     /// The list of a snapshot's manifests. Returns its path and, in format version 3, the first id of the rows that come
@@ -177,6 +179,14 @@ impl ManifestWriting {
         list.close().await?;
         Ok((path, rows))
     }
+}
+
+/// The path of `manifest`, and how many live entries of the files `paths` it has.
+async fn count(file_io: FileIO, manifest: ManifestFile, paths: &HashSet<&str>) -> Result<(String, usize)> {
+    let content = manifest.load_manifest(&file_io).await?;
+    let live = content.entries().iter().filter(|entry| entry.is_alive());
+    let count = live.filter(|entry| paths.contains(entry.file_path())).count();
+    Ok((manifest.manifest_path, count))
 }
 
 async fn load(file_io: FileIO, manifest: ManifestFile) -> Result<Manifest> {

@@ -76,3 +76,18 @@ impl Marks for Records<'_> {
         ]
     }
 }
+
+/// Rows that were in the table before, in other files: a compaction. It lists no objects, since its rows are from any. Once
+/// it may be in the table, what it replaces is not, so nothing else keeps it from being committed twice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moved;
+
+impl Marks for Moved {
+    fn seen(&self, _: &TableMetadata, _: Option<i64>) -> Verdict {
+        Verdict::New
+    }
+
+    fn summary(&self, _: &TableMetadata) -> Vec<(String, String)> {
+        vec![(token::REJECTED_KEY.to_owned(), "0".to_owned())]
+    }
+}

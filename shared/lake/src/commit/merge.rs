@@ -14,6 +14,9 @@ const MAX_RATIO: i64 = 4;
 /// Manifests that one commit reads at most, whatever others have left.
 const MAX_INPUTS: usize = 200;
 
+/// Bytes that a manifest should have, where the table says nothing of it.
+const DEFAULT_TARGET_BYTES: i64 = 8 << 20;
+
 const ENABLED: &str = "commit.manifest-merge.enabled";
 const MIN_COUNT: &str = "commit.manifest.min-count-to-merge";
 const TARGET_BYTES: &str = "commit.manifest.target-size-bytes";
@@ -44,16 +47,18 @@ impl Settings {
         let number = |key: &str| properties.get(key).and_then(|text| text.trim().parse::<i64>().ok());
         Some(Self {
             min_count: number(MIN_COUNT).and_then(|count| usize::try_from(count).ok()).unwrap_or(100).max(2),
-            target_bytes: number(TARGET_BYTES).unwrap_or(8 << 20),
+            target_bytes: number(TARGET_BYTES).unwrap_or(DEFAULT_TARGET_BYTES),
         })
     }
 
-    /// The groups among `manifests`, to which new files of the spec `new_files` come.
-    pub(super) fn groups(self, manifests: &[ManifestFile], new_files: Option<i32>) -> Vec<Group> {
+    /// The groups among `manifests`, to which new files of the spec `new_files` come. Manifests of the snapshot `own`, which
+    /// is being made, stay as they are: what they say is deleted is told of by this snapshot alone.
+    pub(super) fn groups(self, manifests: &[ManifestFile], new_files: Option<i32>, own: i64) -> Vec<Group> {
         let mut by_spec: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
         for (at, manifest) in manifests.iter().enumerate() {
             if manifest.content == ManifestContentType::Data
                 && manifest.key_metadata.is_none()
+                && manifest.added_snapshot_id != own
                 && manifest.manifest_length < self.target_bytes
             {
                 by_spec.entry(manifest.partition_spec_id).or_default().push(at);
@@ -83,9 +88,38 @@ impl Settings {
     }
 }
 
+/// `manifests`, all of which are to be written again, in groups that become one each: of one partition spec, and no longer
+/// together than one should be.
+pub(super) fn by_size(manifests: &[ManifestFile]) -> Vec<Vec<&ManifestFile>> {
+    let mut groups: Vec<(i64, Vec<&ManifestFile>)> = Vec::new();
+    let mut open: HashMap<i32, usize> = HashMap::new();
+    for manifest in manifests {
+        let spec = manifest.partition_spec_id;
+        let at = open.get(&spec).copied().filter(|at| {
+            groups.get(*at).is_some_and(|(bytes, group)| {
+                bytes + manifest.manifest_length <= DEFAULT_TARGET_BYTES && group.len() < MAX_INPUTS
+            })
+        });
+        match at.and_then(|at| groups.get_mut(at)) {
+            Some((bytes, group)) => {
+                *bytes += manifest.manifest_length;
+                group.push(manifest);
+            }
+            None => {
+                open.insert(spec, groups.len());
+                groups.push((manifest.manifest_length, vec![manifest]));
+            }
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The snapshot that is being made.
+    const OWN: i64 = 2;
 
     fn manifest(spec_id: i32, length: i64) -> ManifestFile {
         ManifestFile {
@@ -138,10 +172,10 @@ mod tests {
     #[test]
     fn manifests_are_merged_when_there_are_enough_of_them() {
         let all = [manifest(0, 10), manifest(0, 10), manifest(0, 10)];
-        assert_eq!(settings(4).groups(&all, None), []);
-        assert_eq!(settings(4).groups(&all, Some(0)), [group(0, &[0, 1, 2], true)]);
-        assert_eq!(settings(3).groups(&all, None), [group(0, &[0, 1, 2], false)]);
-        assert_eq!(settings(2).groups(&[], Some(0)), []);
+        assert_eq!(settings(4).groups(&all, None, OWN), []);
+        assert_eq!(settings(4).groups(&all, Some(0), OWN), [group(0, &[0, 1, 2], true)]);
+        assert_eq!(settings(3).groups(&all, None, OWN), [group(0, &[0, 1, 2], false)]);
+        assert_eq!(settings(2).groups(&[], Some(0), OWN), []);
     }
 
     #[test]
@@ -149,16 +183,16 @@ mod tests {
         let all =
             [manifest(0, 10), deletes(10), manifest(1, 10), manifest(0, 10), deletes(10), manifest(1, 10)];
         let expected = [group(0, &[0, 3], false), group(1, &[2, 5], true)];
-        assert_eq!(settings(2).groups(&all, Some(1)), expected);
+        assert_eq!(settings(2).groups(&all, Some(1), OWN), expected);
     }
 
     #[test]
     fn what_is_large_enough_stays_as_it_is() {
         let all = [manifest(0, 1000), manifest(0, 600), manifest(0, 10), manifest(0, 10), manifest(0, 500)];
-        assert_eq!(settings(2).groups(&all, None), [group(0, &[2, 3], false)]);
+        assert_eq!(settings(2).groups(&all, None, OWN), [group(0, &[2, 3], false)]);
         // What has grown large is joined by what has grown nearly as large, and never beyond the target.
         let all = [manifest(0, 400), manifest(0, 300), manifest(0, 350)];
-        assert_eq!(settings(2).groups(&all, None), [group(0, &[1, 2], false)]);
+        assert_eq!(settings(2).groups(&all, None, OWN), [group(0, &[1, 2], false)]);
     }
 
     /// However long a table is written to, its manifests are few, and each entry was copied a few times.
@@ -168,7 +202,7 @@ mod tests {
         let (mut manifests, mut copied): (Vec<ManifestFile>, i64) = (Vec::new(), 0);
         const COMMITS: i64 = 20_000;
         for _ in 0..COMMITS {
-            match settings.groups(&manifests, Some(0)).pop() {
+            match settings.groups(&manifests, Some(0), OWN).pop() {
                 Some(group) => {
                     let bytes: i64 = group.inputs.iter().map(|at| manifests[*at].manifest_length).sum();
                     copied += bytes;
@@ -190,6 +224,6 @@ mod tests {
     fn a_commit_reads_only_so_many_manifests() {
         let all: Vec<_> = (0..5000).map(|_| manifest(0, 10)).collect();
         let settings = Settings { min_count: 100, target_bytes: 8 << 20 };
-        assert_eq!(settings.groups(&all, Some(0))[0].inputs.len(), MAX_INPUTS);
+        assert_eq!(settings.groups(&all, Some(0), OWN)[0].inputs.len(), MAX_INPUTS);
     }
 }

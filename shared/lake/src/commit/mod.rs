@@ -24,7 +24,7 @@ mod schema;
 mod successor;
 mod summary;
 #[cfg(test)]
-mod table_tests;
+pub(crate) mod table_tests;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +37,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use self::expiry::MAX_METADATA_BYTES;
-pub(crate) use self::marks::{Marks, Objects, Records, Verdict};
+pub(crate) use self::marks::{Marks, Moved, Objects, Records, Verdict};
 use self::retries::{Lost, Retries};
 pub(crate) use self::schema::{SchemaChange, is_promotion};
 use self::successor::{Successor, Successors};

@@ -14,7 +14,7 @@ use iceberg::{Error, ErrorKind, Result};
 
 use super::expiry::{Expired, expired, without};
 use super::manifests::{ManifestWriting, New, may_have_files};
-use super::merge::Settings;
+use super::merge::{self, Settings};
 use super::requirements::requirements;
 use super::summary::Counts;
 use super::{Change, Replace};
@@ -33,6 +33,8 @@ pub(super) struct Successors<'a> {
     new: Option<ManifestFile>,
     /// Manifests that were made of others, by the paths of these.
     merged: HashMap<(Vec<String>, bool), ManifestFile>,
+    /// How many of the files that are to be replaced a manifest holds, by its path.
+    holding: HashMap<String, usize>,
 }
 
 /// What became of an attempt to compute a successor.
@@ -46,7 +48,7 @@ pub(super) enum Successor {
 impl<'a> Successors<'a> {
     pub(super) fn of(change: &'a Change<'a>, table: &Table, env: &'a Env) -> Self {
         let writing = ManifestWriting::new(table.file_io().clone(), change.id, new_id(table.metadata(), env));
-        Self { change, env, writing, new: None, merged: HashMap::new() }
+        Self { change, env, writing, new: None, merged: HashMap::new(), holding: HashMap::new() }
     }
 
     /// The successor of `base`, whose time is not before `now_ms` or the base's own.
@@ -145,7 +147,9 @@ impl<'a> Successors<'a> {
     ) -> Result<Vec<ManifestFile>> {
         let has_new = !self.change.files.is_empty();
         let groups = Settings::of(metadata.properties())
-            .map(|settings| settings.groups(&carried, has_new.then_some(spec.spec_id())))
+            .map(|settings| {
+                settings.groups(&carried, has_new.then_some(spec.spec_id()), self.writing.snapshot_id)
+            })
             .unwrap_or_default();
         let (mut first, mut gone, mut new_is_in) = (Vec::new(), HashSet::new(), !has_new);
         for group in groups {
@@ -245,16 +249,21 @@ impl<'a> Successors<'a> {
             return Ok(None);
         }
         let paths: HashSet<&str> = files.iter().map(String::as_str).collect();
-        let holding = self.writing.holding(&carried, &paths).await?;
+        let holding = self.writing.holding(&carried, &paths, &mut self.holding).await?;
         if holding.iter().sum::<usize>() != paths.len() {
             return Ok(None);
         }
-        for at in (0..carried.len()).filter(|at| holding[*at] > 0) {
-            let rewritten =
-                self.writing.rewrite(base, schema, &[&carried[at]], &paths, New::default(), counts).await?;
-            carried[at] = rewritten;
+        let (mut held, mut others) = (Vec::new(), Vec::new());
+        for (manifest, count) in carried.into_iter().zip(holding) {
+            if count > 0 { held.push(manifest) } else { others.push(manifest) }
         }
-        carried.retain(|manifest| own(manifest) || manifest.added_snapshot_id == self.writing.snapshot_id);
+        let mut carried = Vec::new();
+        for together in merge::by_size(&held) {
+            carried
+                .push(self.writing.rewrite(base, schema, &together, &paths, New::default(), counts).await?);
+        }
+        others.retain(own);
+        carried.extend(others);
         Ok(Some(carried))
     }
 

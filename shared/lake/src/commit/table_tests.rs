@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::tests::{Act, Bench, Faulty, ROWS, ident, in_seconds, token};
 use super::*;
-use crate::catalog::{Next, refs};
+use crate::catalog::{Lake, Next, refs};
 use crate::token::Token;
 
 /// An entry of a manifest: status, snapshot, data and file sequence number, first row id.
@@ -44,12 +44,7 @@ impl Bench {
         &self,
         change: impl FnOnce(TableMetadataBuilder) -> iceberg::Result<TableMetadataBuilder>,
     ) {
-        let base = self.lake.catalog.load(&ident()).await.unwrap();
-        let builder =
-            base.table.metadata().clone().into_builder(base.table.metadata_location().map(str::to_owned));
-        let metadata = change(builder).unwrap().build().unwrap().metadata;
-        let next = Next { updates: Vec::new(), requirements: Vec::new(), metadata };
-        self.lake.catalog.swap(&base, &next).await.unwrap();
+        meanwhile(&self.lake, &ident(), change).await;
     }
 
     /// Another engine leaves metadata that are edited as JSON.
@@ -405,7 +400,8 @@ async fn a_branch_takes_commits_of_its_own() {
 #[tokio::test]
 async fn files_are_replaced_unless_a_delete_came_between() {
     for deleted in [false, true] {
-        let bench = Bench::with(&[]).await;
+        // What is said to be deleted is said by a manifest that could be merged with the new one.
+        let bench = Bench::with(&[("commit.manifest.min-count-to-merge", "2")]).await;
         for key in ["1", "2", "3"] {
             bench.append(&[token(key)]).await;
         }
@@ -420,7 +416,7 @@ async fn files_are_replaced_unless_a_delete_came_between() {
             summary: [("frazil.compacted".to_owned(), "2".to_owned())].into(),
         };
         if deleted {
-            add_delete_manifest(&bench).await;
+            add_delete_manifest(&bench.lake, &ident()).await;
         }
         let (files, marks) = (bench.files().await, Objects { tokens: &[], rejected: 0 });
         let change = Change {
@@ -464,9 +460,9 @@ async fn live_paths(bench: &Bench) -> Vec<String> {
     paths
 }
 
-/// Another engine commits a manifest of deletes.
-async fn add_delete_manifest(bench: &Bench) {
-    let table = bench.table().await;
+/// Another engine commits a manifest of position deletes to a table without partitions.
+pub(crate) async fn add_delete_manifest(lake: &Lake, ident: &TableIdent) {
+    let table = lake.catalog.load_table(ident).await.unwrap();
     let metadata = table.metadata();
     let (id, number) = (77, metadata.next_sequence_number());
     let path = |name: &str| format!("{}/metadata/{name}.avro", metadata.location());
@@ -504,5 +500,19 @@ async fn add_delete_manifest(bench: &Bench) {
         })
         .with_schema_id(0)
         .build();
-    bench.meanwhile(|builder| builder.set_branch_snapshot(snapshot, MAIN_BRANCH)).await;
+    meanwhile(lake, ident, |builder| builder.set_branch_snapshot(snapshot, MAIN_BRANCH)).await;
+}
+
+/// Another engine changes the table.
+async fn meanwhile(
+    lake: &Lake,
+    ident: &TableIdent,
+    change: impl FnOnce(TableMetadataBuilder) -> iceberg::Result<TableMetadataBuilder>,
+) {
+    let base = lake.catalog.load(ident).await.unwrap();
+    let location = base.table.metadata_location().map(str::to_owned);
+    let metadata =
+        change(base.table.metadata().clone().into_builder(location)).unwrap().build().unwrap().metadata;
+    let next = Next { updates: Vec::new(), requirements: Vec::new(), metadata };
+    lake.catalog.swap(&base, &next).await.unwrap();
 }

@@ -56,7 +56,7 @@ pub(super) fn folded(
             snapshot: added.snapshot,
             sequence_number: metadata.next_sequence_number(),
             time_ms: added.time_ms,
-            id: is_ours.then_some(added.id),
+            id: Some(added.id),
             is_ours,
         });
     }

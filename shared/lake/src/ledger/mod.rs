@@ -74,9 +74,10 @@ pub(crate) struct Commit {
     pub(crate) snapshot: i64,
     pub(crate) sequence_number: i64,
     pub(crate) time_ms: i64,
-    /// By what the quarantine files of its objects are named.
+    /// By what the quarantine files of its objects are named. None if it is not of this pipeline.
     pub(crate) id: Option<Uuid>,
-    /// Whether it lists the objects that its rows are from. The rows of any other may be of any object.
+    /// Whether it lists the objects that its rows are from. The rows of any other, a compaction of ours too, may be of any
+    /// object.
     pub(crate) is_ours: bool,
 }
 

@@ -82,7 +82,7 @@ pub(super) fn text(metadata: &TableMetadata, line: &[SnapshotRef], added: Option
         let offsets = added.offsets.map(Offsets::to_string);
         let ids = (added.snapshot, metadata.current_snapshot_id());
         let order = (metadata.next_sequence_number(), added.time_ms);
-        add(&mut text, ids, order, tokens.map(|_| added.id), (tokens, offsets.as_deref()));
+        add(&mut text, ids, order, Some(added.id), (tokens, offsets.as_deref()));
     }
     text
 }

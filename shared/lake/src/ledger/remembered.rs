@@ -149,10 +149,11 @@ impl Remembered {
         self.commits().get(..self.line.counted()).unwrap_or_default()
     }
 
-    /// Whether all that is remembered was committed by an append.
+    /// Whether all that is remembered was committed by an append, or by a compaction of ours, which adds no row.
     pub(crate) fn is_ours_alone(&self) -> bool {
-        self.line.snapshots.iter().all(|snapshot| token::is_ours(snapshot))
-            && self.counted().iter().all(|commit| commit.is_ours)
+        let is_ours = |snapshot| token::is_ours(snapshot) || token::accounting(snapshot).is_some();
+        self.line.snapshots.iter().all(|snapshot| is_ours(snapshot))
+            && self.counted().iter().all(|commit| commit.is_ours || commit.id.is_some())
     }
 
     /// What is wrong with the ledger, if the table names one.

@@ -43,6 +43,7 @@ use self::overflow::Overflow;
 use self::parquet_file::ParquetFile;
 use self::partition::{Partitioner, take_rows};
 use self::properties::FileProperties;
+pub(crate) use self::properties::target_file_bytes;
 use crate::failpoint::failpoint;
 pub(crate) use crate::job::WriteLimits;
 use crate::storage;
@@ -84,6 +85,8 @@ pub(crate) struct TableWriter {
     partition_spec_id: i32,
     /// Batches written so far: how long a file has been idle is told in batches.
     batches: u64,
+    /// A file that has so many bytes is closed.
+    target_file_bytes: usize,
     has_too_many_files: bool,
 }
 
@@ -109,6 +112,7 @@ impl TableWriter {
         let metadata = table.metadata();
         let locations = Locations::new(metadata)?;
         let properties = FileProperties::new(metadata)?;
+        let target_file_bytes = properties.target_file_bytes;
         let open_bytes = (properties.leaves * OPEN_COLUMN_BYTES).max(1);
         limits.open_partitions = limits.open_partitions.min((footer_bytes(&limits) / open_bytes).max(1));
         Ok(Self {
@@ -128,8 +132,14 @@ impl TableWriter {
             attempt,
             partition_spec_id: metadata.default_partition_spec_id(),
             batches: 0,
+            target_file_bytes,
             has_too_many_files: false,
         })
+    }
+
+    /// The same, with files as large as they become.
+    pub(crate) fn one_file_a_partition(self) -> Self {
+        Self { target_file_bytes: usize::MAX, ..self }
     }
 
     /// Whether an error means that the rows need more files than [`WriteLimits::files`]. Fewer rows may not.
@@ -229,7 +239,7 @@ impl TableWriter {
     async fn write_to(&mut self, key: Vec<u8>, mut file: OpenFile, rows: &RecordBatch) -> Result<()> {
         file.parquet.write(rows).await.map_err(|error| failed("write", &file.path, error))?;
         file.last_batch = self.batches;
-        if file.bytes() >= self.properties.target_file_bytes {
+        if file.bytes() >= self.target_file_bytes {
             return self.close_file(file).await;
         }
         self.open.insert(key, file);

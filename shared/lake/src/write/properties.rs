@@ -24,6 +24,8 @@ use crate::decode::FILE_NAME;
 /// Bytes of a minimum or maximum that are kept. parquet rounds the shortened maximum up, so bounds stay right. Enough to
 /// tell the URIs of Firehose's objects apart down to their time.
 pub(super) const BOUND_BYTES: usize = 128;
+const TARGET_FILE_BYTES: &str = "write.target-file-size-bytes";
+const DEFAULT_TARGET_FILE_BYTES: usize = 512 << 20;
 /// Longest character, in bytes: `truncate` counts characters.
 const CHARACTER_BYTES: usize = 4;
 
@@ -97,7 +99,7 @@ impl FileProperties {
             parquet: Arc::new(parquet),
             no_values: Arc::new(no_values),
             row_group_bytes: bytes("write.parquet.row-group-size-bytes", 128 * 1024 * 1024)?,
-            target_file_bytes: bytes("write.target-file-size-bytes", 512 * 1024 * 1024)?,
+            target_file_bytes: bytes(TARGET_FILE_BYTES, DEFAULT_TARGET_FILE_BYTES)?,
             metrics,
         })
     }
@@ -194,6 +196,14 @@ fn compression(metadata: &TableMetadata) -> Result<Compression> {
         _ => return Err(refused(CODEC, &codec, "zstd, snappy, gzip, lz4 or uncompressed")),
     }
     .map_err(|error| refused(LEVEL, &error.to_string(), "a level that the codec has"))
+}
+
+/// Bytes that a data file of the table should have.
+///
+/// # Errors
+/// The property is no number.
+pub(crate) fn target_file_bytes(metadata: &TableMetadata) -> Result<u64> {
+    property(metadata, TARGET_FILE_BYTES, DEFAULT_TARGET_FILE_BYTES).map(|bytes| bytes as u64)
 }
 
 fn property<T: FromStr + Display>(metadata: &TableMetadata, name: &str, default: T) -> Result<T> {
