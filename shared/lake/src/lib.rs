@@ -33,6 +33,7 @@ mod ledger;
 mod name_bounds;
 mod objects;
 mod offsets;
+mod pending;
 pub mod quarantine;
 mod route;
 #[cfg(test)]
@@ -67,6 +68,7 @@ pub use layout::{Layout, canonical, local_path};
 pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{REDRIVEN_PREFIX, RecordCounts, content, count_records, holds_failed_records};
 pub use offsets::{Offsets, SUMMARY_KEY as OFFSETS_KEY, Stream, offsets_of};
+pub use pending::{Pending, PendingOptions, pending};
 pub use route::{Pattern, Routes, Unrouted};
 pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
 pub use token::{SUMMARY_KEY, Token};

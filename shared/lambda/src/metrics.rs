@@ -20,7 +20,7 @@ pub const KIND_DIMENSION: &str = "ErrorKind";
 /// A metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// The function that reports it: `transform`, `append` or `msk`.
+    /// The function that reports it: `transform`, `append`, `msk` or `maintain`.
     pub function: &'static str,
     /// Its name.
     pub name: &'static str,
@@ -41,7 +41,7 @@ const fn metric(
 
 /// Every metric.
 #[rustfmt::skip]
-pub const METRICS: [Metric; 35] = [
+pub const METRICS: [Metric; 44] = [
     metric("transform", "RecordsReceived", "Count", "Records in the event"),
     metric("transform", "RecordsOk", "Count", "Records answered Ok"),
     metric("transform", "RecordsDropped", "Count", "Records answered Dropped: they hold no event on purpose"),
@@ -77,6 +77,15 @@ pub const METRICS: [Metric; 35] = [
     metric("msk", "KafkaCommitConflicts", "Count", "Attempts to commit that failed because another writer was faster"),
     metric("msk", "KafkaCommitLatency", "Milliseconds", "From the first attempt to the commit, if there was one; of several tables, the longest"),
     metric("msk", "KafkaFreshness", "Seconds", "From a Kafka record's time to its commit, the longest of the invocation"),
+    metric("maintain", "FilesCompacted", "Count", "Data files that were compacted"),
+    metric("maintain", "FilesMade", "Count", "Data files that came in their place"),
+    metric("maintain", "RowsCompacted", "Count", "Rows in them"),
+    metric("maintain", "BytesCompacted", "Bytes", "Size of the data files that were compacted"),
+    metric("maintain", "CompactionsOutdated", "Count", "Plans that came to nothing, because of deletes or of expiry"),
+    metric("maintain", "CompactionsUnfinished", "Count", "Tables that there was not time enough for"),
+    metric("maintain", "TablesFailed", "Count", "Tables that could not be looked after"),
+    metric("maintain", "PendingObjects", "Count", "Delivered objects of the last days that no table has, and should have"),
+    metric("maintain", "PendingAge", "Seconds", "How long the oldest of them has waited, if there are any"),
 ];
 
 /// What a metric is in this invocation, by its name in [`METRICS`].
@@ -203,7 +212,7 @@ mod tests {
         assert_eq!(names.len(), METRICS.len());
         assert!(!names.contains(DIMENSION) && !names.contains(KIND_DIMENSION));
         for metric in METRICS {
-            assert!(["transform", "append", "msk"].contains(&metric.function) && !metric.meaning.is_empty());
+            assert!(["transform", "append", "msk", "maintain"].contains(&metric.function) && !metric.meaning.is_empty());
         }
     }
 

@@ -1,0 +1,66 @@
+//! Invocations of maintain on a lake in a folder.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test helpers fail by panicking")]
+
+mod support;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lambda::env::Environment;
+use maintain::config::Config;
+use maintain::handler::{Maintained, Maintainer};
+
+use self::support::{Place, TABLE};
+
+/// Invokes maintain, so many minutes from now.
+async fn maintain(place: &Place, minutes: u64, variables: &[(&'static str, String)]) -> Maintained {
+    let environment = place.variables().into_iter().chain(variables.iter().cloned());
+    let environment: Environment = environment.collect();
+    let maintainer = Maintainer::open(Config::from_env(&environment).unwrap()).await.unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(60 * minutes);
+    maintainer.handle(now.as_micros() as i64, Instant::now() + Duration::from_secs(60)).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_object_that_no_table_has_is_found() {
+    let place = Place::new();
+    let source_root = format!("file://{}/", place.path().display());
+    let raw = [("FRAZIL_RAW", format!("{source_root}bucket/raw")), ("FRAZIL_SOURCE_ROOT", source_root)];
+    let objects: Vec<_> = (0..5).map(|n| place.put(n, 0)).collect();
+    let lost = objects[3].uri.clone();
+    place.append(objects.into_iter().filter(|object| object.uri != lost).collect()).await;
+    // It may still wait.
+    let pending = maintain(&place, 10, &raw).await.pending.unwrap();
+    assert_eq!((pending.delivered, pending.pending), (0, 0));
+    let pending = maintain(&place, 61, &raw).await.pending.unwrap();
+    assert_eq!((pending.delivered, pending.pending, pending.named), (5, 1, vec![lost]));
+    assert!(pending.oldest_seconds.is_some_and(|age| age >= 3600));
+    // It is delivered again.
+    place.append(vec![place.put(3, 0)]).await;
+    let pending = maintain(&place, 61, &raw).await.pending.unwrap();
+    assert_eq!((pending.delivered, pending.pending, pending.oldest_seconds), (5, 0, None));
+    // What came before the last days is left alone.
+    let pending = maintain(&place, 4 * 24 * 60, &raw).await.pending.unwrap();
+    assert_eq!(pending.delivered, 0);
+    assert!(maintain(&place, 61, &[]).await.pending.is_none());
+}
+
+#[tokio::test]
+async fn tables_are_compacted_unless_it_is_said_that_they_are_not() {
+    let place = Place::new();
+    for n in 0..6 {
+        place.append(vec![place.put(n, n % 2)]).await;
+    }
+    let before = place.ids().await;
+    let never = [("FRAZIL_COMPACT", "never".to_owned())];
+    assert!(maintain(&place, 0, &never).await.tables.is_empty());
+    assert_eq!(place.data_files().await, 6);
+    // All tables of a namespace, and one of them once more.
+    let all = [("FRAZIL_TABLES", format!("shop.*,{TABLE}"))];
+    let done = maintain(&place, 0, &all).await;
+    let table = &done.tables[TABLE];
+    assert_eq!((table.files_compacted, table.files_made, table.rows, table.commits), (6, 2, 6, 1));
+    assert_eq!((done.tables.len(), place.data_files().await), (1, 2));
+    assert_eq!(place.ids().await, before);
+    assert_eq!(maintain(&place, 0, &[]).await.tables[TABLE].files_compacted, 0);
+}
