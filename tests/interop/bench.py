@@ -48,6 +48,15 @@ def frazil(*arguments):
     return run.returncode, json.loads(run.stdout)
 
 
+def run(*arguments):
+    """Runs `frazil`; what it prints."""
+    command = [str(BINARIES / "frazil"), *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=REPLAY_SECONDS, check=False)
+    if run.returncode != 0:
+        raise AssertionError(f"{' '.join(command)} ended with {run.returncode}\n{run.stdout}\n{run.stderr}")
+    return run.stdout
+
+
 def _replayed(name, table_name, *arguments):
     warehouse = fresh_folder(name) / "w"
     outcome = replay(warehouse, *arguments)

@@ -65,7 +65,7 @@ class Readme(unittest.TestCase):
         connection.execute(f"CREATE TABLE streaming_analytics.user_events ({names})")
         for row in [("a", "1"), ("a", "2"), ("b", "2"), (None, "1"), (None, "1")]:
             connection.execute("INSERT INTO streaming_analytics.user_events (record_id, file_name) VALUES (?, ?)", row)
-        connection.execute((bench.REPOSITORY / "queries/user_events_once.sql").read_text())
+        connection.execute((bench.REPOSITORY / "queries/athena/user_events_once.sql").read_text())
         found = connection.execute("SELECT record_id, file_name FROM streaming_analytics.user_events_once ORDER BY ALL").fetchall()
         self.assertEqual(found, [("a", "1"), ("b", "2"), (None, "1"), (None, "1")])
 

@@ -263,13 +263,13 @@ class Documents(Case):
     def test_the_readme_deploys_the_sample_and_promises_no_more_than_it_keeps(self):
         readme = " ".join(read("README.md").split())
         for said in ("TableDefinition=user_events.json", "aws-sam-cli>=1.170", "each delivered object once",
-                     "queries/user_events_once.sql", "sam local invoke AppendFunction"):
+                     "queries/athena/user_events_once.sql", "sam local invoke AppendFunction"):
             self.assertTrue(said in readme, said)
         self.assertTrue(re.search(r"first build takes .{0,40}minutes", readme))
         self.assertFalse("Every event is in the table once" in readme)
 
     def test_a_view_drops_rows_with_an_id_that_is_there_already(self):
-        query = read("queries/user_events_once.sql")
+        query = read("queries/athena/user_events_once.sql")
         columns = [column["name"] for column in json.loads(read("tables/user_events.json"))["schema"]["fields"]]
         listed = re.search(r"AS\nSELECT\n(.*?)\nFROM", query, re.DOTALL)[1]
         self.assertEqual(re.findall(r"\w+", listed), columns)

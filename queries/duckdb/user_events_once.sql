@@ -1,4 +1,5 @@
--- The rows of streaming_analytics.user_events, each record_id once. For Athena; it runs in Trino and DuckDB as it is.
+-- The rows of streaming_analytics.user_events, each record_id once. For DuckDB, after open.sql, on the table of
+-- tables/user_events.json.
 --
 -- append keeps each delivered object once, but a record can be delivered in two objects: Firehose delivers at least once,
 -- two streams may read one Kinesis data stream, and people copy objects. Such rows share their record_id.
