@@ -183,6 +183,15 @@ impl Unpacker {
     }
 
     fn text<E>(&self, text: &[u8], layers: usize, take: &mut Take<'_, E>) -> Result<(), E> {
+        let mut text = text;
+        // Most texts are objects and nothing else: those need no buffer.
+        while let Some((object, behind)) = first_object(text) {
+            self.value(object, take)?;
+            text = behind;
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
         let mut framer = Framer::new(text, text.len());
         // Text in memory gives no error, and no record in it is longer than itself.
         while let Ok(Some(frame)) = framer.next_frame() {
@@ -297,6 +306,17 @@ impl Unpacker {
 
 fn is_packed(record: &[u8]) -> bool {
     record.starts_with(GZIP) || record.starts_with(kpl::MAGIC)
+}
+
+/// The object that `text` starts with, and what is behind it and behind white space. None if it starts otherwise, or the
+/// object is broken.
+fn first_object(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = scan::skip_whitespace(text, 0);
+    let end = match text.get(start) {
+        Some(b'{') => scan::value_end(text, start).ok()?,
+        _ => return None,
+    };
+    Some((text.get(start..end)?, text.get(scan::skip_whitespace(text, end)..)?))
 }
 
 /// The elements of an array that starts with `array` and is sound by grammar.
