@@ -1,7 +1,10 @@
 //! `frazil`: the whole path from events to an Iceberg table, on one machine.
 
 mod audit;
+mod consumer;
 mod infer;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod page;
 mod place;
 mod redrive;
@@ -30,6 +33,8 @@ enum Command {
     Replay(replay::Arguments),
     Audit(audit::Arguments),
     Redrive(redrive::Arguments),
+    #[cfg(feature = "kafka")]
+    Kafka(kafka::Arguments),
     Sweep(sweep::Arguments),
     Infer(infer::Arguments),
     Table(table::Arguments),
@@ -41,6 +46,8 @@ impl Command {
             Self::Replay(arguments) => arguments.json,
             Self::Audit(arguments) => arguments.json,
             Self::Redrive(arguments) => arguments.json,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(arguments) => arguments.json,
             Self::Sweep(arguments) => arguments.json,
             // What they print for programs is JSON as it is.
             Self::Infer(_) | Self::Table(_) => false,
@@ -79,6 +86,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Redrive(arguments) => {
             stop::guarded(&arguments.warehouse.clone(), Box::pin(redrive::run(arguments))).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        #[cfg(feature = "kafka")]
+        Command::Kafka(arguments) => {
+            stop::guarded(&arguments.warehouse.clone(), Box::pin(kafka::run(arguments))).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Audit(arguments) => audit::run(arguments).await,

@@ -8,18 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use lambda::env::Environment;
-use msk::config::Config;
 use msk::handler::Consumer;
 
 use super::summary::Summary;
+use crate::consumer;
 use crate::warehouse::{Folders, files};
 
 /// Longest time for one batch.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Variables of the function that count here too.
-const VARIABLES: [&str; 4] =
-    ["FRAZIL_TOPIC_TABLES", "FRAZIL_KAFKA_CLUSTER", "FRAZIL_TOPIC_LIVES", "FRAZIL_UNWRAP"];
 
 /// Delivers the batches in the file or folder `path`.
 ///
@@ -31,17 +27,7 @@ pub(super) async fn deliver(
     table: Option<&str>,
     summary: &mut Summary,
 ) -> anyhow::Result<()> {
-    let root = &folders.root_uri;
-    let own = [
-        ("FRAZIL_CATALOG_URI", folders.catalog().display().to_string()),
-        ("FRAZIL_WAREHOUSE", format!("{root}/warehouse")),
-        ("FRAZIL_ERRORS", format!("{root}/errors")),
-        ("FRAZIL_TABLE", table.unwrap_or_default().to_owned()),
-    ];
-    let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
-    let given = VARIABLES.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
-    let config = Config::from_env(&own.chain(given).collect::<Environment>()).await?;
-    let consumer = Consumer::open(config).await?;
+    let consumer = consumer::open(folders, &[("FRAZIL_TABLE", table.unwrap_or_default())]).await?;
     let mut failed = None;
     for file in batches(path)? {
         match deliver_one(&consumer, &file, summary).await {

@@ -45,6 +45,8 @@ pub struct Handled {
     pub answer: Answer,
     /// What was done for each table.
     pub outcomes: Vec<(TableIdent, TopicOutcome)>,
+    /// Why the first of the records that the answer names is not committed.
+    pub failure: Option<Failure>,
 }
 
 /// What the function answers.
@@ -181,8 +183,7 @@ impl Consumer {
                 }
             }
         }
-        let answer = self.answer(received, &outcomes, failed)?;
-        Ok(Handled { answer, outcomes })
+        self.handled(received, outcomes, failed)
     }
 
     fn options(&self, table: Option<&TableIdent>, processing_time: &str, deadline: Instant) -> AppendOptions {
@@ -199,12 +200,12 @@ impl Consumer {
         }
     }
 
-    fn answer(
+    fn handled(
         &self,
         received: usize,
-        outcomes: &[(TableIdent, TopicOutcome)],
+        outcomes: Vec<(TableIdent, TopicOutcome)>,
         failed: Vec<((String, i64), Reported)>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Handled, Failure> {
         let mut told: Vec<&Arc<iceberg::Error>> = Vec::new();
         for (_, reason) in &failed {
             if let Reported::Record(error) = reason
@@ -214,29 +215,27 @@ impl Consumer {
                 tracing::error!(%error, "records failed; they must be delivered again");
             }
         }
-        if self.config.batch_item_failures {
-            let places = failed.iter().map(|((group, offset), _)| (group.as_str(), *offset));
-            return Ok(Answer::Batch(BatchResponse::of(places)));
-        }
+        let names = BatchResponse::of(failed.iter().map(|((group, offset), _)| (group.as_str(), *offset)));
         let count = failed.len();
-        match failed.into_iter().next() {
-            None => {
-                let sum =
-                    |of: fn(&TopicOutcome) -> u64| outcomes.iter().map(|(_, outcome)| of(outcome)).sum();
-                Ok(Answer::Done {
-                    records: received,
-                    rows: sum(|outcome| outcome.rows),
-                    rows_quarantined: sum(|outcome| outcome.rejected.values().sum()),
-                    dropped: sum(|outcome| outcome.dropped),
-                })
-            }
-            Some(((group, offset), reason)) => {
-                let what = format!(
-                    "{count} of {received} records are not committed, the first at offset {offset} of {group}"
-                );
-                Err(reason.into_failure(&what))
-            }
+        let failure = failed.into_iter().next().map(|((group, offset), reason)| {
+            reason.into_failure(&format!(
+                "{count} of {received} records are not committed, the first at offset {offset} of {group}"
+            ))
+        });
+        if self.config.batch_item_failures {
+            return Ok(Handled { answer: Answer::Batch(names), outcomes, failure });
         }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let sum = |of: fn(&TopicOutcome) -> u64| outcomes.iter().map(|(_, outcome)| of(outcome)).sum();
+        let answer = Answer::Done {
+            records: received,
+            rows: sum(|outcome| outcome.rows),
+            rows_quarantined: sum(|outcome| outcome.rejected.values().sum()),
+            dropped: sum(|outcome| outcome.dropped),
+        };
+        Ok(Handled { answer, outcomes, failure })
     }
 }
 

@@ -238,6 +238,13 @@ impl BatchResponse {
         Self { batch_item_failures: failures.collect() }
     }
 
+    /// The records that it names, by group and offset.
+    pub fn items(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.batch_item_failures
+            .iter()
+            .map(|ItemFailure { item_identifier }| (&*item_identifier.partition, item_identifier.offset))
+    }
+
     /// How many records it names.
     pub fn len(&self) -> usize {
         self.batch_item_failures.len()
@@ -362,6 +369,7 @@ mod tests {
                 r#"{"itemIdentifier":{"partition":"t-10","offset":3}}]}"#
             )
         );
+        assert_eq!(answer.items().collect::<Vec<_>>(), [("t-1-0", 7), ("t-10", 3)]);
         let none = BatchResponse::of([]);
         assert!(none.is_empty() && serde_json::to_string(&none).unwrap() == r#"{"batchItemFailures":[]}"#);
     }
