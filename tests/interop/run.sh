@@ -8,7 +8,8 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$here/../.."
 
 environment="$(tests/venv.sh interop "$here/requirements.txt")"
-cargo build --workspace --bins
+# The features of the tests in Rust, so that nothing is compiled twice.
+cargo build --workspace --bins --features frazil-cli/kafka,frazil-tests/kafka
 # Where no other build, such as that of cargo lambda, puts binaries with fewer features.
 binaries="${CARGO_TARGET_DIR:-target}/interop-bin"
 mkdir -p "$binaries"
