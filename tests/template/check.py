@@ -553,6 +553,18 @@ class Kafka(unittest.TestCase):
         for variable in self.properties("MskFunction")["Environment"]["Variables"]:
             self.assertIn(f'"{variable}"', code)
 
+    def test_a_value_can_be_read_as_a_record_of_the_stream_is(self):
+        stream = yaml.load(read("template.yaml"), Loader)
+        other = stream["Resources"]["TransformFunction"]["Properties"]["Environment"]["Variables"]
+        own = self.properties("MskFunction")["Environment"]["Variables"]
+        parameters = {name: value["Ref"] for name, value in other.items() if isinstance(value, dict) and "Ref" in value}
+        self.assertGreater(len(parameters), 4)
+        for variable, parameter in parameters.items():
+            self.assertEqual(own[variable], other[variable])
+            mine, theirs = (template["Parameters"][parameter] for template in (self.template, stream))
+            for rule in ("Type", "Default", "AllowedValues", "AllowedPattern"):
+                self.assertEqual(mine.get(rule), theirs.get(rule), parameter)
+
     def test_the_function_is_built_with_the_catalog_that_it_is_told(self):
         build = tomllib.loads(read("functions/msk/Cargo.toml"))["package"]["metadata"]["lambda"]["build"]
         catalog = self.properties("MskFunction")["Environment"]["Variables"]["FRAZIL_CATALOG"]
