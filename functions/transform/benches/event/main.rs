@@ -2,7 +2,7 @@
 //!
 //! In: a file of newline-delimited JSON (`-- FILE`), of which the first 3 MB become a Firehose event; instead of it, the bytes
 //! of a record, of which enough are generated (436 if there is neither); then, the bytes of the event before base64. Out: the CPU time, user and system, in which each function answers it through a Runtime API on this machine:
-//! transform as it is released, and the [`peers`]. They take turns in one run, so that their ratios hold on a machine that is
+//! transform as it is released, the [`peers`], and one in Python if `FRAZIL_BENCH_PYTHON` is an interpreter. They take turns in one run, so that their ratios hold on a machine that is
 //! busy; figures of different runs and machines say little.
 
 #![allow(
@@ -56,8 +56,15 @@ fn main() {
         (name, command)
     };
     let transform = ("transform", Command::new(env!("CARGO_BIN_EXE_transform")));
+    // An interpreter of Python for the peer that is written in it.
+    let python = std::env::var_os("FRAZIL_BENCH_PYTHON").map(|python| {
+        let mut command = Command::new(python);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../bench/compare/transform.py"));
+        ("Python", command)
+    });
     let mut functions: Vec<(&str, Function, Vec<f64>)> = [transform, peer(peers::PLAIN), peer(peers::FLOOR)]
         .into_iter()
+        .chain(python)
         .map(|(name, command)| (name, Function::start(command), Vec::new()))
         .collect();
     for round in 0..WARM_UP + ROUNDS {
