@@ -7,6 +7,7 @@ mod infer;
 mod kafka;
 mod page;
 mod place;
+mod publish;
 mod redrive;
 mod replay;
 mod stop;
@@ -38,6 +39,7 @@ enum Command {
     Sweep(sweep::Arguments),
     Infer(infer::Arguments),
     Table(table::Arguments),
+    Publish(publish::Arguments),
 }
 
 impl Command {
@@ -49,6 +51,7 @@ impl Command {
             #[cfg(feature = "kafka")]
             Self::Kafka(arguments) => arguments.json,
             Self::Sweep(arguments) => arguments.json,
+            Self::Publish(arguments) => arguments.json,
             // What they print for programs is JSON as it is.
             Self::Infer(_) | Self::Table(_) => false,
         }
@@ -97,6 +100,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sweep(arguments) => sweep::run(arguments).await,
         Command::Infer(arguments) => infer::run(&arguments),
         Command::Table(arguments) => table::run(arguments).await,
+        Command::Publish(arguments) => publish::run(arguments).await,
     }
 }
 

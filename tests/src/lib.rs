@@ -218,6 +218,7 @@ async fn open_with(
             warehouse: format!("{root}/warehouse"),
         },
         errors: format!("{root}/errors"),
+        branch: "main".to_owned(),
         source_root: format!("{root}/"),
         table: table_ident(TABLE).unwrap(),
         definition,

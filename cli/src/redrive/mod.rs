@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use append::config::{CatalogConfig, Config, table_ident};
+use append::config::{CatalogConfig, Config, branch, table_ident};
 use append::handler::Appender;
 use iceberg::TableIdent;
 use iceberg::spec::TableMetadataRef;
@@ -257,6 +257,7 @@ async fn targets(
         let appender = Appender::open(Config {
             catalog: CatalogConfig::Sqlite { database: catalog.clone(), warehouse: warehouse.clone() },
             errors: format!("{}/errors", folders.root_uri),
+            branch: branch(&Environment::of_process())?,
             source_root: format!("{}/", folders.root_uri),
             table: ident.clone(),
             definition: None,

@@ -9,6 +9,7 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use append::config::branch;
 use chrono::{DateTime, SecondsFormat};
 use iceberg::TableIdent;
 use iceberg::spec::TableMetadata;
@@ -105,6 +106,7 @@ impl Into<'_> {
             DateTime::from_timestamp_micros(now.as_micros() as i64).context("the clock is out of range")?;
         let options = AppendOptions {
             table: self.table.clone(),
+            branch: branch(&Environment::of_process())?,
             definition: None,
             errors_uri: format!("{}/errors", self.folders.root_uri),
             processing_time: now.to_rfc3339_opts(SecondsFormat::Micros, true),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use append::config::{Config, table_ident};
+use append::config::{Config, branch, table_ident};
 use append::handler::Appender;
 use append::routes::routes;
 use iceberg::TableIdent;
@@ -70,6 +70,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let appender = Appender::open(Config {
         catalog: folders.catalog_config(),
         errors: format!("{}/errors", folders.root_uri),
+        branch: branch(&Environment::of_process())?,
         source_root: format!("{}/", folders.root_uri),
         table: table.clone(),
         definition,

@@ -9,7 +9,7 @@ pub use lake::CatalogConfig;
 use lake::{Limits, Routes, S3Config, TableDefinition};
 use lambda::env::{Environment, VariableError};
 use records::unpack::Options;
-pub use settings::table_ident;
+pub use settings::{branch, table_ident};
 
 use crate::routes::routes;
 
@@ -24,6 +24,8 @@ pub struct Config {
     pub catalog: CatalogConfig,
     /// `FRAZIL_ERRORS`: URI under which rejected rows are kept.
     pub errors: String,
+    /// `FRAZIL_BRANCH`: the branch that is appended to.
+    pub branch: String,
     /// `FRAZIL_SOURCE_ROOT`: the URI of an object is this, its bucket, `/` and its key.
     pub source_root: String,
     /// `FRAZIL_TABLE`: `NAMESPACE.NAME`.
@@ -58,6 +60,7 @@ impl Config {
         Ok(Self {
             catalog,
             errors: settings::errors(environment)?,
+            branch: settings::branch(environment)?,
             source_root: environment.text("FRAZIL_SOURCE_ROOT").unwrap_or(S3).to_owned(),
             routes: routes(environment, &table)?.map(Arc::new),
             table,
@@ -95,6 +98,7 @@ mod tests {
         let (database, warehouse) = ("/w/catalog.db".into(), "file:///w/warehouse".into());
         assert_eq!(config.catalog, CatalogConfig::Sqlite { database, warehouse });
         assert_eq!(config.source_root, "s3://");
+        assert_eq!(config.branch, "main");
         assert_eq!(config.table.to_string(), "streaming_analytics.user_events");
         assert_eq!(config.limits.record_bytes, 16 * MIB);
         assert!(config.definition.is_none());
@@ -136,6 +140,10 @@ mod tests {
             (
                 &[("FRAZIL_CATALOG", "glue"), ("FRAZIL_GLUE_OPTIMIZER_ROLE", "optimizer")],
                 "FRAZIL_GLUE_OPTIMIZER_ROLE=optimizer: expected the ARN of an IAM role",
+            ),
+            (
+                &[("FRAZIL_BRANCH", "to audit")],
+                "FRAZIL_BRANCH=to audit: expected the name of a branch, without spaces",
             ),
             (&[("FRAZIL_TABLE", "user_events")], "FRAZIL_TABLE=user_events: expected NAMESPACE.NAME"),
             (&[("FRAZIL_TABLE", "a..b")], "FRAZIL_TABLE=a..b: expected NAMESPACE.NAME"),

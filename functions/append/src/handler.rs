@@ -126,6 +126,7 @@ impl Appender {
         } else {
             let options = AppendOptions {
                 table: self.config.table.clone(),
+                branch: self.config.branch.clone(),
                 definition: self.config.definition.clone(),
                 errors_uri: self.config.errors.clone(),
                 processing_time,

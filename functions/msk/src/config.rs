@@ -21,6 +21,8 @@ pub struct Config {
     pub catalog: CatalogConfig,
     /// `FRAZIL_ERRORS`: URI under which rejected rows are kept.
     pub errors: String,
+    /// `FRAZIL_BRANCH`: the branch that is appended to.
+    pub branch: String,
     /// `FRAZIL_TOPIC_TABLES` and `FRAZIL_TABLE`: which table a topic goes to.
     pub routes: Routes,
     /// `FRAZIL_TABLE_DEFINITION`: how to create a table, as JSON or as the path or URI of a file. Without it the first
@@ -62,6 +64,7 @@ impl Config {
         Ok(Self {
             catalog,
             errors: settings::errors(environment)?,
+            branch: settings::branch(environment)?,
             routes: Routes::new(rules.unwrap_or_default(), default)?,
             definition: settings::definition(environment, &s3).await?,
             limits: settings::limits(environment)?,

@@ -191,6 +191,7 @@ impl Consumer {
             || TableIdent::new(NamespaceIdent::new(NO_TABLE[0].to_owned()), NO_TABLE[1].to_owned());
         AppendOptions {
             table: table.cloned().unwrap_or_else(no_table),
+            branch: self.config.branch.clone(),
             definition: self.config.definition.clone(),
             errors_uri: self.config.errors.clone(),
             processing_time: processing_time.to_owned(),

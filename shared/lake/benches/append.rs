@@ -99,6 +99,7 @@ async fn open(folder: &Path) -> Lake {
 async fn append_object(lake: &Lake, folder: &Path, name: &str, round: usize) -> u64 {
     let options = AppendOptions {
         table: TableIdent::from_strs(["bench", name]).unwrap(),
+        branch: "main".to_owned(),
         definition: None,
         errors_uri: uri(&folder.join("errors")),
         processing_time: PROCESSING_TIME.to_owned(),

@@ -106,6 +106,8 @@ impl Limits {
 pub struct AppendOptions {
     /// The table.
     pub table: TableIdent,
+    /// The branch that is appended to. One that is not there begins where main stands.
+    pub branch: String,
     /// What the table is created by where it does not exist; without it, the objects' own shape.
     pub definition: Option<TableDefinition>,
     /// Where rejected rows go.

@@ -20,7 +20,7 @@ use arrow_select::filter::filter_record_batch;
 use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::expr::{Bind as _, Predicate, Reference};
 use iceberg::scan::FileScanTask;
-use iceberg::spec::Datum;
+use iceberg::spec::{Datum, SnapshotRef};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 use records::enrich::RECORD_ID;
@@ -83,20 +83,25 @@ enum Key {
     Content(u128),
 }
 
-/// Whether a table can tell from which object a row is.
-pub(crate) fn can_tell(table: &Table) -> Result<bool> {
-    let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(true) };
-    Ok(snapshot.schema(table.metadata())?.field_by_name(FILE_NAME).is_some())
+/// Whether these snapshots of a table can tell from which object a row is.
+pub(crate) fn can_tell(table: &Table, snapshots: &[&SnapshotRef]) -> Result<bool> {
+    for snapshot in snapshots {
+        if snapshot.schema(table.metadata())?.field_by_name(FILE_NAME).is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl KnownRows {
-    /// Asks the current snapshot of `table`, which [`can_tell`], for the rows of the objects at `uris`. The second part of
+    /// Asks `snapshots` of `table`, which [`can_tell`], for the rows of the objects at `uris`. The second part of
     /// the answer are objects with more rows than fit into `max_rows` together with those of the others.
     ///
     /// # Errors
     /// The storage's.
     pub(crate) async fn ask(
         table: &Table,
+        snapshots: &[&SnapshotRef],
         mut uris: Vec<&str>,
         max_rows: usize,
     ) -> Result<(Self, Vec<String>)> {
@@ -106,9 +111,10 @@ impl KnownRows {
         for uris in uris.chunks(URIS_PER_SCAN) {
             // Ids are enough for rows that have them, which are nearly all there are.
             let ids = |name: &str| [FILE_NAME, RECORD_ID].contains(&name);
-            if !known.scan(table, uris, ids, max_rows, &mut too_many).await? {
+            if !known.scan_all(table, snapshots, uris, ids, max_rows, &mut too_many).await? {
                 known.by_uri.retain(|uri, _| !uris.contains(&uri.as_str()));
-                known.scan(table, uris, |name| name != PROCESSING_TIME, max_rows, &mut too_many).await?;
+                let all = |name: &str| name != PROCESSING_TIME;
+                known.scan_all(table, snapshots, uris, all, max_rows, &mut too_many).await?;
             }
         }
         too_many.sort_unstable();
@@ -117,16 +123,38 @@ impl KnownRows {
         Ok((known, too_many))
     }
 
-    /// Reads the columns `wanted` of the rows of the objects at `uris`. False if there are rows that these cannot tell.
-    async fn scan(
+    /// Reads the columns `wanted` of the rows of the objects at `uris`, each file once. False if there are rows that these
+    /// cannot tell.
+    async fn scan_all(
         &mut self,
         table: &Table,
+        snapshots: &[&SnapshotRef],
         uris: &[&str],
         wanted: impl Fn(&str) -> bool,
         max_rows: usize,
         too_many: &mut Vec<String>,
     ) -> Result<bool> {
-        let Some(snapshot) = table.metadata().current_snapshot() else { return Ok(true) };
+        let mut read = HashSet::new();
+        for snapshot in snapshots {
+            if !self.scan(table, snapshot, &mut read, uris, &wanted, max_rows, too_many).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The same of one snapshot, without the files that were `read`.
+    #[expect(clippy::too_many_arguments, reason = "one pass of what is above")]
+    async fn scan(
+        &mut self,
+        table: &Table,
+        snapshot: &SnapshotRef,
+        read: &mut HashSet<String>,
+        uris: &[&str],
+        wanted: impl Fn(&str) -> bool,
+        max_rows: usize,
+        too_many: &mut Vec<String>,
+    ) -> Result<bool> {
         // In the order of the schema: the library gives columns in another order the wrong names.
         let schema = snapshot.schema(table.metadata())?;
         let fields = schema.as_struct().fields().iter().filter(|field| wanted(&field.name));
@@ -136,8 +164,11 @@ impl KnownRows {
         let name = || Reference::new(FILE_NAME);
         let any = uris.iter().map(|uri| name().equal_to(Datum::string(*uri))).reduce(Predicate::or);
         // By ids: a scan takes names such as `pos` and `file_path` for columns of metadata, not of the table.
-        let scan = table.scan().select_empty().with_filter(any.unwrap_or(Predicate::AlwaysFalse)).build()?;
+        let any = any.unwrap_or(Predicate::AlwaysFalse);
+        let scan =
+            table.scan().snapshot_id(snapshot.snapshot_id()).select_empty().with_filter(any).build()?;
         let mut tasks: Vec<FileScanTask> = scan.plan_files().await?.try_collect().await?;
+        tasks.retain(|task| read.insert(task.data_file_path.clone()));
         tracing::info!(
             objects = uris.len(),
             files_opened = tasks.len(),

@@ -9,6 +9,7 @@ mod append;
 pub mod audit;
 #[cfg(feature = "aws")]
 mod aws;
+mod branch;
 mod catalog;
 #[cfg(any(feature = "aws", feature = "rest"))]
 mod causes;
@@ -34,6 +35,7 @@ mod name_bounds;
 mod objects;
 mod offsets;
 mod pending;
+mod publish;
 pub mod quarantine;
 mod route;
 #[cfg(test)]
@@ -69,6 +71,7 @@ pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{REDRIVEN_PREFIX, RecordCounts, content, count_records, holds_failed_records};
 pub use offsets::{Offsets, SUMMARY_KEY as OFFSETS_KEY, Stream, offsets_of};
 pub use pending::{Pending, PendingOptions, pending};
+pub use publish::{Bounds, MaxNulls, NewCommit, Publication, PublicationStatus, PublishOptions};
 pub use route::{Pattern, Routes, Unrouted};
 pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
 pub use token::{SUMMARY_KEY, Token};

@@ -4,13 +4,13 @@
 //! file's bounds exclude. What was read of a manifest is kept from one invocation to the next, up to a ceiling for each
 //! table. Manifests never change, and those that the table no longer has are forgotten.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use iceberg::Result;
 use iceberg::io::FileIO;
-use iceberg::spec::{ManifestContentType, ManifestEntry, ManifestFile, PrimitiveLiteral};
+use iceberg::spec::{ManifestContentType, ManifestEntry, ManifestFile, PrimitiveLiteral, SnapshotRef};
 use iceberg::table::Table;
 use uuid::Uuid;
 
@@ -42,25 +42,35 @@ struct Bounds {
 }
 
 impl NameBounds {
-    /// Those of the URIs `asked` of which the current snapshot of `table` may have rows, in files whose sequence number is
-    /// not above the one that is given with the URI.
+    /// Those of the URIs `asked` of which `snapshots` of `table` may have rows, in files whose sequence number is not above
+    /// the one that is given with the URI.
     ///
     /// # Errors
     /// The storage's.
-    pub(crate) async fn admit<'a>(&self, table: &Table, asked: Vec<(&'a str, i64)>) -> Result<Vec<&'a str>> {
+    pub(crate) async fn admit<'a>(
+        &self,
+        table: &Table,
+        snapshots: &[&SnapshotRef],
+        asked: Vec<(&'a str, i64)>,
+    ) -> Result<Vec<&'a str>> {
         let metadata = table.metadata();
-        let Some(snapshot) = metadata.current_snapshot() else { return Ok(Vec::new()) };
+        let Some(snapshot) = snapshots.first() else { return Ok(Vec::new()) };
         let schema = snapshot.schema(metadata)?;
         let Some(name_id) = schema.field_id_by_name(FILE_NAME) else {
             return Ok(asked.into_iter().map(|(uri, _)| uri).collect());
         };
         let Some(until) = asked.iter().map(|(_, until)| *until).max() else { return Ok(Vec::new()) };
-        let list = table.manifest_list_reader(snapshot).load().await?;
+        let mut manifests: Vec<ManifestFile> = Vec::new();
+        for snapshot in snapshots {
+            manifests.extend(table.manifest_list_reader(snapshot).load().await?.consume_entries());
+        }
         let mut known = self.take(metadata.uuid());
-        let mut reads = Vec::new();
+        let (mut reads, mut met) = (Vec::new(), HashSet::new());
         let mut kept = Manifests::new();
-        for manifest in list.entries().iter().filter(|manifest| manifest.content == ManifestContentType::Data)
-        {
+        for manifest in &manifests {
+            if manifest.content != ManifestContentType::Data || !met.insert(&manifest.manifest_path) {
+                continue;
+            }
             let known = known.remove_entry(&manifest.manifest_path);
             if manifest.min_sequence_number <= until {
                 let known = known.map(|(_, bounds)| bounds);

@@ -26,6 +26,9 @@ pub(crate) const COMMIT_KEY: &str = "frazil.commit";
 /// the quarantine files with the id of its commit in their names, and for no others.
 pub(crate) const REJECTED_KEY: &str = "frazil.rejected";
 
+/// All of these that tell of what a snapshot is made of.
+pub(crate) const OWN_KEYS: [&str; 4] = [SUMMARY_KEY, IGNORED_KEY, COMMIT_KEY, REJECTED_KEY];
+
 /// Which object, and which version of it. 128 bits of SHA-256 for the key, 64 for the version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token {
@@ -103,7 +106,7 @@ pub(crate) struct Version {
     pub(crate) commit: Option<Uuid>,
 }
 
-/// What the ancestry of a table's current snapshot tells of some tokens.
+/// What a line of a table's snapshots tells of some tokens.
 #[derive(Debug)]
 pub(crate) struct History {
     /// The tokens that it knows something of.
@@ -147,16 +150,21 @@ pub(crate) fn is_ours(snapshot: &Snapshot) -> bool {
     summary.contains_key(SUMMARY_KEY) || summary.contains_key(offsets::SUMMARY_KEY)
 }
 
-/// Looks for `tokens` in the summaries of the current snapshot and its ancestors: of all of them, or of those that
-/// came after the snapshot `since`, which must then be an ancestor.
-pub(crate) fn history(metadata: &TableMetadata, tokens: &[Token], since: Option<i64>) -> History {
+/// Looks for `tokens` in the summaries of the snapshot `head` and its ancestors: of all of them, or of those that came
+/// after the snapshot `since`, which must then be an ancestor.
+pub(crate) fn history(
+    metadata: &TableMetadata,
+    head: Option<i64>,
+    tokens: &[Token],
+    since: Option<i64>,
+) -> History {
     // Several versions of one object may be among them.
     let mut wanted: HashMap<[u8; 16], Vec<Token>> = HashMap::new();
     for token in tokens {
         wanted.entry(token.key).or_default().push(*token);
     }
-    let mut history = History::new(metadata.current_snapshot_id() == since);
-    for snapshot in ancestors(metadata, metadata.current_snapshot_id()) {
+    let mut history = History::new(head == since);
+    for snapshot in ancestors(metadata, head) {
         if Some(snapshot.snapshot_id()) == since {
             history.complete = true;
             break;

@@ -212,7 +212,10 @@ mod tests {
         assert_eq!(names.len(), METRICS.len());
         assert!(!names.contains(DIMENSION) && !names.contains(KIND_DIMENSION));
         for metric in METRICS {
-            assert!(["transform", "append", "msk", "maintain"].contains(&metric.function) && !metric.meaning.is_empty());
+            assert!(
+                ["transform", "append", "msk", "maintain"].contains(&metric.function)
+                    && !metric.meaning.is_empty()
+            );
         }
     }
 

@@ -7,6 +7,7 @@ mod failure;
 
 use anyhow::{Context as _, bail};
 use iceberg::TableIdent;
+use iceberg::spec::MAIN_BRANCH;
 use lake::{CatalogConfig, Limits, RestAuth, S3Config, S3Encryption, Secret, TableDefinition};
 use lambda::env::{Environment, VariableError};
 
@@ -120,6 +121,21 @@ pub fn table_ident(name: &str) -> Option<TableIdent> {
 /// It is not set.
 pub fn errors(environment: &Environment) -> Result<String, VariableError> {
     environment.required("FRAZIL_ERRORS", "the URI of a folder for rejected rows").map(str::to_owned)
+}
+
+/// `FRAZIL_BRANCH`: the branch of the tables that is appended to, `main` if nothing else is said.
+///
+/// # Errors
+/// It can be no name.
+pub fn branch(environment: &Environment) -> Result<String, VariableError> {
+    let (name, value) = ("FRAZIL_BRANCH", environment.text("FRAZIL_BRANCH").unwrap_or(MAIN_BRANCH));
+    match value.contains(|character: char| character.is_whitespace() || character.is_control()) {
+        true => {
+            let expected = "the name of a branch, without spaces".to_owned();
+            Err(VariableError::Invalid { name, value: value.to_owned(), expected })
+        }
+        false => Ok(value.to_owned()),
+    }
 }
 
 /// A variable that names a table, None if it is not set.

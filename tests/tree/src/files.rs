@@ -29,7 +29,8 @@ pub(crate) fn check(
     faults: &mut Faults,
 ) {
     let has_numbers = json["format-version"].as_i64().unwrap_or(1) > 1;
-    let mut files: HashMap<(String, Option<i64>), Identity> = HashMap::new();
+    let mut files: HashMap<FileKey, Identity> = HashMap::new();
+    let picked = picked(json);
     let mut exists: HashMap<String, bool> = HashMap::new();
     let mut trees = Vec::new();
     for snapshot in array(json, "snapshots") {
@@ -39,7 +40,7 @@ pub(crate) fn check(
             counts(listed, manifest, faults);
             numbers(&tree, listed, manifest, has_numbers, faults);
         }
-        live(&tree, bytes, &mut files, &mut exists, faults);
+        live(&tree, &picked, bytes, &mut files, &mut exists, faults);
         summary(json, &tree, faults);
         trees.push(tree);
     }
@@ -239,10 +240,22 @@ impl Numbers {
     }
 }
 
+/// A file by its path, the place of its content within, and the snapshot that it was picked into from another, if it was: it
+/// is new in each.
+type FileKey = (String, Option<i64>, Option<i64>);
+
+/// The snapshots that were picked from others.
+fn picked(json: &Value) -> HashSet<i64> {
+    let snapshots = array(json, "snapshots").iter();
+    let picked = snapshots.filter(|snapshot| snapshot["summary"]["source-snapshot-id"].is_string());
+    picked.filter_map(|snapshot| snapshot["snapshot-id"].as_i64()).collect()
+}
+
 fn live(
     tree: &Tree<'_>,
+    picked: &HashSet<i64>,
     bytes: &dyn Fn(&str) -> Option<Bytes>,
-    files: &mut HashMap<(String, Option<i64>), Identity>,
+    files: &mut HashMap<FileKey, Identity>,
     exists: &mut HashMap<String, bool>,
     faults: &mut Faults,
 ) {
@@ -263,7 +276,8 @@ fn live(
                 entry.file_sequence_number.unwrap_or(listed.sequence_number),
                 *row_id,
             );
-            let known = *files.entry(key).or_insert(identity);
+            let into = identity.0.filter(|id| picked.contains(id));
+            let known = *files.entry((key.0, key.1, into)).or_insert(identity);
             // A table that was upgraded gives row ids to files that had none.
             let is_same = known.3.is_none() || identity.3.is_none() || known.3 == identity.3;
             faults.expect(

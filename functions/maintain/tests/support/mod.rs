@@ -104,6 +104,7 @@ impl Place {
             "schema": {"type": "struct", "schema-id": 0, "fields": fields}});
         let options = AppendOptions {
             table: settings::table_ident(TABLE).unwrap(),
+            branch: "main".to_owned(),
             definition: Some(TableDefinition::parse(definition.to_string().as_bytes()).unwrap()),
             errors_uri: self.uri("errors"),
             processing_time: "2026-01-02T03:04:05Z".to_owned(),

@@ -119,6 +119,7 @@ async fn run(arguments: &Arguments, folder: &Path) {
         }
         let options = AppendOptions {
             table: table(),
+            branch: "main".to_owned(),
             definition: Some(definition.clone()),
             errors_uri: uri(&folder.join("errors")),
             processing_time: PROCESSING_TIME.to_owned(),

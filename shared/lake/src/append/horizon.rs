@@ -7,6 +7,7 @@ use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 
 use super::sources::Sources;
+use crate::branch;
 use crate::catalog::Lake;
 use crate::decode::FILE_NAME;
 use crate::job::{AppendOptions, Status};
@@ -21,10 +22,10 @@ pub(super) struct Told {
     doubt: Option<Doubt>,
 }
 
-/// Decides the objects whose tokens are in the table. Gives back what it tells of the others.
-pub(super) async fn settle(sources: &mut Sources, lake: &Lake, table: &Table) -> Told {
+/// Decides the objects whose tokens are in the table: in main, or in the branch that is appended to. Gives back what it tells of the others.
+pub(super) async fn settle(sources: &mut Sources, lake: &Lake, table: &Table, branch: &str) -> Told {
     let tokens: Vec<Token> = sources.pending().map(|at| sources.object(at).token).collect();
-    let remembered = lake.ledgers.of(table.metadata(), table.file_io()).await;
+    let remembered = lake.ledgers.of_branch(table.metadata(), branch, table.file_io()).await;
     let history = remembered.history(&tokens);
     for at in sources.pending().collect::<Vec<_>>() {
         if let Some(Seen::This(_)) = history.seen.get(&sources.object(at).token) {
@@ -71,7 +72,8 @@ async fn ask(
     if doubtful.is_empty() {
         return Ok(KnownRows::default());
     }
-    if !known::can_tell(table)? {
+    let snapshots = branch::heads(table.metadata(), &options.branch);
+    if !known::can_tell(table, &snapshots)? {
         tracing::warn!(
             table = %options.table,
             objects = doubtful.len(),
@@ -94,8 +96,8 @@ async fn ask(
         };
         (sources.object(*at).uri.as_str(), until.unwrap_or(i64::MAX))
     });
-    let uris = lake.name_bounds.admit(table, asked.collect()).await?;
-    let (known, too_many) = KnownRows::ask(table, uris, options.limits.known_rows).await?;
+    let uris = lake.name_bounds.admit(table, &snapshots, asked.collect()).await?;
+    let (known, too_many) = KnownRows::ask(table, &snapshots, uris, options.limits.known_rows).await?;
     for at in doubtful {
         if too_many.contains(&sources.object(at).uri) {
             let what =

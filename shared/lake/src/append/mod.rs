@@ -25,6 +25,7 @@ use self::evolving::Evolving;
 use self::input::Input;
 pub use self::routed::append_routed;
 use self::sources::Sources;
+use crate::branch;
 use crate::catalog::Lake;
 use crate::commit::{self, Change, CommitError, Committed, Layout, Objects, SchemaChange};
 use crate::decode::SystemColumn;
@@ -129,7 +130,7 @@ impl<'a> Invocation<'a> {
         self.sources.ignore_own(&options.errors_uri);
         let table = lake.table(&options.table).await.map_err(Failure::of_catalog)?;
         let mut told = match &table {
-            Some(table) => Some(horizon::settle(&mut self.sources, lake, table).await),
+            Some(table) => Some(horizon::settle(&mut self.sources, lake, table, &options.branch).await),
             None => None,
         };
         self.sources.find(&lake.file_io).await;
@@ -147,7 +148,7 @@ impl<'a> Invocation<'a> {
         while !self.sources.is_done() {
             let told = match told.take() {
                 Some(told) => told,
-                None => horizon::settle(&mut self.sources, lake, &current).await,
+                None => horizon::settle(&mut self.sources, lake, &current, &options.branch).await,
             };
             let known = horizon::look(&mut self.sources, lake, options, &current, told).await?;
             let Some((written, undo, schema)) = self.write(&current, &known).await? else { break };
@@ -293,6 +294,9 @@ impl<'a> Invocation<'a> {
         let newest_ms = pending.filter_map(|at| name_time(&self.sources.object(at).key)).max();
         let change = Change {
             looked_at: looked_at.metadata().current_snapshot_id(),
+            branch_looked_at: branch::head(looked_at.metadata(), &options.branch)
+                .map(|head| head.snapshot_id()),
+            branch: &options.branch,
             schema,
             ignored: written.ignored,
             memory: Some(Memory {

@@ -88,7 +88,7 @@ async fn by_field(
     let mut sources = Sources::new(objects);
     sources.ignore_own(&options.errors_uri);
     if let Some(own) = lake.table(&options.table).await.map_err(Failure::of_catalog)? {
-        let _ = horizon::settle(&mut sources, lake, &own).await;
+        let _ = horizon::settle(&mut sources, lake, &own, &options.branch).await;
     }
     sources.find(&lake.file_io).await;
     // One turn for each version of an object.

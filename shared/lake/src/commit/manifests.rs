@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataFile, FormatVersion, Manifest, ManifestFile, ManifestListWriter, ManifestWriter,
-    ManifestWriterBuilder, PartitionSpec, SchemaRef, TableMetadata,
+    DataFile, FormatVersion, Manifest, ManifestEntryRef, ManifestFile, ManifestListWriter, ManifestStatus,
+    ManifestWriter, ManifestWriterBuilder, PartitionSpec, SchemaRef, TableMetadata,
 };
 use iceberg::{Error, ErrorKind, Result};
 use uuid::Uuid;
@@ -22,6 +22,8 @@ use super::summary::Counts;
 const PARALLEL_READS: usize = 16;
 /// Where metadata lie if nothing else is said, and the property that says otherwise.
 const METADATA_PATH: &str = "write.metadata.path";
+/// The data have the sequence number of their commit: the library takes a negative number for none.
+const OWN_SEQUENCE_NUMBER: i64 = -1;
 
 /// The folder of a table's manifests and their lists.
 fn metadata_folder(metadata: &TableMetadata) -> String {
@@ -127,6 +129,40 @@ impl ManifestWriting {
         writer.write_manifest_file().await
     }
 
+    /// For each of `inputs`, data manifests, one of the files that the snapshot `source` has added in it, as files that this
+    /// one adds. They are counted in `counts`.
+    pub(super) async fn copy_added(
+        &mut self,
+        metadata: &TableMetadata,
+        inputs: &[ManifestFile],
+        source: i64,
+        counts: &mut Counts,
+    ) -> Result<Vec<ManifestFile>> {
+        let mut copies = Vec::new();
+        for input in inputs {
+            let manifest = load(self.file_io.clone(), input.clone()).await?;
+            let is_added = |entry: &ManifestEntryRef| {
+                entry.status() == ManifestStatus::Added && entry.snapshot_id() == Some(source)
+            };
+            let mut added = manifest.entries().iter().filter(|entry| is_added(entry)).peekable();
+            if added.peek().is_none() {
+                continue;
+            }
+            let spec = manifest.metadata().partition_spec().clone();
+            let schema = schema_for(metadata.current_schema(), &manifest);
+            let partition_type = spec.partition_type(&schema)?;
+            let mut writer = self.begin(metadata, schema, &spec)?;
+            for entry in added {
+                let file = with_partition(entry.data_file(), &partition_type, &spec)?;
+                let file = with_row_id(file, None, &spec)?;
+                counts.add(&file, &spec.clone().into());
+                writer.add_file(file, OWN_SEQUENCE_NUMBER)?;
+            }
+            copies.push(writer.write_manifest_file().await?);
+        }
+        Ok(copies)
+    }
+
     /// The manifests, each with the numbers that its entries inherit.
     async fn read(&self, manifests: &[&ManifestFile]) -> Result<Vec<Manifest>> {
         let reads: Vec<_> =
@@ -203,8 +239,7 @@ pub(super) struct New<'a> {
 
 impl New<'_> {
     fn add_to(self, writer: &mut ManifestWriter) -> Result<()> {
-        // The library takes a negative number for none.
-        let sequence_number = self.data_sequence_number.unwrap_or(-1);
+        let sequence_number = self.data_sequence_number.unwrap_or(OWN_SEQUENCE_NUMBER);
         self.files.iter().try_for_each(|file| writer.add_file(file.clone(), sequence_number))
     }
 }

@@ -8,8 +8,9 @@ use crate::token::{self, Token};
 
 /// The marks of a change: they are committed in the same snapshot as its rows, and keep it from being committed twice.
 pub(crate) trait Marks: Sync {
-    /// What `base` tells of the marks on top of its snapshot `since`, up to which it was asked when the change was made.
-    fn seen(&self, base: &TableMetadata, since: Option<i64>) -> Verdict;
+    /// What the snapshot `head` of `base` and its ancestors tell of the marks on top of the snapshot `since`, up to which they
+    /// were asked when the change was made.
+    fn seen(&self, base: &TableMetadata, head: Option<i64>, since: Option<i64>) -> Verdict;
 
     /// Entries for the snapshot's summary, by which [`Marks::seen`] recognises them.
     fn summary(&self, base: &TableMetadata) -> Vec<(String, String)>;
@@ -33,8 +34,8 @@ pub(crate) struct Objects<'a> {
 }
 
 impl Marks for Objects<'_> {
-    fn seen(&self, base: &TableMetadata, since: Option<i64>) -> Verdict {
-        let history = token::history(base, self.tokens, since);
+    fn seen(&self, base: &TableMetadata, head: Option<i64>, since: Option<i64>) -> Verdict {
+        let history = token::history(base, head, self.tokens, since);
         match history.complete && history.seen.is_empty() {
             true => Verdict::New,
             false => Verdict::Outdated,
@@ -60,9 +61,9 @@ pub(crate) struct Records<'a> {
 }
 
 impl Marks for Records<'_> {
-    fn seen(&self, base: &TableMetadata, since: Option<i64>) -> Verdict {
-        let is_complete = token::history(base, &[], since).complete;
-        let line = ancestors(base, base.current_snapshot_id());
+    fn seen(&self, base: &TableMetadata, head: Option<i64>, since: Option<i64>) -> Verdict {
+        let is_complete = token::history(base, head, &[], since).complete;
+        let line = ancestors(base, head);
         let mut after = line.take_while(|snapshot| Some(snapshot.snapshot_id()) != since);
         let meets = after.any(|snapshot| offsets_of(snapshot).is_some_and(|it| it.meets(self.offsets)));
         if is_complete && !meets { Verdict::New } else { Verdict::Outdated }
@@ -83,7 +84,7 @@ impl Marks for Records<'_> {
 pub(crate) struct Moved;
 
 impl Marks for Moved {
-    fn seen(&self, _: &TableMetadata, _: Option<i64>) -> Verdict {
+    fn seen(&self, _: &TableMetadata, _: Option<i64>, _: Option<i64>) -> Verdict {
         Verdict::New
     }
 

@@ -10,6 +10,8 @@
 //!   attempt. After a success too: the table must really hold the snapshot.
 //! - Nothing is deleted but metadata files that this commit has pushed out of the log ([`leftovers`]).
 
+mod applied;
+mod attempts;
 #[cfg(test)]
 mod engine_tests;
 mod entry;
@@ -18,9 +20,11 @@ mod leftovers;
 mod manifests;
 mod marks;
 mod merge;
+mod publication;
 mod requirements;
 mod retries;
 mod schema;
+mod snapshot;
 mod successor;
 mod summary;
 #[cfg(test)]
@@ -30,21 +34,23 @@ mod tests;
 
 use std::collections::HashMap;
 
+use iceberg::TableIdent;
 use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, TableMetadata};
 use iceberg::table::Table;
-use iceberg::{Error, ErrorKind, TableIdent};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+pub(crate) use self::attempts::CommitError;
+use self::attempts::{Edit, Look};
 pub(crate) use self::expiry::MAX_METADATA_BYTES;
 pub(crate) use self::marks::{Marks, Moved, Objects, Records, Verdict};
-use self::retries::{Lost, Retries};
+pub(crate) use self::publication::{How, Published, Publishing, publish};
 pub(crate) use self::schema::{SchemaChange, is_promotion};
 use self::successor::{Successor, Successors};
 use crate::ancestors::ancestors;
-use crate::catalog::{Loaded, NotSwapped, TableCatalog};
+use crate::branch;
+use crate::catalog::{Loaded, Next, TableCatalog};
 use crate::env::Env;
-use crate::failpoint::failpoint;
 use crate::job::CommitMetrics;
 use crate::ledger::Memory;
 use crate::token;
@@ -67,8 +73,10 @@ pub(crate) struct Change<'a> {
     pub(crate) files: &'a [DataFile],
     /// What they were made of.
     pub(crate) marks: &'a dyn Marks,
-    /// The head of the branch when it was asked for the marks; None if it had none.
+    /// The table's current snapshot when it was asked for the marks; None if it had none.
     pub(crate) looked_at: Option<i64>,
+    /// Where the branch stood then ([`branch::head`]). Of the main branch, `looked_at` tells.
+    pub(crate) branch_looked_at: Option<i64>,
     /// The schema and the partition spec that the change was made for.
     pub(crate) layout: Layout,
     /// A new schema, by which the files were written.
@@ -96,6 +104,7 @@ impl<'a> Change<'a> {
             files,
             marks,
             looked_at: None,
+            branch_looked_at: None,
             layout,
             schema: None,
             ignored: 0,
@@ -139,15 +148,6 @@ impl Layout {
     }
 }
 
-/// Why a change was not committed.
-#[derive(Debug)]
-pub(crate) enum CommitError {
-    /// Other writers were faster until the deadline.
-    Outrun(Error),
-    /// The catalog or the storage failed.
-    Failed(Error),
-}
-
 /// Commits `change` to the table `ident`, until `deadline`, and counts in `metrics` what it takes.
 ///
 /// # Errors
@@ -160,75 +160,54 @@ pub(crate) async fn commit(
     deadline: Instant,
     metrics: &mut CommitMetrics,
 ) -> std::result::Result<Committed, CommitError> {
-    let mut retries = Retries::until(deadline, env);
-    let mut successors: Option<Successors<'_>> = None;
-    let mut last_base: Option<Loaded> = None;
-    let mut lost: Option<Lost> = None;
-    loop {
-        let base = match catalog.load(ident).await {
-            Ok(base) => base,
-            Err(error) => {
-                retries.wait_after(error).await.map_err(CommitError::Failed)?;
-                continue;
-            }
-        };
+    let edit = Append { change, env, successors: None };
+    attempts::run(catalog, env, ident, edit, deadline, metrics).await
+}
+
+/// A [`Change`] in the making.
+struct Append<'a> {
+    change: &'a Change<'a>,
+    env: &'a Env,
+    successors: Option<Successors<'a>>,
+}
+
+impl Edit for Append<'_> {
+    type Outcome = Committed;
+
+    async fn look(&mut self, base: &Loaded, is_tried: bool) -> iceberg::Result<Option<Look<Committed>>> {
         let metadata = base.table.metadata();
-        if let Some(last) = &last_base
-            && let Some(snapshot) = ours(metadata, change)
-        {
-            if !catalog.keeps_metadata_files() {
-                leftovers::delete(last.table.metadata(), &base.table, deadline).await;
-            }
-            return Ok(Committed::Snapshot(Box::new(base.table), snapshot));
+        if is_tried && let Some(snapshot) = ours(metadata, self.change) {
+            let committed = Committed::Snapshot(Box::new(base.table.clone()), snapshot);
+            return Ok(Some(Look { outcome: committed, is_committed: true }));
         }
-        let tried = last_base.is_some();
-        if change.marks.seen(metadata, change.looked_at) == Verdict::Outdated
-            || Layout::of(&base.table) != change.layout
-            || change.schema.as_ref().is_some_and(|schema| !schema.fits(metadata))
-        {
-            return Ok(Committed::Outdated { tried });
-        }
-        if let Some(reason) = lost.take() {
-            // Others commit during the pause: the next attempt must not start from a base from before it.
-            retries.wait(reason).await.map_err(|reason| match reason {
-                Lost::Conflict(error) => CommitError::Outrun(error),
-                Lost::Failure(error) | Lost::Refusal(error) => CommitError::Failed(error),
-            })?;
-            continue;
-        }
-        let successors = successors.get_or_insert_with(|| Successors::of(change, &base.table, env));
-        let next = match successors.of_base(&base, env.now_ms()).await {
-            Ok(Successor::Next(next)) => next,
-            Ok(Successor::Outdated) => return Ok(Committed::Outdated { tried }),
-            // Nothing refers to what was written.
-            Err(error) => {
-                tracing::info!(%error, "commit attempt failed");
-                retries.wait_after(error).await.map_err(CommitError::Failed)?;
-                continue;
-            }
-        };
-        metrics.attempts += 1;
-        let swapped = match failpoint("before swap") {
-            Ok(()) => catalog.swap(&base, &next).await,
-            Err(error) => Err(NotSwapped::Unknown(error)),
-        };
-        let swapped = swapped.and_then(|()| failpoint("after swap").map_err(NotSwapped::Unknown));
-        last_base = Some(base);
-        lost = Some(match swapped {
-            // The next turn finds the snapshot. If it does not, the catalog has lost it.
-            Ok(()) => {
-                let what = "the catalog reported a commit that it did not keep";
-                Lost::Failure(Error::new(ErrorKind::Unexpected, what))
-            }
-            Err(NotSwapped::Conflict(error)) => {
-                metrics.conflicts += 1;
-                Lost::Conflict(error)
-            }
-            Err(NotSwapped::Unknown(error)) => Lost::Failure(error),
-            Err(NotSwapped::Refused(error)) => Lost::Refusal(error),
-        });
-        tracing::debug!(outcome = ?lost, "a swap was tried");
+        let is_outdated = is_seen(metadata, self.change)
+            || Layout::of(&base.table) != self.change.layout
+            || self.change.schema.as_ref().is_some_and(|schema| !schema.fits(metadata));
+        Ok(is_outdated
+            .then_some(Look { outcome: Committed::Outdated { tried: is_tried }, is_committed: false }))
     }
+
+    async fn successor(
+        &mut self,
+        base: &Loaded,
+        is_tried: bool,
+    ) -> iceberg::Result<std::result::Result<Box<Next>, Committed>> {
+        let (change, env) = (self.change, self.env);
+        let successors = self.successors.get_or_insert_with(|| Successors::of(change, &base.table, env));
+        Ok(match successors.of_base(base, env.now_ms()).await? {
+            Successor::Next(next) => Ok(next),
+            Successor::Outdated => Err(Committed::Outdated { tried: is_tried }),
+        })
+    }
+}
+
+/// Whether main, or the branch that `change` is for, may have some of it.
+fn is_seen(metadata: &TableMetadata, change: &Change<'_>) -> bool {
+    let main = (metadata.current_snapshot_id(), change.looked_at);
+    let head = branch::head(metadata, change.branch).map(|head| head.snapshot_id());
+    let own = (change.branch != MAIN_BRANCH).then_some((head, change.branch_looked_at));
+    let mut lines = [main].into_iter().chain(own);
+    lines.any(|(head, since)| change.marks.seen(metadata, head, since) == Verdict::Outdated)
 }
 
 /// The snapshot that `change` has made, if it is in its branch.

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{
-    FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, PartitionSpecRef, SchemaRef,
-    Snapshot, SnapshotReference, Summary, TableMetadata,
+    MAIN_BRANCH, ManifestContentType, ManifestFile, Operation, PartitionSpecRef, SchemaRef, Snapshot,
+    SnapshotReference, Summary, TableMetadata,
 };
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
@@ -16,9 +16,11 @@ use super::expiry::{Expired, expired, without};
 use super::manifests::{ManifestWriting, New, may_have_files};
 use super::merge::{self, Settings};
 use super::requirements::requirements;
+use super::snapshot::{new_id, snapshot_upon};
 use super::summary::Counts;
 use super::{Change, Replace};
 use crate::ancestors::ancestors;
+use crate::branch;
 use crate::catalog::{Loaded, Next};
 use crate::env::Env;
 use crate::ledger::{Added, Written};
@@ -58,13 +60,21 @@ impl<'a> Successors<'a> {
     pub(super) async fn of_base(&mut self, base: &Loaded, now_ms: i64) -> Result<Successor> {
         let Loaded { table: base, refs: references, .. } = base;
         let metadata = base.metadata();
+        let branch = self.change.branch;
+        // What expires goes by the settings that the branch is to have.
+        let mut kept = references.as_ref().clone();
+        if branch != MAIN_BRANCH
+            && let Some(head) = metadata.snapshot_for_ref(branch)
+        {
+            let reference = branch::moved(metadata, references, branch, head.snapshot_id())?;
+            kept.insert(branch.to_owned(), reference);
+        }
         if metadata.snapshot_by_id(self.writing.snapshot_id).is_some() {
             // An attempt of ours was committed and rolled back.
             self.writing.snapshot_id = new_id(metadata, self.env);
             self.new = None;
             self.merged.clear();
         }
-        let branch = self.change.branch;
         let head = metadata.snapshot_for_ref(branch);
         let parent = head.or_else(|| metadata.current_snapshot()).cloned();
         let mut builder = metadata.clone().into_builder(Some(base.metadata_location_result()?.to_owned()));
@@ -73,7 +83,7 @@ impl<'a> Successors<'a> {
             schema = change.apply(metadata)?;
             builder = builder.add_current_schema(schema.as_ref().clone())?;
         }
-        let (expired, written) = self.forgotten(base, references, now_ms).await?;
+        let (expired, written) = self.forgotten(base, &kept, now_ms).await?;
         let mut properties = self.change.properties.clone();
         properties.extend(written.map(|written| written.properties(metadata)).unwrap_or_default());
         if !properties.is_empty() {
@@ -96,8 +106,11 @@ impl<'a> Successors<'a> {
         let parent_id = parent.as_ref().map(|parent| parent.snapshot_id());
         let list = self.writing.write_list(metadata, parent_id, manifests).await?;
         let summary = self.summary(metadata, counts, parent.as_deref());
-        let snapshot = self.snapshot(metadata, schema.schema_id(), parent_id, list, summary, now_ms);
-        let result = without(builder.set_branch_snapshot(snapshot, branch)?, metadata, &expired)?;
+        let (id, schema_id) = (self.writing.snapshot_id, schema.schema_id());
+        let snapshot = snapshot_upon(metadata, id, schema_id, parent_id, list, summary, now_ms);
+        let reference = branch::moved(metadata, references, branch, snapshot.snapshot_id())?;
+        let builder = builder.add_snapshot(snapshot)?.set_ref(branch, reference)?;
+        let result = without(builder, metadata, &expired)?;
         let requirements =
             requirements(self.change, metadata, references, head.map(|head| head.snapshot_id()));
         Ok(Successor::Next(Box::new(Next {
@@ -118,6 +131,7 @@ impl<'a> Successors<'a> {
             true => expired(base.metadata(), references, self.change.branch, now_ms),
             false => Expired::default(),
         };
+        branch::warn_of_dropped(base.metadata(), &expired.refs);
         let Some(memory) = &self.change.memory else { return Ok((expired, None)) };
         let added = (self.change.branch == MAIN_BRANCH).then_some(Added {
             snapshot: self.writing.snapshot_id,
@@ -126,7 +140,7 @@ impl<'a> Successors<'a> {
             offsets: memory.offsets,
             id: self.change.id,
         });
-        match memory.update(base, added, &expired.snapshots, self.env).await {
+        match memory.update(base.metadata(), base.file_io(), added, &expired.snapshots, self.env).await {
             Ok(written) => Ok((expired, Some(written))),
             // The rows must not wait for a ledger; what it should have held must.
             Err(error) => {
@@ -283,33 +297,6 @@ impl<'a> Successors<'a> {
         };
         Summary { operation, additional_properties: entries }
     }
-
-    fn snapshot(
-        &self,
-        base: &TableMetadata,
-        schema_id: i32,
-        parent: Option<i64>,
-        (list, rows): (String, Option<(u64, u64)>),
-        summary: Summary,
-        now_ms: i64,
-    ) -> Snapshot {
-        let last_in_log = base.history().last().map_or(i64::MIN, |entry| entry.timestamp_ms);
-        let snapshot = Snapshot::builder()
-            .with_snapshot_id(self.writing.snapshot_id)
-            .with_parent_snapshot_id(parent)
-            .with_sequence_number(base.next_sequence_number())
-            // Never before what is there: readers refuse a log that goes back in time.
-            .with_timestamp_ms(now_ms.max(base.last_updated_ms()).max(last_in_log))
-            .with_manifest_list(list)
-            .with_summary(summary)
-            .with_schema_id(schema_id);
-        match rows {
-            Some((first, count)) if base.format_version() == FormatVersion::V3 => {
-                snapshot.with_row_range(first, count).build()
-            }
-            _ => snapshot.build(),
-        }
-    }
 }
 
 /// The partition spec of the files of `change`.
@@ -318,14 +305,4 @@ fn new_spec(metadata: &TableMetadata, change: &Change<'_>) -> Result<PartitionSp
     spec.cloned().ok_or_else(|| {
         Error::new(ErrorKind::DataInvalid, "the table has no longer the files' partition spec")
     })
-}
-
-/// An id that no snapshot of the table has.
-fn new_id(metadata: &TableMetadata, env: &Env) -> i64 {
-    loop {
-        let id = env.snapshot_id();
-        if id > 0 && metadata.snapshot_by_id(id).is_none() {
-            return id;
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! What commits make of a table's metadata, by the rules that readers go by.
 
+use iceberg::ErrorKind;
 use iceberg::spec::{
     DataContentType, DataFileBuilder, DataFileFormat, FormatVersion, ManifestFile, ManifestStatus,
     ManifestWriterBuilder, NestedField, PrimitiveType, SnapshotReference, SnapshotRetention, StatisticsFile,
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::tests::{Act, Bench, Faulty, ROWS, ident, in_seconds, token};
 use super::*;
-use crate::catalog::{Lake, Next, refs};
+use crate::catalog::{Lake, Next, NotSwapped, refs};
 use crate::token::Token;
 
 /// An entry of a manifest: status, snapshot, data and file sequence number, first row id.

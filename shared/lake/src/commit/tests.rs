@@ -8,12 +8,12 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use iceberg::spec::{NestedField, PrimitiveType, Schema};
-use iceberg::{Catalog, Namespace, NamespaceIdent, Result, TableCommit, TableCreation};
+use iceberg::{Catalog, Error, ErrorKind, Namespace, NamespaceIdent, Result, TableCommit, TableCreation};
 use tempfile::TempDir;
 
 use super::retries::{MAX_FAILURES, MIN_PAUSE};
 use super::*;
-use crate::catalog::{Lake, Loaded, Next};
+use crate::catalog::{Lake, Loaded, Next, NotSwapped};
 use crate::decode::RowDecoder;
 use crate::definition::TableDefinition;
 use crate::token::Token;

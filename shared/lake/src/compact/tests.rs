@@ -7,7 +7,7 @@ use arrow_array::RecordBatch;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt as _;
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{PrimitiveType, Schema, Struct};
+use iceberg::spec::{MAIN_BRANCH, PrimitiveType, Schema, Struct};
 use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -98,6 +98,7 @@ impl Bench {
             deadline: Instant::now() + Duration::from_secs(60),
             limits: Limits::for_memory(512 << 20),
             unpack: Default::default(),
+            branch: MAIN_BRANCH.to_owned(),
         };
         append(&open(self.folder.path()).await, &options, vec![self.object(key, lines)]).await.unwrap()
     }
@@ -183,7 +184,7 @@ impl Bench {
     async fn delete(&self, path: &str) {
         struct Unmarked;
         impl Marks for Unmarked {
-            fn seen(&self, _: &TableMetadata, _: Option<i64>) -> Verdict {
+            fn seen(&self, _: &TableMetadata, _: Option<i64>, _: Option<i64>) -> Verdict {
                 Verdict::New
             }
 

@@ -14,12 +14,13 @@ use arrow_schema::{DataType, TimeUnit};
 use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::expr::{Bind as _, Predicate, Reference};
 use iceberg::scan::FileScanTask;
-use iceberg::spec::{Datum, NestedFieldRef, PrimitiveType, SchemaRef, Type};
+use iceberg::spec::{Datum, NestedFieldRef, PrimitiveType, SchemaRef, Snapshot, Type};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 use records::enrich::RECORD_ID;
 
 use super::batch::{Batch, TopicStatus};
+use crate::branch;
 use crate::topic::{KAFKA_TIMESTAMP, OFFSET, PARTITION, TOPIC, TopicRecord};
 
 /// Most files that are opened only to look twice.
@@ -35,22 +36,24 @@ type Place = (String, i64, i64);
 pub(super) async fn ask(
     batch: &mut Batch,
     table: &Table,
+    branch: &str,
     unsure: Vec<(usize, Arc<TopicRecord>)>,
 ) -> Result<()> {
-    let Some(snapshot) = table.metadata().current_snapshot().filter(|_| !unsure.is_empty()) else {
+    if unsure.is_empty() {
         return Ok(());
-    };
-    let schema = snapshot.schema(table.metadata())?;
-    let Some(any) = filter(&schema, &unsure) else {
-        tracing::warn!(
-            table = %table.identifier(),
-            records = unsure.len(),
-            "the table has no columns topic, partition and offset: whether it has these records cannot be told"
-        );
-        return Ok(());
-    };
-    let mut wanted = by_place(unsure);
-    read_rows(table, &schema, any, &mut wanted, usize::MAX).await?;
+    }
+    let mut wanted = by_place(&unsure);
+    for snapshot in branch::heads(table.metadata(), branch) {
+        let schema = snapshot.schema(table.metadata())?;
+        match filter(&schema, &unsure) {
+            Some(any) => read_rows(table, snapshot, any, &mut wanted, usize::MAX).await?,
+            None => tracing::warn!(
+                table = %table.identifier(),
+                records = unsure.len(),
+                "the table has no columns topic, partition and offset: whether it has these records cannot be told"
+            ),
+        }
+    }
     for wanted in wanted.into_values() {
         for (at, record) in &wanted.records {
             if wanted.has(record) {
@@ -66,18 +69,20 @@ pub(super) async fn ask(
 /// second look, after that at the times of whole commits.
 pub(super) async fn differing(
     table: &Table,
+    branch: &str,
     known: Vec<(usize, Arc<TopicRecord>)>,
 ) -> Result<Vec<Arc<TopicRecord>>> {
-    let Some(snapshot) = table.metadata().current_snapshot().filter(|_| !known.is_empty()) else {
+    if known.is_empty() {
         return Ok(Vec::new());
-    };
-    let schema = snapshot.schema(table.metadata())?;
-    let has = |name| schema.field_by_name(name).is_some();
-    let Some(any) = filter(&schema, &known).filter(|_| has(RECORD_ID) && has(KAFKA_TIMESTAMP)) else {
-        return Ok(Vec::new());
-    };
-    let mut wanted = by_place(known);
-    read_rows(table, &schema, any, &mut wanted, MAX_SECOND_LOOKS).await?;
+    }
+    let mut wanted = by_place(&known);
+    for snapshot in branch::heads(table.metadata(), branch) {
+        let schema = snapshot.schema(table.metadata())?;
+        let has = |name| schema.field_by_name(name).is_some();
+        if let Some(any) = filter(&schema, &known).filter(|_| has(RECORD_ID) && has(KAFKA_TIMESTAMP)) {
+            read_rows(table, snapshot, any, &mut wanted, MAX_SECOND_LOOKS).await?;
+        }
+    }
     let differing = wanted.values().flat_map(|wanted| {
         let records = wanted.records.iter().map(|(_, record)| record);
         records.filter(|record| wanted.has_another(record)).cloned()
@@ -85,9 +90,9 @@ pub(super) async fn differing(
     Ok(differing.collect())
 }
 
-fn by_place(records: Vec<(usize, Arc<TopicRecord>)>) -> HashMap<Place, Wanted> {
+fn by_place(records: &[(usize, Arc<TopicRecord>)]) -> HashMap<Place, Wanted> {
     let mut wanted: HashMap<Place, Wanted> = HashMap::new();
-    for (at, record) in records {
+    for (at, record) in records.iter().cloned() {
         let partition = i64::from(record.partition.partition);
         let place = (record.partition.topic.clone(), partition, record.offset);
         wanted.entry(place).or_default().records.push((at, record));
@@ -95,25 +100,27 @@ fn by_place(records: Vec<(usize, Arc<TopicRecord>)>) -> HashMap<Place, Wanted> {
     wanted
 }
 
-/// Adds the rows that `any` admits to what is `wanted`, unless they may be in more than `max_files` files.
+/// Adds the rows of `snapshot` that `any` admits to what is `wanted`, unless they may be in more than `max_files` files.
 async fn read_rows(
     table: &Table,
-    schema: &SchemaRef,
+    snapshot: &Snapshot,
     any: Predicate,
     wanted: &mut HashMap<Place, Wanted>,
     max_files: usize,
 ) -> Result<()> {
+    let schema = snapshot.schema(table.metadata())?;
     // In the order of the schema: the library gives columns in another order the wrong names.
     let names = [TOPIC, PARTITION, OFFSET, KAFKA_TIMESTAMP, RECORD_ID];
     let fields = schema.as_struct().fields().iter().filter(|field| names.contains(&field.name.as_str()));
     let field_ids: Vec<i32> = fields.map(|field| field.id).collect();
-    let scan = table.scan().select_empty().with_filter(any.clone()).build()?;
+    let scan =
+        table.scan().snapshot_id(snapshot.snapshot_id()).select_empty().with_filter(any.clone()).build()?;
     let mut tasks: Vec<FileScanTask> = scan.plan_files().await?.try_collect().await?;
     if tasks.len() > max_files {
         return Ok(());
     }
     tracing::info!(records = wanted.len(), files_opened = tasks.len(), "asked the table for rows of records");
-    let rows = any.bind(schema.clone(), true)?;
+    let rows = any.bind(schema, true)?;
     for task in &mut tasks {
         task.predicate = Some(rows.clone());
         task.project_field_ids.clone_from(&field_ids);

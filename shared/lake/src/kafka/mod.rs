@@ -32,6 +32,7 @@ pub use self::batch::{TopicOutcome, TopicStatus};
 use self::feed::Feed;
 pub use self::feed::refusal;
 use crate::append::evolving::Evolving;
+use crate::branch;
 use crate::catalog::Lake;
 use crate::commit::{self, Change, CommitError, Committed, Layout, Records, SchemaChange};
 use crate::decode::unknown::Fixed;
@@ -119,8 +120,8 @@ impl Invocation<'_> {
         };
         loop {
             self.batch.outcome.metadata_location = current.metadata_location().map(str::to_owned);
-            let unsure = settle::settle(&mut self.batch, lake, &current).await;
-            ask::ask(&mut self.batch, &current, unsure).await?;
+            let unsure = settle::settle(&mut self.batch, lake, &current, &options.branch).await;
+            ask::ask(&mut self.batch, &current, &options.branch, unsure).await?;
             let evolving = Evolving::of(&current, self.fixed);
             let Some(Files { written, undo, schema }) = self.write(Some(evolving)).await? else {
                 return Ok(());
@@ -237,6 +238,9 @@ impl Invocation<'_> {
         };
         let change = Change {
             looked_at: looked_at.metadata().current_snapshot_id(),
+            branch_looked_at: branch::head(looked_at.metadata(), &options.branch)
+                .map(|head| head.snapshot_id()),
+            branch: &options.branch,
             schema,
             ignored: written.ignored,
             memory: Some(memory),

@@ -12,10 +12,15 @@ use crate::catalog::Lake;
 use crate::offsets::{Offsets, Stream};
 use crate::topic::TopicRecord;
 
-/// Decides the records whose offsets the table has, and those of topics that were made anew. Gives back the records of
+/// Decides the records whose offsets the table has, in main or in the branch that is appended to, and those of topics that were made anew. Gives back the records of
 /// which it does not remember whether it has them.
-pub(super) async fn settle(batch: &mut Batch, lake: &Lake, table: &Table) -> Vec<(usize, Arc<TopicRecord>)> {
-    let remembered = lake.ledgers.of(table.metadata(), table.file_io()).await;
+pub(super) async fn settle(
+    batch: &mut Batch,
+    lake: &Lake,
+    table: &Table,
+    branch: &str,
+) -> Vec<(usize, Arc<TopicRecord>)> {
+    let remembered = lake.ledgers.of_branch(table.metadata(), branch, table.file_io()).await;
     let (sets, is_doubtful) = (remembered.offsets(), remembered.offsets_doubt().is_some());
     let mut all = Offsets::default();
     sets.iter().for_each(|set| all.merge(set));
@@ -38,7 +43,7 @@ pub(super) async fn settle(batch: &mut Batch, lake: &Lake, table: &Table) -> Vec
             unsure.push((*at, record.clone()));
         }
     }
-    let differing = ask::differing(table, known.clone()).await.unwrap_or_else(|error| {
+    let differing = ask::differing(table, branch, known.clone()).await.unwrap_or_else(|error| {
         // The marks have said that these are known.
         tracing::warn!(%error, "the rows of records that are known cannot be looked at");
         Vec::new()

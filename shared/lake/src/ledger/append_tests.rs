@@ -36,7 +36,7 @@ struct Bench {
 struct Unmarked;
 
 impl Marks for Unmarked {
-    fn seen(&self, _: &TableMetadata, _: Option<i64>) -> Verdict {
+    fn seen(&self, _: &TableMetadata, _: Option<i64>, _: Option<i64>) -> Verdict {
         Verdict::New
     }
 
@@ -88,6 +88,7 @@ impl Bench {
             "schema": {"type": "struct", "schema-id": 0, "fields": fields.collect::<Vec<_>>()}});
         let options = AppendOptions {
             table: ident(),
+            branch: "main".to_owned(),
             definition: Some(TableDefinition::parse(definition.to_string().as_bytes()).unwrap()),
             errors_uri: format!("file://{}/errors", self.folder.path().display()),
             processing_time: "2026-01-02T03:04:05Z".to_owned(),

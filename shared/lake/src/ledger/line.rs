@@ -200,13 +200,20 @@ impl Line {
     }
 
     fn open_floor(&self) -> Option<Floor> {
-        self.snapshots.last().map(|last| Floor {
-            sequence_number: match last.sequence_number() {
+        self.snapshots.last().map(Floor::below)
+    }
+}
+
+impl Floor {
+    /// Of a line that is lost below `snapshot`.
+    pub(super) fn below(snapshot: &SnapshotRef) -> Self {
+        Self {
+            sequence_number: match snapshot.sequence_number() {
                 0 => i64::MAX,
                 number => number - 1,
             },
-            time_ms: last.timestamp_ms(),
-        })
+            time_ms: snapshot.timestamp_ms(),
+        }
     }
 }
 

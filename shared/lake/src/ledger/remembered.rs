@@ -1,12 +1,14 @@
 //! What a table remembers of the objects that were appended to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use iceberg::spec::TableMetadata;
 use uuid::Uuid;
 
 use super::line::Line;
 use super::{Commit, Floor, Ledger};
+use crate::branch::Lead;
 use crate::offsets::{Offsets, offsets_of};
 use crate::token::{self, History, Token, Version};
 
@@ -15,6 +17,8 @@ use crate::token::{self, History, Token, Version};
 pub(crate) struct Remembered {
     pub(super) line: Line,
     pub(super) ledger: State,
+    /// What a branch has beyond that.
+    pub(super) branch: Option<Lead>,
 }
 
 /// What there is of a ledger.
@@ -66,7 +70,8 @@ impl Remembered {
             wanted.entry(token.key()).or_default().push(*token);
         }
         let mut history = History::new(self.doubt().is_none());
-        for snapshot in &self.line.snapshots {
+        let of_branch = self.branch.iter().flat_map(|lead| &lead.commits);
+        for snapshot in of_branch.chain(&self.line.snapshots) {
             let commit = token::accounting(snapshot);
             for token in token::tokens_of(snapshot) {
                 for wanted in wanted.get(&token.key()).into_iter().flatten() {
@@ -99,9 +104,19 @@ impl Remembered {
     }
 
     fn doubt_above(&self, floor: impl Fn(&Ledger) -> Option<Floor>) -> Option<Doubt> {
-        let floor = self.line.floor(self.ledger.ledger().and_then(floor))?;
+        let floor = self.line.floor(self.ledger.ledger().and_then(floor));
+        let of_branch = self.branch.iter().flat_map(|lead| &lead.commits);
+        let open = self.branch.as_ref().filter(|lead| !lead.is_whole).and_then(|lead| lead.commits.last());
+        let floor = match (floor, open.map(Floor::below)) {
+            (Some(one), Some(other)) => Floor {
+                sequence_number: one.sequence_number.max(other.sequence_number),
+                time_ms: one.time_ms.max(other.time_ms),
+            },
+            (one, other) => one.or(other)?,
+        };
         // Others may have copied rows of any age into their files.
-        let of_others = self.line.snapshots.iter().filter(|snapshot| !token::is_ours(snapshot));
+        let snapshots = of_branch.chain(&self.line.snapshots);
+        let of_others = snapshots.filter(|snapshot| !token::is_ours(snapshot));
         let in_ledger =
             self.counted().iter().filter(|commit| !commit.is_ours).map(|commit| commit.sequence_number);
         let newest = of_others.map(|snapshot| snapshot.sequence_number()).chain(in_ledger).max();
@@ -129,7 +144,9 @@ impl Remembered {
         let counted = self.line.counted();
         let in_ledger = self.ledger.ledger().map_or(&[][..], |ledger| &ledger.offsets).iter();
         let in_ledger = in_ledger.filter(|(commit, _)| (*commit as usize) < counted);
-        let since = self.line.snapshots.iter().rev().filter_map(|snapshot| offsets_of(snapshot));
+        let of_branch = self.branch.iter().flat_map(|lead| lead.commits.iter().rev());
+        let since = self.line.snapshots.iter().rev().chain(of_branch);
+        let since = since.filter_map(|snapshot| offsets_of(snapshot));
         in_ledger.map(|(_, offsets)| offsets.clone()).chain(since).collect()
     }
 
@@ -137,6 +154,40 @@ impl Remembered {
     pub(crate) fn commit_ids(&self) -> impl Iterator<Item = Uuid> {
         let since = self.line.snapshots.iter().filter_map(|snapshot| token::accounting(snapshot));
         since.chain(self.counted().iter().filter_map(|commit| commit.id))
+    }
+
+    /// Whether the snapshot `id` is the table's current one or an ancestor of it.
+    pub(crate) fn has_commit(&self, id: i64) -> bool {
+        self.line.snapshots.iter().any(|snapshot| snapshot.snapshot_id() == id)
+            || self.counted().iter().any(|commit| commit.snapshot == id)
+    }
+
+    /// The objects that came after the ancestor `fork` of the current snapshot, in whatever version.
+    pub(crate) fn keys_since(&self, fork: Option<i64>) -> HashSet<[u8; 16]> {
+        let mut keys = HashSet::new();
+        for snapshot in &self.line.snapshots {
+            if Some(snapshot.snapshot_id()) == fork {
+                return keys;
+            }
+            keys.extend(token::tokens_of(snapshot).map(|token| token.key()));
+        }
+        let Some(ledger) = self.ledger.ledger() else { return keys };
+        let from = fork.and_then(|fork| ledger.position(fork)).unwrap_or(0);
+        let commits = from..self.line.counted();
+        keys.extend(
+            ledger
+                .entries()
+                .filter(|entry| commits.contains(&(entry.commit as usize)))
+                .map(|entry| entry.token.key()),
+        );
+        keys
+    }
+
+    /// What the snapshot `head` has that the table's current one has not.
+    pub(crate) fn lead(&self, metadata: &TableMetadata, head: i64) -> Lead {
+        let line = self.line.snapshots.iter().map(|snapshot| snapshot.snapshot_id());
+        let main: HashSet<i64> = line.chain(self.counted().iter().map(|commit| commit.snapshot)).collect();
+        Lead::of(metadata, head, |id| main.contains(&id))
     }
 
     /// All commits of the ledger, also those that were rolled back.
@@ -154,6 +205,14 @@ impl Remembered {
         let is_ours = |snapshot| token::is_ours(snapshot) || token::accounting(snapshot).is_some();
         self.line.snapshots.iter().all(|snapshot| is_ours(snapshot))
             && self.counted().iter().all(|commit| commit.is_ours || commit.id.is_some())
+    }
+
+    /// Why it cannot be told now what the table has, if it cannot.
+    pub(crate) fn unreadable(&self) -> Option<&str> {
+        match &self.ledger {
+            State::Unreadable(what) => Some(what),
+            State::None | State::Read(_) | State::Lost(_) => None,
+        }
     }
 
     /// What is wrong with the ledger, if the table names one.

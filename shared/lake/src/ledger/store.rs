@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use iceberg::io::FileIO;
-use iceberg::spec::TableMetadata;
-use iceberg::table::Table;
+use iceberg::spec::{MAIN_BRANCH, TableMetadata};
 use iceberg::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
@@ -54,13 +53,29 @@ impl Ledgers {
             },
         };
         match self.line(metadata, &recent, state.ledger(), file_io).await {
-            Ok(line) => Remembered { line, ledger: state },
+            Ok(line) => Remembered { line, ledger: state, branch: None },
             Err(error) => {
                 let uri = metadata.properties().get(PROPERTY).map_or(recent::PROPERTY, String::as_str);
                 let ledger = self.unreadable(uri, &error);
-                Remembered { line: Line::of(metadata, &recent, None), ledger }
+                Remembered { line: Line::of(metadata, &recent, None), ledger, branch: None }
             }
         }
+    }
+
+    /// The same with what the branch `name` has beyond main.
+    pub(crate) async fn of_branch(
+        &self,
+        metadata: &TableMetadata,
+        name: &str,
+        file_io: &FileIO,
+    ) -> Remembered {
+        let mut remembered = self.of(metadata, file_io).await;
+        if name != MAIN_BRANCH
+            && let Some(head) = metadata.snapshot_for_ref(name)
+        {
+            remembered.branch = Some(remembered.lead(metadata, head.snapshot_id()));
+        }
+        remembered
     }
 
     fn unreadable(&self, uri: &str, error: &Error) -> State {
@@ -167,20 +182,21 @@ pub(crate) struct Memory<'a> {
 }
 
 impl Memory<'_> {
-    /// What the successor of `table` is to remember tokens by. A ledger is written to its end. `added` is the commit, if it
+    /// What the successor of `metadata` is to remember tokens by. A ledger is written to its end. `added` is the commit, if it
     /// becomes the table's current snapshot, and `retiring` what it expires.
     ///
     /// # Errors
     /// The storage's. Then nothing may expire.
     pub(crate) async fn update(
         &self,
-        table: &Table,
+        metadata: &TableMetadata,
+        file_io: &FileIO,
         added: Option<Added<'_>>,
         retiring: &[i64],
         env: &Env,
     ) -> Result<Written> {
-        let (ledgers, metadata) = (self.ledgers, table.metadata());
-        let remembered = ledgers.of(metadata, table.file_io()).await;
+        let ledgers = self.ledgers;
+        let remembered = ledgers.of(metadata, file_io).await;
         if let State::Unreadable(what) = &remembered.ledger {
             return Err(Error::new(ErrorKind::Unexpected, format!("the table's ledger of tokens: {what}")));
         }
@@ -202,7 +218,7 @@ impl Memory<'_> {
         let now_ms = clocks.into_iter().flatten().min().unwrap_or(0);
         let ledger = Arc::new(fold::folded(metadata, &remembered, added, now_ms));
         let uri = format!("{}/{}{ENDING}", self.root, env.uuid());
-        table.file_io().new_output(&uri)?.write(ledger.encode()).await?;
+        file_io.new_output(&uri)?.write(ledger.encode()).await?;
         tracing::debug!(file = uri, tokens = ledger.len(), commits = ledger.commits.len(), "ledger written");
         ledgers.keep(&uri, &ledger);
         Ok(Written::Ledger(uri))

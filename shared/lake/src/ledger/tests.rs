@@ -179,7 +179,9 @@ impl Bench {
             offsets,
             newest_ms: self.newest_ms,
         };
-        memory.update(&self.table(), Some(added), retiring, &Env::new(At(now_ms))).await
+        let table = self.table();
+        let env = Env::new(At(now_ms));
+        memory.update(table.metadata(), table.file_io(), Some(added), retiring, &env).await
     }
 
     /// A commit of ours, that expires `retiring`.
@@ -750,7 +752,9 @@ async fn no_ledger_lies_where_engines_delete_what_they_do_not_know() {
         offsets: None,
         newest_ms: None,
     };
-    let written = memory.update(&bench.table(), None, &[], &Env::new(At(START))).await;
+    let table = bench.table();
+    let env = Env::new(At(START));
+    let written = memory.update(table.metadata(), table.file_io(), None, &[], &env).await;
     assert!(matches!(written.unwrap(), Written::Recent(_)));
 }
 

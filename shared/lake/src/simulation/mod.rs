@@ -114,6 +114,7 @@ impl Schedule {
         world.files().extend(contents.into_iter().map(|(uri, content)| (uri, content.into())));
         let options = AppendOptions {
             table: TableIdent::from_strs(["test", "t"]).unwrap(),
+            branch: "main".to_owned(),
             definition: Some(definition(&mut random)),
             errors_uri: "memory://errors".to_owned(),
             processing_time: "2020-01-01T00:00:00Z".to_owned(),

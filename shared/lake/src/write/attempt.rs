@@ -442,6 +442,7 @@ mod tests {
                     _ => {
                         let options = AppendOptions {
                             table: TableIdent::from_strs(["ns", "t"]).unwrap(),
+                            branch: "main".to_owned(),
                             definition: None,
                             errors_uri: folder.path().to_str().unwrap().to_owned(),
                             processing_time: "1970-01-01T00:00:00Z".to_owned(),

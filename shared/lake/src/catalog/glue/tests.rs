@@ -411,7 +411,8 @@ async fn a_commit_whose_answer_is_lost_is_there_once() {
     assert_eq!(commits_of(lake.catalog(), "a").await, 1);
     assert_eq!(bench.count("UpdateTable"), 1, "sent again it would conflict with itself");
     let table = lake.table(&ident()).await.unwrap().unwrap();
-    let history = token::history(table.metadata(), &[object("a")], None);
+    let history =
+        token::history(table.metadata(), table.metadata().current_snapshot_id(), &[object("a")], None);
     assert!(matches!(history.seen.values().next(), Some(Seen::This(_))));
 }
 

@@ -35,7 +35,7 @@ fn short() -> Bench {
 struct Unmarked;
 
 impl Marks for Unmarked {
-    fn seen(&self, _: &TableMetadata, _: Option<i64>) -> Verdict {
+    fn seen(&self, _: &TableMetadata, _: Option<i64>, _: Option<i64>) -> Verdict {
         Verdict::New
     }
 

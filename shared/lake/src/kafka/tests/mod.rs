@@ -92,6 +92,7 @@ impl Bench {
     pub(super) fn options(&self) -> AppendOptions {
         AppendOptions {
             table: ident(),
+            branch: "main".to_owned(),
             definition: self.definition.clone(),
             errors_uri: format!("file://{}/errors", self.path().display()),
             processing_time: "2026-03-01T07:08:09.000000Z".to_owned(),

@@ -656,6 +656,7 @@ async fn versions_that_are_announced_together_are_all_read() {
     };
     let options = AppendOptions {
         table: iceberg::TableIdent::from_strs(["test", "t"]).unwrap(),
+        branch: "main".to_owned(),
         definition: None,
         errors_uri: uri("errors"),
         processing_time: "2026-01-02T03:04:05Z".to_owned(),
