@@ -37,7 +37,8 @@ fn event(offsets: std::ops::Range<i64>) -> String {
         })
     };
     let records: Vec<_> = offsets.map(record).collect();
-    json!({"eventSource": "aws:kafka", "eventSourceArn": CLUSTER, "records": {"clicks-0": records}}).to_string()
+    json!({"eventSource": "aws:kafka", "eventSourceArn": CLUSTER, "records": {"clicks-0": records}})
+        .to_string()
 }
 
 /// A poller, and the function that it invokes, with these failpoints.
