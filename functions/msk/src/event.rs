@@ -133,10 +133,9 @@ fn topic_record(
     record: &Record<'_>,
     value: Option<Result<Vec<u8>, base64::DecodeError>>,
 ) -> TopicRecord {
-    let schema = record.schema_id().map(String::from);
     let mut value = match value {
         None => TopicValue::None,
-        Some(Ok(bytes)) => TopicValue::Bytes(bytes, schema),
+        Some(Ok(bytes)) => TopicValue::Bytes(bytes),
         Some(Err(error)) => invalid_base64("value", record.value_base64(), &error),
     };
     let key = match record.key_base64().map(|key| STANDARD.decode(key)).transpose() {
@@ -151,7 +150,7 @@ fn topic_record(
         Err(what) => {
             let bytes = match value {
                 TopicValue::None => Vec::new(),
-                TopicValue::Bytes(bytes, _) | TopicValue::Refused(bytes, _) => bytes,
+                TopicValue::Bytes(bytes) | TopicValue::Refused(bytes, _) => bytes,
             };
             value = TopicValue::Refused(bytes, Refusal::new(Reason::InvalidHeaders, what));
             Vec::new()
@@ -164,6 +163,7 @@ fn topic_record(
         key,
         headers,
         value,
+        schema_id: record.schema_id().map(String::from),
         first_event: 0,
     }
 }

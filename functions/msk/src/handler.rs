@@ -278,9 +278,7 @@ fn without_table(record: &TopicRecord, what: String) -> TopicValue {
     match &record.value {
         // Nothing is lost with it.
         TopicValue::None => TopicValue::None,
-        TopicValue::Bytes(bytes, _) => {
-            TopicValue::Refused(bytes.clone(), Refusal::new(Reason::NoTable, what))
-        }
+        TopicValue::Bytes(bytes) => TopicValue::Refused(bytes.clone(), Refusal::new(Reason::NoTable, what)),
         refused @ TopicValue::Refused(..) => refused.clone(),
     }
 }

@@ -111,6 +111,8 @@ pub struct TopicRecord {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     /// Its value.
     pub value: TopicValue,
+    /// The id of the value's schema, if the event source mapping has taken the header of a registry off.
+    pub schema_id: Option<String>,
     /// Which event of its record the first one in the value is: 0, unless the value is a part of the record's own.
     pub first_event: usize,
 }
@@ -120,8 +122,8 @@ pub struct TopicRecord {
 pub enum TopicValue {
     /// Nothing: a tombstone, which marks its key as deleted.
     None,
-    /// Bytes; with the id of their schema, if the event source mapping has taken the header of a registry off.
-    Bytes(Vec<u8>, Option<String>),
+    /// Bytes.
+    Bytes(Vec<u8>),
     /// Something that is no value, and why.
     Refused(Vec<u8>, Refusal),
 }
@@ -188,6 +190,7 @@ pub(crate) fn sample_columns<T>(processing_time: &str, set: impl FnOnce(&[System
         key: Some(Vec::new()),
         headers: vec![(String::new(), None)],
         value: TopicValue::None,
+        schema_id: None,
         first_event: 0,
     };
     record.columns(0, processing_time, true, set)

@@ -93,10 +93,10 @@ impl Feed {
         sink: &mut impl Sink,
     ) -> std::result::Result<bool, Closed> {
         let origin = |index| Origin::Kafka { source, record: record.clone(), index };
-        let (value, schema) = match &record.value {
+        let value = match &record.value {
             TopicValue::None => return Ok(false),
-            TopicValue::Bytes(value, _) if value.is_empty() => return Ok(false),
-            TopicValue::Bytes(value, schema) => (value, schema.as_deref()),
+            TopicValue::Bytes(value) if value.is_empty() => return Ok(false),
+            TopicValue::Bytes(value) => value,
             TopicValue::Refused(bytes, refusal) => {
                 sink.record(&origin(record.first_event), refused(refusal.clone(), bytes))?;
                 return Ok(true);
@@ -107,7 +107,7 @@ impl Feed {
                 let what = format!("the record is {} bytes long", value.len());
                 Err(Refusal::new(Reason::RecordTooLarge, what))
             }
-            false => registry::content(value, schema, self.record_bytes),
+            false => registry::content(value, record.schema_id.as_deref(), self.record_bytes),
         };
         let content = match content {
             Ok(content) => content,

@@ -71,6 +71,9 @@ pub struct Line<'a> {
     /// The record's headers, in their order.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<Header<'a>>,
+    /// The id of the value's schema, where the event source mapping has taken the header of a registry off.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub schema_id: Option<Cow<'a, str>>,
     /// How often the record was put back into its table before.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub redriven: u32,

@@ -67,6 +67,7 @@ pub(super) fn line(record: &TopicRecord) -> Line<'_> {
         key,
         key_base64,
         headers: headers.collect(),
+        schema_id: record.schema_id.as_deref().map(Cow::from),
         redriven: record.partition.redriven,
         ..Line::default()
     }
@@ -92,7 +93,8 @@ pub fn record_of(line: &Line<'_>, value: Vec<u8>) -> Option<TopicRecord> {
         timestamp_ms: line.timestamp,
         key: bytes(line.key.as_deref(), line.key_base64.as_deref()),
         headers: line.headers.iter().map(header).collect(),
-        value: TopicValue::Bytes(value, None),
+        value: TopicValue::Bytes(value),
+        schema_id: line.schema_id.as_deref().map(str::to_owned),
         first_event: usize::try_from(event).ok()?,
     })
 }

@@ -244,8 +244,7 @@ async fn headers_of_registries_come_off_and_connects_envelope_too() {
     let mut bench = Bench::new();
     bench.unwrap = true;
     let framed = |value: &[u8]| [&[0, 0, 0, 0, 101], value].concat();
-    let of_mapping =
-        TopicRecord { value: TopicValue::Bytes(vec![8, 6, b'a'], Some("77".to_owned())), ..record(0, 5) };
+    let of_mapping = TopicRecord { schema_id: Some("77".to_owned()), ..with_value(5, [8, 6, b'a']) };
     let outcome = bench
         .deliver(vec![
             with_value(0, framed(br#"{"id": 1}"#)),
@@ -263,6 +262,13 @@ async fn headers_of_registries_come_off_and_connects_envelope_too() {
     let says = |at: usize, what: &str| lines[at]["errorMessage"].as_str().unwrap().contains(what);
     assert!(says(0, "schema 101") && says(1, "schema 77"), "{lines:?}");
     assert!(lines[0]["remedy"].as_str().unwrap().contains("EventRecordFormat JSON"));
+    // The header is gone, and with it the only trace of the schema.
+    assert_eq!(lines[1]["schemaId"], "77");
+    assert!(lines[0].get("schemaId").is_none());
+    let text = lines[1].to_string();
+    let line = crate::quarantine::Line::parse(text.as_bytes()).unwrap();
+    let again = crate::quarantine::record_of(&line, vec![8, 6, b'a']).unwrap();
+    assert_eq!(again.schema_id.as_deref(), Some("77"));
 }
 
 #[tokio::test]

@@ -49,14 +49,15 @@ pub(super) fn record(partition: i32, offset: i64) -> TopicRecord {
         timestamp_ms: Some(START + offset),
         key: Some(format!("k-{offset}").into_bytes()),
         headers: Vec::new(),
-        value: TopicValue::Bytes(event.into_bytes(), None),
+        value: TopicValue::Bytes(event.into_bytes()),
+        schema_id: None,
         first_event: 0,
     }
 }
 
 /// A record with this value.
 pub(super) fn with_value(offset: i64, value: impl Into<Vec<u8>>) -> TopicRecord {
-    TopicRecord { value: TopicValue::Bytes(value.into(), None), ..record(0, offset) }
+    TopicRecord { value: TopicValue::Bytes(value.into()), ..record(0, offset) }
 }
 
 /// Records of partition 0.
