@@ -170,6 +170,22 @@ impl<R: Read> Framer<R> {
         }))
     }
 
+    /// Offers the record that comes next to `take`, if it may be an object and as far as it has been read, with its offset and
+    /// what follows it. `take` says how long the object is, if it wants it; else it is still what comes next. Whether it
+    /// was taken.
+    pub fn offer(&mut self, take: impl FnOnce(u64, &[u8]) -> Option<usize>) -> bool {
+        if self.stream.is_some() {
+            return false;
+        }
+        self.skip_separators();
+        let end = self.end.min(self.start.saturating_add(self.max_record_bytes));
+        let offset = self.buffer_offset + self.start as u64;
+        let text = &self.buffer[self.start..end];
+        let taken = text.starts_with(b"{").then(|| take(offset, text)).flatten();
+        self.start += taken.unwrap_or(0).min(text.len());
+        taken.is_some()
+    }
+
     /// The bytes of an unfinished record, after the reader failed: their offset in the object and themselves.
     pub fn remainder(&self) -> (u64, &[u8]) {
         (self.buffer_offset + self.start as u64, &self.buffer[self.start..self.end])

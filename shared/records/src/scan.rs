@@ -122,6 +122,36 @@ pub fn value_end(text: &[u8], start: usize) -> Result<usize, Fault> {
     value_end_within(&mut Specials::of(text), start, 0)
 }
 
+/// The values of one text, for a reader that goes from left to right: what was found in a block of the text serves for all
+/// values in it.
+#[derive(Clone, Debug)]
+pub struct Values<'a>(Specials<'a>);
+
+impl<'a> Values<'a> {
+    /// Those of `text`.
+    pub fn of(text: &'a [u8]) -> Self {
+        Self(Specials::of(text))
+    }
+
+    /// The end (exclusive) of the string whose opening quote is at `start`, and whether it has escapes.
+    ///
+    /// # Errors
+    /// As of [`value_end`].
+    #[inline(always)]
+    pub fn string_end(&mut self, start: usize) -> Result<(usize, bool), Fault> {
+        string_end(&mut self.0, start)
+    }
+
+    /// The end (exclusive) of the value that starts at `start`, within `outer` arrays and objects.
+    ///
+    /// # Errors
+    /// As of [`value_end`].
+    #[inline]
+    pub fn end(&mut self, start: usize, outer: usize) -> Result<usize, Fault> {
+        value_end_within(&mut self.0, start, outer)
+    }
+}
+
 /// The same of a value that stands within `outer` arrays and objects.
 #[inline(always)]
 fn value_end_within(specials: &mut Specials<'_>, start: usize, outer: usize) -> Result<usize, Fault> {

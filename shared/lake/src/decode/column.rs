@@ -29,6 +29,12 @@ pub(super) struct Column {
     pub(super) empty_is_null: bool,
     /// Of numbers in a timestamp column, where the table's properties name it.
     pub(super) unit: Option<Unit>,
+    /// Whether JSON spells the name without escapes.
+    pub(super) is_spelled_plainly: bool,
+    /// Which column the next key of a record stood for the last time, see `plain.rs`.
+    pub(super) follower: usize,
+    /// The last record that gave the column, see `plain.rs`.
+    pub(super) last_record: u64,
     pub(super) field: FieldRef,
     /// Bytes that a value takes whatever it holds, those of the fields of a struct included.
     pub(super) slot_bytes: usize,
@@ -107,6 +113,9 @@ impl Column {
             hidden: false,
             empty_is_null: false,
             unit: None,
+            is_spelled_plainly: !field.name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)),
+            follower: 0,
+            last_record: 0,
             field: arrow.clone(),
             slot_bytes: slot_bytes(&values),
             nulls: NullBufferBuilder::new(0),
@@ -205,6 +214,24 @@ impl Column {
             }
             Values::Map { offsets, key, .. } => offsets.resize(offsets.len() + count, key.len() as i32),
         }
+    }
+
+    /// Adds the value of the last row, which is not null, once more. False if the type is none of those for which this is worth it.
+    pub(super) fn repeat(&mut self) -> bool {
+        match &mut self.values {
+            Values::String { offsets, bytes } => {
+                let [.., start, end] = offsets[..] else { return false };
+                bytes.extend_from_within(start as usize..end as usize);
+                offsets.push(bytes.len() as i32);
+            }
+            Values::Long(values) | Values::Timestamp(values) => {
+                let Some(last) = values.last().copied() else { return false };
+                values.push(last);
+            }
+            _ => return false,
+        }
+        self.nulls.append_non_null();
+        true
     }
 
     /// Cuts the column back to its first `rows` values.

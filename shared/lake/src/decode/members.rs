@@ -34,6 +34,10 @@ pub(super) struct Members {
     pub(super) path: String,
     /// The columns that the pipeline fills itself; none of a struct.
     pub(super) reserved: Vec<&'static str>,
+    /// Which column the first key of a record stood for the last time, see `plain.rs`.
+    pub(super) first: usize,
+    /// Records that were tried, see `plain.rs`.
+    pub(super) records: u64,
 }
 
 impl Members {
@@ -56,9 +60,10 @@ impl Members {
         let columns = fields
             .iter()
             .zip(arrow)
-            .map(|(field, arrow)| {
+            .enumerate()
+            .map(|(at, (field, arrow))| {
                 let column = Column::new(field, arrow, &path)?;
-                Ok(Column { hidden: hidden.contains(&field.name.as_str()), ..column })
+                Ok(Column { hidden: hidden.contains(&field.name.as_str()), follower: at + 1, ..column })
             })
             .collect::<Result<Vec<_>, iceberg::Error>>()?;
         let by_name = columns.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
@@ -66,7 +71,8 @@ impl Members {
         let by_folded = name::by_folded(names, hidden);
         let is_required = |at: &usize| columns[*at].required && !columns[*at].hidden;
         let required = (0..columns.len()).filter(is_required).collect();
-        Ok(Self { columns, required, by_name, by_folded, parent, path, reserved: hidden.to_vec() })
+        let reserved = hidden.to_vec();
+        Ok(Self { columns, required, by_name, by_folded, parent, path, reserved, first: 0, records: 0 })
     }
 
     /// Sets the units of all timestamp columns.

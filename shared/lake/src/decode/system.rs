@@ -78,6 +78,8 @@ struct Filled {
     /// Which column of the table it is.
     at: usize,
     value: Value,
+    /// Whether the last row with a value has this one.
+    is_last: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl System {
     pub(super) fn new(fields: &[NestedFieldRef], reserved: &[&'static str]) -> Self {
         let columns = reserved.iter().filter_map(|name| {
             let at = fields.iter().position(|field| field.name == *name)?;
-            Some(Filled { name, at, value: Value::None })
+            Some(Filled { name, at, value: Value::None, is_last: false })
         });
         Self { columns: columns.collect() }
     }
@@ -110,6 +112,7 @@ impl System {
     /// The rows to come have the values of `given`; a column that is not among them has none.
     pub(super) fn set(&mut self, given: &[SystemColumn<'_>]) {
         for column in &mut self.columns {
+            column.is_last = false;
             let value = given.iter().find(|given| given.name == column.name).map(|given| given.value);
             match (value, &mut column.value) {
                 (None | Some(SystemValue::Null), into) => *into = Value::None,
@@ -125,9 +128,12 @@ impl System {
     }
 
     /// Adds the values to row `row`.
-    pub(super) fn push(&self, members: &mut Members, row: usize) -> Result<(), Fault> {
-        for Filled { name, at, value } in &self.columns {
+    pub(super) fn push(&mut self, members: &mut Members, row: usize) -> Result<(), Fault> {
+        for Filled { name, at, value, is_last } in &mut self.columns {
             let Some(column) = members.column(*at) else { continue };
+            if *is_last && row > 0 && column.len() == row && column.repeat() {
+                continue;
+            }
             column.fill(row);
             let pushed = match value {
                 Value::None => column.push_null(),
@@ -137,6 +143,7 @@ impl System {
                 Value::Json(json) => push_json(column, json),
             };
             pushed.map_err(|fault| fault.within(name))?;
+            *is_last = !matches!(value, Value::None);
         }
         Ok(())
     }

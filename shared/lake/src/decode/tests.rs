@@ -1534,4 +1534,168 @@ proptest! {
         let found = concat_batches(&found[0].schema(), &found).unwrap();
         prop_assert_eq!(found, good_only.finish().unwrap());
     }
+
+    /// Whatever one pass takes of a text, the other reader takes too, and reads it alike.
+    #[test]
+    fn what_is_read_in_one_pass_is_an_object_that_is_read_alike_in_two(
+        records in prop::collection::vec((record(), damage(), select(vec!["", "\n", "{}", " ,", "\u{1}"])), 1..40),
+    ) {
+        let mut plain = decoder(nested_fields());
+        let mut judged = decoder(nested_fields());
+        for ((record, good), damage, behind) in records {
+            let mut text = record.into_bytes();
+            let is_damaged = damage.apply_to(&mut text);
+            text.extend_from_slice(behind.as_bytes());
+            plain.luck = Luck::default();
+            let taken = plain.push_plain(&text, |_| true);
+            prop_assert!(taken.is_some() || !good || is_damaged, "{}", String::from_utf8_lossy(&text));
+            let Some(end) = taken else { continue };
+            prop_assert_eq!(scan::value_end(&text, 0), Ok(end), "{}", String::from_utf8_lossy(&text));
+            prop_assert_eq!(judged.push_judged(&text[..end]), Ok(Vec::new()));
+            prop_assert_eq!((plain.rows(), plain.content_bytes), (judged.rows(), judged.content_bytes));
+        }
+        let rows = plain.finish().unwrap();
+        for column in rows.columns() {
+            column.to_data().validate_full().unwrap();
+        }
+        prop_assert_eq!(rows, judged.finish().unwrap());
+    }
+}
+
+/// What is done to the bytes of a record.
+#[derive(Clone, Debug)]
+enum Damage {
+    None,
+    Replace(prop::sample::Index, Vec<u8>),
+    Insert(prop::sample::Index, Vec<u8>),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let bytes = select(
+        [
+            &b"\""[..],
+            b"\\",
+            b"\\u00e9",
+            b"\\ud83d\\ude00",
+            b"\\udc00",
+            b"\\ud83d",
+            b"{",
+            b"}",
+            b"[",
+            b"]",
+            b",",
+            b":",
+            b" ",
+            b"\t",
+            b"\x1f",
+            b"\x00",
+            b"\xc3",
+            b"\xff",
+            b"0",
+            b"-",
+            b"1e2",
+            b".5",
+            b"99999999999999999999",
+            b"null",
+            b"true",
+            b"ID",
+            b"id",
+            b"text",
+        ]
+        .map(<[u8]>::to_vec)
+        .to_vec(),
+    );
+    prop_oneof![
+        1 => Just(Damage::None),
+        1 => (any::<prop::sample::Index>(), bytes.clone()).prop_map(|(at, bytes)| Damage::Replace(at, bytes)),
+        1 => (any::<prop::sample::Index>(), bytes).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+    ]
+}
+
+impl Damage {
+    /// Whether anything is done.
+    fn apply_to(self, text: &mut Vec<u8>) -> bool {
+        match self {
+            _ if text.is_empty() => false,
+            Self::None => false,
+            Self::Replace(at, bytes) => {
+                let at = at.index(text.len());
+                text.splice(at..at + 1, bytes);
+                true
+            }
+            Self::Insert(at, bytes) => {
+                let at = at.index(text.len());
+                text.splice(at..at, bytes);
+                true
+            }
+        }
+    }
+}
+
+#[test]
+fn what_needs_a_second_look_is_left_without_a_trace() {
+    let fields =
+        || [optional(1, "a", Kind::Long), optional(2, "b", Kind::String), optional(3, "c\"", Kind::Long)];
+    let mut decoder = decoder(fields());
+    for text in [
+        "",
+        "{",
+        "{}",
+        "{ }",
+        r#"{"a":1}"#,
+        r#"{ "b" : "x" , "a" : -0 }"#,
+        r#"{"a":null,"b":null}"#,
+        r#"{"new":null}"#,
+        r#"{"b":"\u00e9\ud83d\ude00\n"}"#,
+        r#"{"b":[1,{"x":"\ud800"}]}"#,
+        r#"{"A":null,"a":1}"#,
+    ] {
+        let taken = decoder.push_plain(text.as_bytes(), |_| true);
+        assert_eq!(taken, (text.len() > 1).then_some(text.len()), "{text}");
+    }
+    let rows = decoder.rows();
+    for text in [
+        "[]",
+        "null",
+        r#"{"a":1"#,
+        r#"{"a":01}"#,
+        r#"{"a":1,}"#,
+        r#"{"a":1 "b":2}"#,
+        r#"{"a":1.5}"#,
+        r#"{"a":1,"a":null}"#,
+        r#"{"a":null,"a":1}"#,
+        r#"{"A":1}"#,
+        r#"{"new":1}"#,
+        r#"{"\u0061":1}"#,
+        r#"{"b":"\ud83d"}"#,
+        r#"{"b":"\ud83dx"}"#,
+        r#"{"b":"\ude00\ud83d"}"#,
+        "{\"b\":\"\n\"}",
+        r#"{"c"":1}"#,
+        r#"{"a":"x"}"#,
+        r#"{"a":nul}"#,
+        r#"{"b":nuls}"#,
+        r#"{"file_name":"x"}"#,
+    ] {
+        decoder.luck = Luck::default();
+        assert_eq!(decoder.push_plain(text.as_bytes(), |_| true), None, "{text}");
+    }
+    decoder.luck = Luck::default();
+    assert_eq!(decoder.push_plain(b"{\"b\":\"\xc3\"}", |_| true), None);
+    assert_eq!(decoder.push_plain(br#"{"a":1}"#, |_| false), None);
+    let batch = decoder.finish().unwrap();
+    assert_eq!(batch.num_rows(), rows);
+    let shown: Vec<String> = (0..rows).map(|row| show(batch.column(0), row)).collect();
+    assert_eq!(shown, ["null", "null", "1", "0", "null", "null", "null", "null", "1"]);
+}
+
+/// Where none of many records is taken, no more are tried; but sooner or later one is.
+#[test]
+fn records_are_tried_again_after_a_while() {
+    let mut decoder = decoder([optional(1, "a", Kind::Long)]);
+    for _ in 0..1000 {
+        decoder.push(br#"{"\u0061":1}"#).unwrap();
+    }
+    let is_taken = |_| decoder.push_plain(br#"{"a":1}"#, |_| true).is_some();
+    assert!((0..100).any(is_taken));
 }

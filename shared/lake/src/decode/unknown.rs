@@ -114,6 +114,13 @@ pub(super) struct Unfit {
     pub(super) ignored: u64,
 }
 
+impl Unfit {
+    /// Whether all was taken by columns.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lacks.is_empty() && self.rest.is_empty() && self.ignored == 0
+    }
+}
+
 /// Whether empty strings are null outside of string columns.
 ///
 /// # Errors

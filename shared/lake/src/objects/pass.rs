@@ -48,6 +48,20 @@ pub(crate) trait Sink {
     /// Nobody wants the rest.
     fn record(&mut self, origin: &Origin, record: Record<'_>) -> Result<(), Closed>;
 
+    /// An object that `text` begins with, of which nothing is checked, if it needs no second look: its length, or None if it
+    /// is to be given as any other record. `is_event` says of its text whether it is an event as it stands.
+    ///
+    /// # Errors
+    /// The same.
+    fn plain(
+        &mut self,
+        _origin: &Origin,
+        _text: &[u8],
+        _is_event: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<usize>, Closed> {
+        Ok(None)
+    }
+
     /// The source `source` has ended so. One that gives no record ends without a [`Sink::record`].
     ///
     /// # Errors
@@ -156,14 +170,7 @@ fn read(mut records: Records, cut_off: Instant, sink: &mut impl Sink) -> Result<
         looks = (records.count() + 1) / RECORDS_PER_LOOK;
         let next = match is_time_to_look && Instant::now() >= cut_off {
             true => Err(Halt::Failed(Error::new(ErrorKind::Unexpected, TOO_LATE))),
-            false => records.next(|origin, record| {
-                let is_whole = record.is_ok();
-                sink.record(origin, record).map_err(|Closed| Halt::Closed)?;
-                if is_whole {
-                    failpoint("mid decode")?;
-                }
-                Ok(())
-            }),
+            false => next(&mut records, sink),
         };
         let error = match next {
             Ok(true) => continue,
@@ -173,6 +180,23 @@ fn read(mut records: Records, cut_off: Instant, sink: &mut impl Sink) -> Result<
         };
         return Ok(if records.count() > 0 { End::Spoiled(error) } else { End::Failed(error) });
     }
+}
+
+/// The records of the next value of the object. False at its end.
+fn next(records: &mut Records, sink: &mut impl Sink) -> Result<bool, Halt> {
+    let taken = records.next_plain(|origin, text, is_event| sink.plain(origin, text, is_event));
+    if taken.map_err(|Closed| Halt::Closed)? {
+        failpoint("mid decode")?;
+        return Ok(true);
+    }
+    records.next(|origin, record| {
+        let is_whole = record.is_ok();
+        sink.record(origin, record).map_err(|Closed| Halt::Closed)?;
+        if is_whole {
+            failpoint("mid decode")?;
+        }
+        Ok(())
+    })
 }
 
 /// Fetches what is left of a pass that is in vain, so that the next one does without all objects that fail. Half of

@@ -134,6 +134,36 @@ impl Records {
         }
     }
 
+    /// Offers what comes next to `take`, unchecked, where that may be an object: with a way to tell whether it is an event as
+    /// it stands. Whether it was taken.
+    ///
+    /// # Errors
+    /// What `take` says.
+    pub(crate) fn next_plain<E>(
+        &mut self,
+        take: impl FnOnce(&Origin, &[u8], &dyn Fn(&[u8]) -> bool) -> std::result::Result<Option<usize>, E>,
+    ) -> std::result::Result<bool, E> {
+        let Self { origin, content: Content::Frames(framer), error_lines: None, .. } = self else {
+            return Ok(false);
+        };
+        let (unpacker, row) = (&self.unpacker, self.count + 1);
+        let mut failed = None;
+        let is_taken = framer.offer(|offset, text| {
+            let taken = take(origin.moved_to(offset, row), text, &|text| unpacker.is_one_event(text));
+            taken.unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            })
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if is_taken {
+            (self.frames, self.count) = (self.frames + 1, row);
+        }
+        Ok(is_taken)
+    }
+
     /// Hands the records of the next value in the object to `take`, up to its error. False at the end.
     ///
     /// # Errors

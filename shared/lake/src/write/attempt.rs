@@ -326,14 +326,23 @@ pub(crate) struct Rows {
 }
 
 impl Sink for Rows {
+    fn plain(
+        &mut self,
+        origin: &Origin,
+        text: &[u8],
+        is_event: &dyn Fn(&[u8]) -> bool,
+    ) -> std::result::Result<Option<usize>, Closed> {
+        self.begin(origin);
+        let taken = self.decoder.push_plain(text, is_event);
+        if taken.is_some() {
+            self.found.rows += 1;
+            self.flush_if_full()?;
+        }
+        Ok(taken)
+    }
+
     fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
-        if self.found.origin.is_none() || origin.is_told_by_record() {
-            let decoder = &mut self.decoder;
-            origin.system(&self.processing_time, self.with_headers, |columns| decoder.set_system(columns));
-        }
-        if self.found.origin.is_none() {
-            self.found.origin = Some(origin.clone());
-        }
+        self.begin(origin);
         let decoded = record.and_then(|text| {
             let refused = |refusal| Refused::new(refusal, Some(text));
             self.decoder.push(text).map_err(refused)
@@ -348,10 +357,7 @@ impl Sink for Rows {
                 self.send(Step::Rejected(Rejection { origin, refusal, bytes, keep_object, identity }))?;
             }
         }
-        if self.decoder.is_full(self.limits.batch_bytes) || self.decoder.rows() >= BATCH_ROWS {
-            self.flush()?;
-        }
-        Ok(())
+        self.flush_if_full()
     }
 
     fn end(&mut self, at: usize, end: End) -> std::result::Result<(), Closed> {
@@ -367,6 +373,17 @@ impl Rows {
         self.send(Step::Complete { growth, ignored })
     }
 
+    /// The next record is from `origin`.
+    fn begin(&mut self, origin: &Origin) {
+        if self.found.origin.is_none() || origin.is_told_by_record() {
+            let decoder = &mut self.decoder;
+            origin.system(&self.processing_time, self.with_headers, |columns| decoder.set_system(columns));
+        }
+        if self.found.origin.is_none() {
+            self.found.origin = Some(origin.clone());
+        }
+    }
+
     /// A row cannot be taken for want of `lacks`.
     fn grow(&mut self, lacks: Vec<Lack>) -> std::result::Result<(), Closed> {
         // Without a table, nothing is lacking: every record is refused.
@@ -378,6 +395,11 @@ impl Rows {
             return Err(Closed);
         }
         Ok(())
+    }
+
+    fn flush_if_full(&mut self) -> std::result::Result<(), Closed> {
+        let is_full = self.decoder.is_full(self.limits.batch_bytes) || self.decoder.rows() >= BATCH_ROWS;
+        if is_full { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> std::result::Result<(), Closed> {
