@@ -68,7 +68,7 @@ pub use job::{
 pub use kafka::{TopicOptions, TopicOutcome, TopicStatus, append_records, quarantine_records, refusal};
 pub use layout::{Layout, canonical, local_path};
 pub use ledger::{Committed, PROPERTY as LEDGER, committed};
-pub use objects::{REDRIVEN_PREFIX, RecordCounts, content, count_records, holds_failed_records};
+pub use objects::{Content, REDRIVEN_PREFIX, RecordCounts, content, count_records, holds_failed_records};
 pub use offsets::{Offsets, SUMMARY_KEY as OFFSETS_KEY, Stream, offsets_of};
 pub use pending::{Pending, PendingOptions, pending};
 pub use publish::{Bounds, MaxNulls, NewCommit, Publication, PublicationStatus, PublishOptions};

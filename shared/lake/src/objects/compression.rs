@@ -45,6 +45,19 @@ pub(crate) fn damage(error: &io::Error) -> Refusal {
     Refusal::new(Reason::CorruptCompression, what)
 }
 
+/// What is read of an object.
+pub struct Content {
+    reader: Box<dyn Read + Send>,
+    /// Whether it is decompressed while it is read.
+    pub is_unpacked: bool,
+}
+
+impl Read for Content {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(out)
+    }
+}
+
 /// The content of the object `name` whose bytes `raw` gives; at most `max_bytes` where it is compressed. A zstd frame
 /// may have a window of `max_window_bytes`, which are held in memory, rounded down to a power of two.
 ///
@@ -55,7 +68,7 @@ pub fn content(
     name: &str,
     max_bytes: u64,
     max_window_bytes: u64,
-) -> io::Result<Box<dyn Read + Send>> {
+) -> io::Result<Content> {
     // A reader may give its first bytes one by one.
     let mut head = Vec::new();
     raw.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
@@ -79,10 +92,11 @@ pub fn content(
                 let what = format!("this is {format}; plain text, gzip, zstd, snappy and zip are read");
                 return Err(io::Error::other(Refusal::new(Reason::UnknownCompression, what)));
             }
-            return Ok(Box::new(raw));
+            return Ok(Content { reader: Box::new(raw), is_unpacked: false });
         }
     };
-    unnested(Ceiling { content, left: max_bytes, max_bytes }, max_bytes, 1)
+    let reader = unnested(Ceiling { content, left: max_bytes, max_bytes }, max_bytes, 1)?;
+    Ok(Content { reader, is_unpacked: true })
 }
 
 /// `content`, which came out of so many `layers`: decompressed again if it is gzip, unless it begins as another format does

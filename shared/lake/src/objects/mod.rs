@@ -5,6 +5,7 @@
 //! ([`Records`]); a [`Pass`] does so for many objects, in the time that there is. Two things that go wrong are told apart:
 //! the storage failed (the object may be read later) or the content is damaged (it never will be, and is refused).
 
+mod ahead;
 mod compression;
 mod count;
 mod fetch;
@@ -17,7 +18,7 @@ mod records;
 pub(crate) mod testing;
 mod zip;
 
-pub use self::compression::content;
+pub use self::compression::{Content, content};
 pub use self::count::{RecordCounts, count_records};
 pub(crate) use self::find::{FoundObject, find, place};
 pub use self::firehose_errors::{REDRIVEN_PREFIX, holds_failed_records};

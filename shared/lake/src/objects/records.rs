@@ -7,6 +7,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::thread;
 
 use iceberg::{Error, ErrorKind, Result};
 use records::frame::{Frame, Framer};
@@ -14,6 +15,7 @@ use records::rejection::{Reason, Refusal};
 use records::scan::Fault;
 use records::unpack::{Enriched, Identity, Options, Piece, Unpacker, is_text};
 
+use super::ahead::Ahead;
 use super::compression::{content, damage};
 use super::fetch::{Failure, ObjectReader};
 use super::find::FoundObject;
@@ -97,8 +99,13 @@ impl Records {
         let error_lines = ErrorLines::of(&object.object);
         let content = match content(raw, key, limits.decompressed_bytes, limits.window_bytes) {
             Ok(content) => {
+                // Where another processor may decompress meanwhile, it does.
+                let runs_ahead =
+                    content.is_unpacked && thread::available_parallelism().is_ok_and(|count| count.get() > 1);
                 let wanted = Wanted { content, stop: stop.clone(), failure: failure.clone() };
-                let framer = Framer::new(Box::new(wanted) as Box<dyn Read + Send>, limits.record_bytes);
+                let reader: Box<dyn Read + Send> =
+                    if runs_ahead { Box::new(Ahead::new(wanted)) } else { Box::new(wanted) };
+                let framer = Framer::new(reader, limits.record_bytes);
                 // Of an error object a value is a line, whatever it is.
                 Content::Frames(match error_lines {
                     Some(_) => framer,
