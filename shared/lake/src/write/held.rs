@@ -96,6 +96,14 @@ impl Held {
         }
     }
 
+    /// The values that are not null, if the column is no struct.
+    pub(super) fn values(&self) -> Option<&[ArrayRef]> {
+        match &self.content {
+            Content::Pieces { pieces, .. } => Some(pieces),
+            Content::Members(_) => None,
+        }
+    }
+
     /// Hands over what is held; nothing is, afterwards.
     pub(super) fn take(&mut self) -> Result<Taken, ArrowError> {
         let content = match &mut self.content {

@@ -17,11 +17,13 @@ mod data_file;
 mod held;
 mod location;
 mod memory;
+mod novelty;
 mod order;
 mod overflow;
 mod parquet_file;
 mod partition;
 mod properties;
+mod side_by_side;
 mod transform;
 
 use std::collections::HashMap;

@@ -3,7 +3,7 @@
 //! A writer of a Parquet column costs about [`WRITER_BYTES`] before it holds anything: dictionary, compression, page. So
 //! a column has one only once it holds more than that. Until then, and to the end of the row group if it never does, its
 //! values are held as Arrow arrays, without its nulls. A row group thus costs what its values take, however many columns
-//! the table has, and is ended column by column: one writer at a time.
+//! the table has, and is ended column by column: one writer at a time, or two where there is a second processor.
 
 use std::io;
 use std::sync::Arc;
@@ -22,13 +22,17 @@ use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::held::Held;
+use super::novelty::are_new;
 use super::properties::FileProperties;
+use super::side_by_side::each;
 
 /// What a column's writer takes before it holds anything (parquet 58): 74 KiB of dictionary, a zstd context that grows
 /// with the page, and a decompressor that it never uses.
 const WRITER_BYTES: usize = 256 << 10;
 /// Rows that are filled with their nulls at once.
 const CHUNK_ROWS: usize = 64 * 1024;
+/// Columns that are ended before what came of them is put into the file.
+const COLUMNS_AT_ONCE: usize = 16;
 /// What a column of a closed row group takes until the file is closed, besides its bounds: chunk, statistics, indexes.
 const CHUNK_METADATA_BYTES: usize = size_of::<ColumnChunkMetaData>() + 1024;
 
@@ -75,9 +79,8 @@ impl ParquetFile {
     /// Adds rows to the row group in progress, and ends it if it has the size that the table asks for.
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows();
-        for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
-            column.write(array, &self.properties.parquet)?;
-        }
+        let columns = self.columns.iter_mut().zip(batch.columns());
+        each(columns, |(column, array)| column.write(array, &self.properties))?;
         self.memory_bytes = self.columns.iter().map(|column| column.memory_bytes).sum();
         if self.in_progress_size() >= self.properties.row_group_bytes { self.flush().await } else { Ok(()) }
     }
@@ -88,8 +91,13 @@ impl ParquetFile {
             return Ok(());
         }
         let mut row_group = self.parquet.next_row_group()?;
-        for column in &mut self.columns {
-            for chunk in column.finish(&self.properties)? {
+        for columns in self.columns.chunks_mut(COLUMNS_AT_ONCE) {
+            let mut chunks: [Vec<ArrowColumnChunk>; COLUMNS_AT_ONCE] = Default::default();
+            each(columns.iter_mut().zip(&mut chunks), |(column, chunks)| {
+                *chunks = column.finish(&self.properties)?;
+                Ok::<_, ParquetError>(())
+            })?;
+            for chunk in chunks.into_iter().flatten() {
                 self.metadata_bytes += CHUNK_METADATA_BYTES;
                 chunk.append_to_row_group(&mut row_group)?;
             }
@@ -145,10 +153,12 @@ impl Column {
         Self { field, leaves, held, writers: Vec::new(), memory_bytes: 0 }
     }
 
-    fn write(&mut self, array: &ArrayRef, properties: &WriterPropertiesPtr) -> Result<()> {
+    fn write(&mut self, array: &ArrayRef, properties: &FileProperties) -> Result<()> {
         if self.writers.is_empty() || array.null_count() == array.len() {
             self.held.push(array)?;
             if self.writers.is_empty() && self.held.bytes() > self.leaves * WRITER_BYTES {
+                let is_new = self.held.values().is_some_and(are_new);
+                let properties = if is_new { &properties.no_dictionary } else { &properties.parquet };
                 self.writers = writers(&self.field, properties)?;
                 self.encode_held()?;
             }
@@ -173,7 +183,8 @@ impl Column {
     /// The column's chunks; the column is empty afterwards.
     fn finish(&mut self, properties: &FileProperties) -> Result<Vec<ArrowColumnChunk>> {
         if self.writers.is_empty() {
-            let properties = if self.held.has_values() { &properties.parquet } else { &properties.no_values };
+            let properties =
+                if self.held.has_values() { &properties.parquet } else { &properties.no_dictionary };
             self.writers = writers(&self.field, properties)?;
         }
         self.encode_held()?;

@@ -78,13 +78,15 @@ impl Partitioner {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let Some(keys) = self.keys(batch)? else {
-            return Ok(vec![Part { key: Vec::new(), rows: (0..count).collect() }]);
-        };
-        let first = keys.row(0);
-        if keys.iter().all(|key| key == first) {
-            return Ok(vec![Part { key: first.as_ref().to_vec(), rows: (0..count).collect() }]);
+        let whole = |key| Ok(vec![Part { key, rows: (0..count).collect() }]);
+        let Some((partition, converter)) = &self.spec else { return whole(Vec::new()) };
+        let values = partition.of(batch)?;
+        if values.columns().iter().all(is_constant) {
+            let first: Vec<ArrayRef> = values.columns().iter().map(|column| column.slice(0, 1)).collect();
+            let key = converter.convert_columns(&first).map_err(arrow_failed)?;
+            return whole(key.row(0).as_ref().to_vec());
         }
+        let keys = converter.convert_columns(values.columns()).map_err(arrow_failed)?;
         let mut places: HashMap<&[u8], usize> = HashMap::new();
         let mut parts: Vec<Part> = Vec::new();
         for (at, key) in keys.iter().enumerate() {
@@ -96,6 +98,12 @@ impl Partitioner {
         }
         Ok(parts)
     }
+}
+
+/// Whether all values of `column`, of which there is one at least, are the same.
+fn is_constant(column: &ArrayRef) -> bool {
+    let others = column.len() - 1;
+    column.slice(0, others) == column.slice(1, others)
 }
 
 /// The `rows` of `batch`. Columns without values still share what they share.

@@ -38,8 +38,8 @@ pub(super) struct FileProperties {
     /// Columns of that: those of structs, lists and maps each count.
     pub(super) leaves: usize,
     pub(super) parquet: WriterPropertiesPtr,
-    /// For columns without a value: no dictionary.
-    pub(super) no_values: WriterPropertiesPtr,
+    /// For columns without a value, or of values that hardly ever come again.
+    pub(super) no_dictionary: WriterPropertiesPtr,
     pub(super) row_group_bytes: usize,
     pub(super) target_file_bytes: usize,
     metrics: Metrics,
@@ -72,9 +72,10 @@ impl FileProperties {
         let bytes = |name, default| property(metadata, name, default);
         let schema = metadata.current_schema().clone();
         let metrics = Metrics::new(metadata)?;
+        let compression = compression(metadata)?;
         let mut parquet = WriterProperties::builder()
             .set_created_by(concat!("frazil version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_compression(compression(metadata)?)
+            .set_compression(compression)
             .set_data_page_size_limit(bytes("write.parquet.page-size-bytes", 1024 * 1024)?)
             .set_data_page_row_count_limit(bytes("write.parquet.page-row-limit", 20_000)?)
             .set_dictionary_page_size_limit(bytes("write.parquet.dict-size-bytes", 2 * 1024 * 1024)?)
@@ -82,13 +83,20 @@ impl FileProperties {
             .set_column_index_truncate_length(Some(BOUND_BYTES))
             // Row groups end by size, not by rows.
             .set_max_row_group_row_count(None);
-        // Every value is another one: a dictionary is built only to be thrown away.
-        parquet = parquet.set_column_dictionary_enabled(ColumnPath::from(RECORD_ID), false);
+        // Every value is another one, of random digits: a dictionary is built only to be thrown away, and to look for repetitions
+        // takes time and makes the pages larger.
+        let record_id = ColumnPath::from(RECORD_ID);
+        parquet = parquet.set_column_dictionary_enabled(record_id.clone(), false);
+        if let Compression::ZSTD(level) = compression
+            && level.compression_level() > 1
+        {
+            parquet = parquet.set_column_compression(record_id, Compression::ZSTD(ZstdLevel::default()));
+        }
         let arrow: ArrowSchemaRef = Arc::new(schema_to_arrow_schema(&schema)?);
         let root = ArrowSchemaConverter::new().convert(&arrow).map_err(|error| {
             Error::new(ErrorKind::FeatureUnsupported, "Parquet has no such schema").with_source(error)
         })?;
-        let no_values = parquet.clone().set_dictionary_enabled(false).build();
+        let no_dictionary = parquet.clone().set_dictionary_enabled(false).build();
         let mut parquet = parquet.build();
         add_encoded_arrow_schema_to_metadata(&arrow, &mut parquet);
         Ok(Self {
@@ -97,7 +105,7 @@ impl FileProperties {
             root: root.root_schema_ptr(),
             leaves: root.num_columns(),
             parquet: Arc::new(parquet),
-            no_values: Arc::new(no_values),
+            no_dictionary: Arc::new(no_dictionary),
             row_group_bytes: bytes("write.parquet.row-group-size-bytes", 128 * 1024 * 1024)?,
             target_file_bytes: bytes(TARGET_FILE_BYTES, DEFAULT_TARGET_FILE_BYTES)?,
             metrics,
