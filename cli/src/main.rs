@@ -21,6 +21,8 @@ use clap::{Parser, Subcommand};
 use lambda::env::Environment;
 use serde_json::json;
 
+use self::warehouse::Folders;
+
 /// Streams of JSON events into Apache Iceberg, on one machine.
 #[derive(Debug, Parser)]
 #[command(name = "frazil", version)]
@@ -84,11 +86,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     lambda::log::init(&Environment::from_iter([("FRAZIL_LOG", level)]))?;
     match command {
         Command::Replay(arguments) => {
-            stop::guarded(&arguments.warehouse.clone(), replay::run(arguments)).await?;
+            let catalog = Folders::new(&arguments.warehouse)?.catalog_config();
+            stop::guarded(&catalog, replay::run(arguments)).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Redrive(arguments) => {
-            stop::guarded(&arguments.warehouse.clone(), Box::pin(redrive::run(arguments))).await?;
+            let catalog = arguments.place.site(&environment)?.catalog;
+            stop::guarded(&catalog, Box::pin(redrive::run(arguments))).await?;
             Ok(ExitCode::SUCCESS)
         }
         #[cfg(feature = "kafka")]

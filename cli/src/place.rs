@@ -58,7 +58,7 @@ pub(crate) struct Stream {
 /// A lake.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
-    environment: Environment,
+    pub(crate) environment: Environment,
     pub(crate) catalog: CatalogConfig,
     pub(crate) s3: S3Config,
     /// Set if it is the lake in a folder.

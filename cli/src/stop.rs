@@ -1,18 +1,17 @@
 //! The end of a command that writes, however it comes.
 //!
-//! In: the command and its warehouse. Out: what came of it. On SIGINT and SIGTERM the command ends where it is: what it
-//! committed stands, and running it again does the rest. Whatever the end is, `catalog.db` alone is the catalog after it.
+//! In: the command and its catalog. Out: what came of it. On SIGINT and SIGTERM the command ends where it is: what it
+//! committed stands, and running it again does the rest. Whatever the end is, the file of a catalog in a file alone is the catalog after it.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use append::config::CatalogConfig;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::page::complain;
-use crate::warehouse::Folders;
 
 /// How long a command that was stopped may take to let go of the catalog.
 const LETTING_GO: Duration = Duration::from_secs(1);
@@ -45,12 +44,11 @@ impl std::fmt::Display for Stopped {
     }
 }
 
-/// Runs `command`, which writes to the warehouse in the folder `warehouse`, to its end or to a signal.
+/// Runs `command`, which writes to tables of `catalog`, to its end or to a signal.
 pub(crate) async fn guarded(
-    warehouse: &Path,
+    catalog: &CatalogConfig,
     command: impl Future<Output = anyhow::Result<()>> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let folders = Folders::new(warehouse)?;
     let watched = "cannot watch for signals";
     let mut interrupt = signal(SignalKind::interrupt()).context(watched)?;
     let mut terminate = signal(SignalKind::terminate()).context(watched)?;
@@ -58,7 +56,7 @@ pub(crate) async fn guarded(
     let mut command = tokio::spawn(command);
     let stopped = tokio::select! {
         outcome = &mut command => {
-            settle(&folders).await;
+            settle(catalog).await;
             return outcome.context("the command panicked: a defect")?;
         }
         _ = interrupt.recv() => Stopped { name: "SIGINT", signal: SignalKind::interrupt() },
@@ -66,17 +64,18 @@ pub(crate) async fn guarded(
     };
     command.abort();
     let _ = timeout(LETTING_GO, command).await;
-    settle(&folders).await;
+    settle(catalog).await;
     Err(stopped.into())
 }
 
-/// Brings every commit into `catalog.db`.
-async fn settle(folders: &Folders) {
+/// Brings every commit into the file of a catalog in a file.
+async fn settle(catalog: &CatalogConfig) {
     // A catalog that is damaged or cannot be written was the command's own error.
-    if let Ok(false) = folders.catalog_config().checkpoint(READERS).await {
+    if let (Ok(false), CatalogConfig::Sqlite { database, .. }) = (catalog.checkpoint(READERS).await, catalog)
+    {
         complain(format_args!(
             "another program is reading {0}; its last commit is in {0}-wal until that ends: copy both",
-            folders.catalog().display()
+            database.display()
         ));
     }
 }

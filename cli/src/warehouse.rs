@@ -171,11 +171,6 @@ pub(crate) fn is_gone(error: &walkdir::Error) -> bool {
     error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Whether `path` is a file that its writer never finished.
-pub(crate) fn is_unfinished(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().ends_with(lake::UNFINISHED.as_bytes())
-}
-
 /// What the catalog says.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {

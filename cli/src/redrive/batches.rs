@@ -3,34 +3,45 @@
 //! In: files as the mapping writes them to its on-failure destination in S3. Out: each delivered to the msk handler, which
 //! takes the records under their own identity: a batch that is delivered twice adds nothing. The files stay.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use lake::Files;
+use msk::config::Config;
 use msk::handler::Consumer;
 
 use super::summary::Summary;
 use crate::consumer;
-use crate::warehouse::{Folders, files};
+use crate::place::Site;
 
 /// Longest time for one batch.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Delivers the batches in the file or folder `path`.
+/// Delivers the batches in the file or folder `path`, or at that URI.
 ///
 /// # Errors
 /// A variable is wrong; the first batch that could not be delivered, after the others were tried.
 pub(super) async fn deliver(
-    folders: &Folders,
-    path: &Path,
+    site: &Site,
+    files: &Files,
+    path: &str,
     table: Option<&str>,
     summary: &mut Summary,
 ) -> anyhow::Result<()> {
-    let consumer = consumer::open(folders, &[("FRAZIL_TABLE", table.unwrap_or_default())]).await?;
+    let table = ("FRAZIL_TABLE", table.unwrap_or_default());
+    let consumer = match &site.folders {
+        Some(folders) => consumer::open(folders, &[table]).await?,
+        None => {
+            let environment = site.environment.clone();
+            let environment =
+                if table.1.is_empty() { environment } else { environment.with(table.0, table.1.to_owned()) };
+            Consumer::open(Config::from_env(&environment).await?).await?
+        }
+    };
     let mut failed = None;
-    for file in batches(path)? {
-        match deliver_one(&consumer, &file, summary).await {
+    for file in batches(files, path).await? {
+        match deliver_one(&consumer, files, &file, summary).await {
             Ok(()) => summary.failed_batches += 1,
             Err(error) => _ = failed.get_or_insert(error),
         }
@@ -38,19 +49,30 @@ pub(super) async fn deliver(
     failed.map_or(Ok(()), Err)
 }
 
-fn batches(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if path.is_file() {
-        return Ok(vec![path.to_owned()]);
+async fn batches(files: &Files, path: &str) -> anyhow::Result<Vec<String>> {
+    let path = match path.contains("://") {
+        true => path.to_owned(),
+        false => std::path::absolute(path)?.to_str().context("its name is not UTF-8")?.to_owned(),
+    };
+    if files.size(&path).await?.is_some() {
+        return Ok(vec![path]);
     }
-    if !path.is_dir() {
-        anyhow::bail!("--failed-batches {}: there is no such file or folder", path.display());
+    let found: Vec<String> = files.sorted(&path, None).await?.into_iter().map(|file| file.uri).collect();
+    if found.is_empty() && !std::path::Path::new(&path).is_dir() {
+        bail!("--failed-batches {path}: there is no such file or folder");
     }
-    files(path)
+    Ok(found)
 }
 
-async fn deliver_one(consumer: &Consumer, file: &Path, summary: &mut Summary) -> anyhow::Result<()> {
-    let name = || format!("cannot deliver {}", file.display());
-    let event = fs::read_to_string(file).with_context(name)?;
+async fn deliver_one(
+    consumer: &Consumer,
+    files: &Files,
+    file: &str,
+    summary: &mut Summary,
+) -> anyhow::Result<()> {
+    let name = || format!("cannot deliver {file}");
+    let mut event = String::new();
+    files.open(file).await.with_context(name)?.read_to_string(&mut event).with_context(name)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
     let handled = consumer.handle(&event, now, Instant::now() + PATIENCE).await.with_context(name)?;
     handled.outcomes.iter().for_each(|(_, outcome)| summary.add_records(outcome));

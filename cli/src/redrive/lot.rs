@@ -14,23 +14,20 @@
 //! other records would make another object, and come in twice. A file of which the table takes nothing is left whole.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::io::{self, Write as _};
-use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use iceberg::spec::TableMetadata;
 use lake::quarantine::{Ledger, Standing};
-use lake::{Digest, REDRIVEN_PREFIX, RowDecoder, SystemColumn, WholeFile};
+use lake::{Digest, Files, Layout, NewFile, RowDecoder, SystemColumn};
 use records::rejection::Refusal;
 use records::unpack::{Piece, Unpacker};
 
 use super::now_millis;
-use super::quarantine::{Ceiling, QuarantineFile, Record};
+use super::quarantine::{Ceiling, QuarantineFile, Record, shown, wait};
 use crate::replay::firehose::DeliveredObject;
-use crate::warehouse::{Folders, RAW_BUCKET};
 
 /// Part of the object's name: enough to tell apart what comes out of one quarantine file over time.
 const DIGEST_CHARACTERS: usize = 16;
@@ -38,6 +35,8 @@ const DIGEST_CHARACTERS: usize = 16;
 /// What decides whether the lines of a file may be put back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules<'a> {
+    pub(super) files: &'a Files,
+    pub(super) layout: &'a Layout,
     pub(super) metadata: &'a TableMetadata,
     pub(super) ledger: &'a Ledger,
     pub(super) ceiling: Ceiling,
@@ -69,16 +68,17 @@ pub(super) struct Part {
 
 /// An object that is being written.
 struct Writing {
-    object: WholeFile,
+    object: NewFile,
     digest: Digest,
     size_bytes: u64,
     records: u64,
 }
 
 impl Writing {
-    fn new(folders: &Folders, stem: &str) -> anyhow::Result<Self> {
-        let path = folders.root.join(RAW_BUCKET).join(format!("{REDRIVEN_PREFIX}{stem}.jsonl"));
-        Ok(Self { object: WholeFile::create(&path)?, digest: Digest::default(), size_bytes: 0, records: 0 })
+    fn new(rules: Rules<'_>, stem: &str) -> anyhow::Result<Self> {
+        let uri = format!("{}{stem}.jsonl", rules.layout.redrive);
+        let object = rules.files.create(&uri)?;
+        Ok(Self { object, digest: Digest::default(), size_bytes: 0, records: 0 })
     }
 
     fn add(&mut self, record: &[u8]) -> anyhow::Result<()> {
@@ -91,13 +91,22 @@ impl Writing {
         Ok(())
     }
 
-    fn finish(self, folders: &Folders, stem: &str, row: Option<u64>) -> anyhow::Result<Part> {
-        let Self { object, digest, size_bytes, records } = self;
+    fn finish(self, rules: Rules<'_>, stem: &str, row: Option<u64>) -> anyhow::Result<Part> {
+        let Self { object: file, digest, size_bytes, records } = self;
         let etag = digest.hex();
-        let key = format!("{REDRIVEN_PREFIX}{stem}.{}.jsonl", &etag[..DIGEST_CHARACTERS]);
-        object.finish_as(&folders.root.join(RAW_BUCKET).join(&key))?;
-        let delivered_millis = now_millis();
-        let object = DeliveredObject { bucket: RAW_BUCKET, key, size_bytes, etag, delivered_millis };
+        let uri = format!("{}{stem}.{}.jsonl", rules.layout.redrive, &etag[..DIGEST_CHARACTERS]);
+        let place = rules.layout.place(&uri).with_context(|| format!("{uri} lies nowhere"))?;
+        let (bucket, key) = place.split_once('/').with_context(|| format!("{uri} is in no bucket"))?;
+        // Each of very many is in its place before the next one is begun.
+        wait(file.finish_as(rules.files, &uri))?;
+        let object = DeliveredObject {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            size_bytes,
+            etag,
+            version_id: None,
+            delivered_millis: now_millis(),
+        };
         Ok(Part { object, records, row })
     }
 }
@@ -107,52 +116,58 @@ impl Lot {
     ///
     /// # Errors
     /// The quarantine file is damaged, or an object cannot be written.
-    pub(super) fn prepare(folders: &Folders, file: QuarantineFile, rules: Rules<'_>) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(file: QuarantineFile, rules: Rules<'_>) -> anyhow::Result<Self> {
         let mut lot = Self { file, parts: Vec::new(), left: BTreeMap::new(), ceiling: rules.ceiling };
-        let Some(written) = written(&lot.file)? else { return Ok(lot) };
+        let Some(content) = lot.file.open(rules.files).await? else { return Ok(lot) };
         let place = lot.file.place.as_str();
         let stem = place.strip_suffix(".gz").unwrap_or(place);
         let stem = stem.strip_suffix(".jsonl").unwrap_or(stem).to_owned();
-        let mut joint = Writing::new(folders, &stem)?;
+        let mut joint = Writing::new(rules, &stem)?;
         let mut decoder =
             RowDecoder::for_table(rules.metadata, &SystemColumn::of_object("", "1970-01-01T00:00:00Z"))?;
         let (mut left, mut refused) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
         let mut parts = Vec::new();
         let mut fits = false;
-        lot.file.records_of_lines(rules.ceiling, rules.unpacker, |_, line, record| {
-            let counts = counts(folders, rules, &lot.file, &line.object, written);
-            let record = match record.and_then(|record| counts.map(|()| record)) {
-                Ok(record) => record,
-                Err(why) => {
-                    *left.entry(why).or_default() += 1;
+        lot.file.records_of_lines(
+            rules.files,
+            content,
+            rules.ceiling,
+            rules.unpacker,
+            |_, line, record| {
+                let counts = counts(rules, &lot.file, &line.object);
+                let record = match record.and_then(|record| counts.map(|()| record)) {
+                    Ok(record) => record,
+                    Err(why) => {
+                        *left.entry(why).or_default() += 1;
+                        return Ok(());
+                    }
+                };
+                let refusal = match record.is_alone || !fits {
+                    true => refusal(record.text, &mut decoder, rules.unpacker),
+                    false => None,
+                };
+                if record.is_alone {
+                    if let Some(refusal) = refusal {
+                        *left.entry(still_refused(refusal.reason.code())).or_default() += 1;
+                        return Ok(());
+                    }
+                    decoder.finish()?;
+                    let stem = format!("{stem}.{}", line.row);
+                    let mut alone = Writing::new(rules, &stem)?;
+                    alone.add(record.text)?;
+                    parts.push(alone.finish(rules, &stem, Some(line.row))?);
                     return Ok(());
                 }
-            };
-            let refusal = match record.is_alone || !fits {
-                true => refusal(record.text, &mut decoder, rules.unpacker),
-                false => None,
-            };
-            if record.is_alone {
-                if let Some(refusal) = refusal {
-                    *left.entry(still_refused(refusal.reason.code())).or_default() += 1;
-                    return Ok(());
+                joint.add(record.text)?;
+                match refusal {
+                    Some(refusal) => *refused.entry(still_refused(refusal.reason.code())).or_default() += 1,
+                    None => fits = true,
                 }
-                decoder.finish()?;
-                let stem = format!("{stem}.{}", line.row);
-                let mut alone = Writing::new(folders, &stem)?;
-                alone.add(record.text)?;
-                parts.push(alone.finish(folders, &stem, Some(line.row))?);
-                return Ok(());
-            }
-            joint.add(record.text)?;
-            match refusal {
-                Some(refusal) => *refused.entry(still_refused(refusal.reason.code())).or_default() += 1,
-                None => fits = true,
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         if fits {
-            parts.push(joint.finish(folders, &stem, None)?);
+            parts.push(joint.finish(rules, &stem, None)?);
         } else {
             left.extend(refused);
         }
@@ -165,22 +180,17 @@ impl Lot {
     ///
     /// # Errors
     /// A file cannot be read or written, or is another than it was; running the command again does the rest.
-    pub(super) fn settle(
-        &self,
-        folders: &Folders,
-        unpacker: &Unpacker,
-        done: &HashSet<String>,
-    ) -> anyhow::Result<()> {
-        let file = &self.file;
+    pub(super) async fn settle(&self, rules: Rules<'_>, done: &HashSet<String>) -> anyhow::Result<()> {
+        let (file, files) = (&self.file, rules.files);
         // Another redrive may have been faster.
-        let Some(written) = written(file)? else { return Ok(()) };
-        let path = folders.root.join("errors/redriven").join(&file.place);
-        let (mut redriven, mut quarantine) = (Lines::create(&path)?, Lines::create(&file.path)?);
+        let Some(content) = file.open(files).await? else { return Ok(()) };
+        let uri = format!("{}/redriven/{}", rules.layout.errors, file.place);
+        let (mut redriven, mut quarantine) = (Lines::create(files, &uri)?, Lines::create(files, &file.uri)?);
         // Lines of an earlier time: the file may have come again after a rollback, or had lines that stayed.
         let mut rows = HashSet::new();
-        if path.exists() {
-            let before = QuarantineFile { path, ..file.clone() };
-            before.lines(|_, text, line| {
+        let before = QuarantineFile { uri, ..file.clone() };
+        if let Some(content) = before.open(files).await? {
+            before.lines(content, |_, text, line| {
                 rows.insert(line.row);
                 redriven.add(text)
             })?;
@@ -188,7 +198,7 @@ impl Lot {
         let done: Vec<&Part> = self.parts.iter().filter(|part| done.contains(&part.object.key)).collect();
         let mut digests: Vec<Digest> = done.iter().map(|_| Digest::default()).collect();
         let (mut moved, mut left) = (0_u64, 0_u64);
-        file.records_of_lines(self.ceiling, unpacker, |text, line, record| {
+        file.records_of_lines(files, content, self.ceiling, rules.unpacker, |text, line, record| {
             let part_of = |record: Record<'_>| {
                 let row = record.is_alone.then_some(line.row);
                 done.iter().position(|part| part.row == row)
@@ -212,31 +222,26 @@ impl Lot {
             return Ok(());
         }
         if done.iter().zip(digests).any(|(part, digest)| part.object.etag != digest.hex()) {
-            bail!("{} has changed while its rows were put back; run the command again", file.path.display());
+            bail!("{} has changed while its rows were put back; run the command again", shown(&file.uri));
         }
-        redriven.file()?.finish()?;
+        redriven.file()?.finish_as(files, &before.uri).await?;
         if left > 0 {
-            return Ok(quarantine.file()?.finish_dated(written)?);
+            return Ok(quarantine.file()?.finish_dated(files, &file.uri, file.written).await?);
         }
-        match fs::remove_file(&file.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", file.path.display()))
-            }
-            _ => Ok(()),
-        }
+        Ok(files.delete(&file.uri).await?)
     }
 }
 
 /// A file of lines, compressed if its name says so.
 pub(super) enum Lines {
-    Plain(WholeFile),
-    Compressed(Box<GzEncoder<WholeFile>>),
+    Plain(NewFile),
+    Compressed(Box<GzEncoder<NewFile>>),
 }
 
 impl Lines {
-    pub(super) fn create(path: &std::path::Path) -> anyhow::Result<Self> {
-        let file = WholeFile::create(path)?;
-        Ok(match path.extension().is_some_and(|extension| extension == "gz") {
+    pub(super) fn create(files: &Files, uri: &str) -> anyhow::Result<Self> {
+        let file = files.create(uri)?;
+        Ok(match uri.ends_with(".gz") {
             true => Self::Compressed(Box::new(GzEncoder::new(file, Compression::fast()))),
             false => Self::Plain(file),
         })
@@ -250,7 +255,7 @@ impl Lines {
         Ok(into.write_all(text).and_then(|()| into.write_all(b"\n"))?)
     }
 
-    pub(super) fn file(self) -> anyhow::Result<WholeFile> {
+    pub(super) fn file(self) -> anyhow::Result<NewFile> {
         match self {
             Self::Plain(file) => Ok(file),
             Self::Compressed(encoder) => Ok(encoder.finish()?),
@@ -277,27 +282,13 @@ fn still_refused(code: &str) -> String {
     format!("the table still refuses it: {code}")
 }
 
-/// When `file` was written; None if it is gone.
-pub(super) fn written(file: &QuarantineFile) -> anyhow::Result<Option<SystemTime>> {
-    match fs::metadata(&file.path).and_then(|metadata| metadata.modified()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        written => written.map(Some).with_context(|| file.cannot_read()),
-    }
-}
-
 /// Whether the lines of `file` may be put back, which is about the object at `uri`; if not, why.
-fn counts(
-    folders: &Folders,
-    rules: Rules<'_>,
-    file: &QuarantineFile,
-    uri: &str,
-    written: SystemTime,
-) -> Result<(), String> {
-    let place = uri.strip_prefix("file://").and_then(|path| folders.place(path.as_ref()));
+fn counts(rules: Rules<'_>, file: &QuarantineFile, uri: &str) -> Result<(), String> {
+    let place = rules.layout.place(uri);
     let Some((bucket, key)) = place.as_deref().and_then(|place| place.split_once('/')) else {
         return Err(format!("its object {uri} lies outside of this folder"));
     };
-    let why = match rules.ledger.standing(&file.name, bucket, key, written) {
+    let why = match rules.ledger.standing(&file.name, bucket, key, file.written) {
         Standing::Counts => return Ok(()),
         Standing::Expired if rules.expired => return Ok(()),
         Standing::Stale => {

@@ -1,30 +1,32 @@
 //! Quarantine files: where they are, and their lines.
 //!
-//! In: the folder `errors/quarantine`. Out: its files by table, and of each file the lines one after the other, with the record
+//! In: the folder of the quarantine. Out: its files by table, and of each file the lines one after the other, with the record
 //! that can be put back, or the reason why there is none. Refused: what is no line of a quarantine, since a
 //! damaged file is nothing to go by.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead as _, Read as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead as _, Read as _, Seek as _, SeekFrom};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow};
 use lake::quarantine::{FileName, Kept, Line, lines_in};
+use lake::{Files, Layout};
 use records::enrich::{Stamp, enrich};
 use records::frame::{Frame, Framer};
 use records::rejection::Reason;
 use records::unpack::{Identity, Piece, Unpacker};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 use uuid::Uuid;
-
-use crate::warehouse::{Folders, files, is_unfinished, local_path};
 
 /// What was rejected of one version of one object.
 #[derive(Clone, Debug)]
 pub(super) struct QuarantineFile {
-    pub(super) path: PathBuf,
-    /// Below `errors/quarantine`.
+    pub(super) uri: String,
+    /// Below the folder of the quarantine.
     pub(super) place: String,
+    pub(super) written: SystemTime,
     /// What the place says.
     pub(super) name: FileName,
 }
@@ -51,10 +53,11 @@ pub(super) struct Ceiling {
 }
 
 /// All quarantine files, in order.
-pub(super) fn list(folders: &Folders) -> anyhow::Result<Vec<QuarantineFile>> {
-    let folder = folders.root.join("errors/quarantine");
-    let paths = files(&folder)?.into_iter().filter(|path| !is_unfinished(path));
-    paths.map(|path| QuarantineFile::named(&folder, path)).collect()
+pub(super) async fn list(files: &Files, layout: &Layout) -> anyhow::Result<Vec<QuarantineFile>> {
+    let folder = format!("{}/quarantine/", layout.errors);
+    let listed = files.sorted(&folder, None).await?.into_iter();
+    let listed = listed.filter(|file| !layout.is_unfinished(&file.uri));
+    listed.map(|file| QuarantineFile::named(&folder, file.uri, file.modified)).collect()
 }
 
 pub(super) fn by_table(files: Vec<QuarantineFile>) -> BTreeMap<String, Vec<QuarantineFile>> {
@@ -66,26 +69,27 @@ pub(super) fn by_table(files: Vec<QuarantineFile>) -> BTreeMap<String, Vec<Quara
 }
 
 impl QuarantineFile {
-    fn named(folder: &Path, path: PathBuf) -> anyhow::Result<Self> {
-        let place = path.strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or_default().to_owned();
+    fn named(folder: &str, uri: String, written: SystemTime) -> anyhow::Result<Self> {
+        let place = uri.strip_prefix(folder).unwrap_or_default().to_owned();
         let name = FileName::parse(&place).with_context(|| {
             format!(
                 "{} is no file of the quarantine: expected <table>/<bucket>/<key>.<version>.<commit>.jsonl or \
                  .jsonl.gz; move it elsewhere",
-                path.display()
+                shown(&uri)
             )
         })?;
-        Ok(Self { path, place, name })
+        Ok(Self { uri, place, written, name })
     }
 
     /// How many lines it has, as far as it can be read.
-    pub(super) fn records(&self) -> u64 {
-        let Ok(reader) = self.open() else { return 0 };
-        reader.split(b'\n').map_while(Result::ok).count() as u64
+    pub(super) async fn records(&self, files: &Files) -> u64 {
+        let Ok(content) = files.open(&self.uri).await else { return 0 };
+        lines_in(&self.place, content).split(b'\n').map_while(Result::ok).count() as u64
     }
 
-    fn open(&self) -> io::Result<Box<dyn io::BufRead>> {
-        Ok(lines_in(&self.place, File::open(&self.path)?))
+    /// Its content; None if it is gone: another redrive may have been faster.
+    pub(super) async fn open(&self, files: &Files) -> anyhow::Result<Option<File>> {
+        files.open_if_there(&self.uri).await.with_context(|| self.cannot_read())
     }
 
     /// Hands each line to `each`: its text without the newline, what it says, and its record, or why it stays.
@@ -94,12 +98,14 @@ impl QuarantineFile {
     /// The file cannot be read, or has something else in it; whatever `each` says.
     pub(super) fn records_of_lines(
         &self,
+        files: &Files,
+        content: File,
         ceiling: Ceiling,
         unpacker: &Unpacker,
         mut each: impl FnMut(&[u8], &Line<'_>, Result<Record<'_>, String>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut scratch = Scratch::default();
-        self.lines(|number, text, line| {
+        let mut scratch = Scratch { files, copy: None, record: Vec::new(), enriched: Vec::new() };
+        self.lines(content, |number, text, line| {
             let record =
                 scratch.record(line, ceiling, unpacker).map_err(|error| self.damaged(number, error))?;
             each(text, line, record)
@@ -112,9 +118,10 @@ impl QuarantineFile {
     /// As above.
     pub(super) fn lines(
         &self,
+        content: File,
         mut each: impl FnMut(u64, &[u8], &Line<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut reader = self.open().with_context(|| self.cannot_read())?;
+        let mut reader = lines_in(&self.place, content);
         let mut text = Vec::new();
         for number in 1.. {
             text.clear();
@@ -135,23 +142,35 @@ impl QuarantineFile {
     fn damaged(&self, number: u64, what: String) -> anyhow::Error {
         anyhow!(what).context(format!(
             "line {number} of {} is no line of a quarantine; nothing of the file was put back",
-            self.path.display()
+            shown(&self.uri)
         ))
     }
 
     pub(super) fn cannot_read(&self) -> String {
-        format!("cannot read {}", self.path.display())
+        format!("cannot read {}", shown(&self.uri))
     }
 }
 
+/// A file for people: the path of one on this machine.
+pub(super) fn shown(uri: &str) -> &str {
+    uri.strip_prefix("file://").unwrap_or(uri)
+}
+
+/// Waits for what a line needs while its file is read. Other tasks go on meanwhile.
+pub(super) fn wait<T>(work: impl Future<Output = T>) -> T {
+    block_in_place(|| Handle::current().block_on(work))
+}
+
 /// Used again for every line.
-#[derive(Default)]
-struct Scratch {
+struct Scratch<'a> {
+    files: &'a Files,
+    /// The copy that was opened last.
+    copy: Option<(String, File)>,
     record: Vec<u8>,
     enriched: Vec<u8>,
 }
 
-impl Scratch {
+impl Scratch<'_> {
     /// The record of a line, or why it stays where it is. The outer error is a line that is damaged.
     fn record(
         &mut self,
@@ -169,7 +188,7 @@ impl Scratch {
             }
         };
         if let Some(copy) = copy
-            && let Err(why) = take_out(copy, line, ceiling, &mut self.record)
+            && let Err(why) = self.take_out(copy, line, ceiling)
         {
             return Ok(Err(why));
         }
@@ -199,6 +218,42 @@ impl Scratch {
             Err(refusal) => Err(format!("no JSON object, so no table takes it: {}", refusal.reason)),
         })
     }
+
+    /// Takes the record of a line, which was too long when it was read, out of the copy of its object.
+    fn take_out(&mut self, copy: &str, line: &Line<'_>, ceiling: Ceiling) -> Result<(), String> {
+        if lake::holds_failed_records(line.object.split_once("/errors/").map_or("", |(_, key)| key)) {
+            return Err(
+                "a line of an error object of Firehose, too long for one; it is kept in a copy".to_owned()
+            );
+        }
+        let unreadable = |error: io::Error| format!("its copy {copy} cannot be read: {error}");
+        let mut file =
+            self.open_copy(copy).map_err(|error| format!("its copy {copy} cannot be read: {error}"))?;
+        file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        let mut content =
+            lake::content(file, &line.object, ceiling.decompressed, MAX_WINDOW_BYTES).map_err(unreadable)?;
+        io::copy(&mut content.by_ref().take(line.offset), &mut io::sink()).map_err(unreadable)?;
+        match Framer::new(content, ceiling.now).next_frame().map_err(unreadable)? {
+            Some(Frame::Record { text, .. }) => {
+                self.record.clear();
+                self.record.extend_from_slice(text);
+                Ok(())
+            }
+            Some(Frame::TooLarge { .. }) => Err(too_long(ceiling)),
+            Some(_) | None => Err(format!("no JSON object, so no table takes it: {}", Reason::InvalidJson)),
+        }
+    }
+
+    /// Several lines may be about one copy, which is far away.
+    fn open_copy(&mut self, copy: &str) -> anyhow::Result<File> {
+        if let Some((_, file)) = self.copy.as_ref().filter(|(uri, _)| uri == copy) {
+            return Ok(file.try_clone()?);
+        }
+        let files = self.files;
+        let file = wait(files.open(copy))?;
+        self.copy = Some((copy.to_owned(), file.try_clone()?));
+        Ok(file)
+    }
 }
 
 /// Whether `record` holds events and nothing that is refused.
@@ -217,30 +272,6 @@ fn holds_events(record: &[u8], unpacker: &Unpacker) -> bool {
 
 /// The largest window of a zstd frame that a function of 10,240 MB reads.
 const MAX_WINDOW_BYTES: u64 = 1 << 30;
-
-/// Takes the record of a line, which was too long when it was read, out of the copy of its object.
-fn take_out(copy: &str, line: &Line<'_>, ceiling: Ceiling, record: &mut Vec<u8>) -> Result<(), String> {
-    let unreadable = |error: io::Error| format!("its copy {copy} cannot be read: {error}");
-    if lake::holds_failed_records(line.object.split_once("/errors/").map_or("", |(_, key)| key)) {
-        return Err(
-            "a line of an error object of Firehose, too long for one; it is kept in a copy".to_owned()
-        );
-    }
-    let path = local_path(copy).ok_or_else(|| format!("its copy {copy} is not on this machine"))?;
-    let file = File::open(path).map_err(unreadable)?;
-    let mut content =
-        lake::content(file, &line.object, ceiling.decompressed, MAX_WINDOW_BYTES).map_err(unreadable)?;
-    io::copy(&mut content.by_ref().take(line.offset), &mut io::sink()).map_err(unreadable)?;
-    match Framer::new(content, ceiling.now).next_frame().map_err(unreadable)? {
-        Some(Frame::Record { text, .. }) => {
-            record.clear();
-            record.extend_from_slice(text);
-            Ok(())
-        }
-        Some(Frame::TooLarge { .. }) => Err(too_long(ceiling)),
-        Some(_) | None => Err(format!("no JSON object, so no table takes it: {}", Reason::InvalidJson)),
-    }
-}
 
 fn too_long(ceiling: Ceiling) -> String {
     format!(

@@ -3,7 +3,6 @@
 //! In: what was put back, what append said, and what stays. Out: a page on standard output, or one JSON object.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::bail;
 use indicatif::HumanCount;
@@ -94,19 +93,19 @@ impl Summary {
         self.complain()
     }
 
-    pub(super) fn print(&self, root: &Path) -> anyhow::Result<()> {
-        let root = root.display();
+    /// `name` is that of the lake, `errors` where its quarantine is.
+    pub(super) fn print(&self, name: &str, errors: &str) -> anyhow::Result<()> {
         let reasons: Vec<String> =
             self.rows_quarantined_by_reason.iter().map(|(code, count)| format!("{code} {count}")).collect();
         let again = match self.rows_quarantined {
             0 => String::new(),
-            _ => format!("kept in {root}/errors/quarantine: {}", reasons.join(", ")),
+            _ => format!("kept in {errors}/quarantine: {}", reasons.join(", ")),
         };
         let already = match self.objects_already_committed {
             0 => String::new(),
             count => format!("{} objects were committed before", HumanCount(count)),
         };
-        out!("{root}");
+        out!("{name}");
         line(
             "files",
             self.files,

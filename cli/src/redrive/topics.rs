@@ -5,7 +5,6 @@
 //! that a redrive that is killed can be run again. What the table still refuses stays where it is, with the reason.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -14,15 +13,14 @@ use chrono::{DateTime, SecondsFormat};
 use iceberg::TableIdent;
 use iceberg::spec::TableMetadata;
 use lake::quarantine::{self, Ledger, Line, Standing, TOPICS};
-use lake::{AppendOptions, Lake, Limits, TopicOptions, TopicRecord, TopicStatus};
+use lake::{AppendOptions, Files, Lake, Layout, Limits, TopicOptions, TopicRecord, TopicStatus};
 use lambda::env::Environment;
 use lambda::unpack::topic_options;
 use records::unpack::Options;
 
-use super::lot::{Lines, written};
-use super::quarantine::QuarantineFile;
+use super::lot::Lines;
+use super::quarantine::{QuarantineFile, shown};
 use super::summary::Summary;
-use crate::warehouse::Folders;
 
 /// Longest time for the records of one file.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -31,7 +29,8 @@ pub(super) const NO_TABLE: &str = "frazil.no_table";
 
 /// What the records are put back into.
 pub(super) struct Into<'a> {
-    pub(super) folders: &'a Folders,
+    pub(super) files: &'a Files,
+    pub(super) layout: &'a Layout,
     pub(super) lake: &'a Lake,
     pub(super) table: &'a TableIdent,
     pub(super) metadata: &'a TableMetadata,
@@ -53,14 +52,14 @@ impl Into<'_> {
     /// The file is damaged, or cannot be read or written; the table or its storage failed. Running the command again does
     /// the rest.
     pub(super) async fn put_back(&self, file: &QuarantineFile, summary: &mut Summary) -> anyhow::Result<()> {
-        let Some(time) = written(file)? else { return Ok(()) };
+        let Some(content) = file.open(self.files).await? else { return Ok(()) };
         let (mut records, mut rows, mut left) = (Vec::new(), HashSet::new(), BTreeMap::<String, u64>::new());
         // As the function reads values.
         let (unpack, unwrap) = topic_options(&Environment::of_process())?;
         let options = TopicOptions { unwrap };
         let mut bytes = Vec::new();
-        file.lines(|_, _, line| {
-            let record = self.counts(file, line, time).and_then(|()| {
+        file.lines(content, |_, _, line| {
+            let record = self.counts(file, line).and_then(|()| {
                 line.decode(&mut bytes)?;
                 let record = quarantine::record_of(line, bytes.clone());
                 let record = record.ok_or("it does not say which record of a topic it is about")?;
@@ -87,8 +86,8 @@ impl Into<'_> {
         }
         let count = records.len() as u64;
         let appended = self.append(records, unpack, options, summary).await;
-        appended.with_context(|| format!("{} was not put back", file.path.display()))?;
-        self.move_lines(file, &rows, time)?;
+        appended.with_context(|| format!("{} was not put back", shown(&file.uri)))?;
+        self.move_lines(file, &rows).await?;
         summary.files += 1;
         summary.records += count;
         Ok(())
@@ -108,7 +107,7 @@ impl Into<'_> {
             table: self.table.clone(),
             branch: branch(&Environment::of_process())?,
             definition: None,
-            errors_uri: format!("{}/errors", self.folders.root_uri),
+            errors_uri: self.layout.errors.clone(),
             processing_time: now.to_rfc3339_opts(SecondsFormat::Micros, true),
             deadline: (Instant::now() + PATIENCE).into(),
             limits: self.limits,
@@ -127,43 +126,41 @@ impl Into<'_> {
     }
 
     /// Moves the lines of `rows` out of the quarantine.
-    fn move_lines(
-        &self,
-        file: &QuarantineFile,
-        rows: &HashSet<(u64, u64)>,
-        time: SystemTime,
-    ) -> anyhow::Result<()> {
-        let path = self.folders.root.join("errors/redriven").join(&file.place);
-        let (mut redriven, mut quarantine) = (Lines::create(&path)?, Lines::create(&file.path)?);
-        let (mut before, mut left) = (HashSet::new(), 0_u64);
-        if path.exists() {
-            QuarantineFile { path, ..file.clone() }.lines(|_, text, line| {
-                before.insert((line.offset, line.row));
+    async fn move_lines(&self, file: &QuarantineFile, rows: &HashSet<(u64, u64)>) -> anyhow::Result<()> {
+        let files = self.files;
+        let Some(content) = file.open(files).await? else { return Ok(()) };
+        let uri = format!("{}/redriven/{}", self.layout.errors, file.place);
+        let (mut redriven, mut quarantine) = (Lines::create(files, &uri)?, Lines::create(files, &file.uri)?);
+        let (mut known, mut left) = (HashSet::new(), 0_u64);
+        let before = QuarantineFile { uri, ..file.clone() };
+        if let Some(content) = before.open(files).await? {
+            before.lines(content, |_, text, line| {
+                known.insert((line.offset, line.row));
                 redriven.add(text)
             })?;
         }
-        file.lines(|_, text, line| match rows.contains(&(line.offset, line.row)) {
-            true if before.contains(&(line.offset, line.row)) => Ok(()),
+        file.lines(content, |_, text, line| match rows.contains(&(line.offset, line.row)) {
+            true if known.contains(&(line.offset, line.row)) => Ok(()),
             true => redriven.add(text),
             false => {
                 left += 1;
                 quarantine.add(text)
             }
         })?;
-        redriven.file()?.finish()?;
+        redriven.file()?.finish_as(files, &before.uri).await?;
         if left > 0 {
-            return Ok(quarantine.file()?.finish_dated(time)?);
+            return Ok(quarantine.file()?.finish_dated(files, &file.uri, file.written).await?);
         }
-        fs::remove_file(&file.path).with_context(|| format!("cannot remove {}", file.path.display()))
+        Ok(files.delete(&file.uri).await?)
     }
 
     /// Whether the line may be put back; if not, why.
-    fn counts(&self, file: &QuarantineFile, line: &Line<'_>, time: SystemTime) -> Result<(), String> {
+    fn counts(&self, file: &QuarantineFile, line: &Line<'_>) -> Result<(), String> {
         if file.name.table == NO_TABLE {
             return Ok(());
         }
         let key = line.topic_key().unwrap_or_default();
-        let why = match self.ledger.standing(&file.name, TOPICS, &key, time) {
+        let why = match self.ledger.standing(&file.name, TOPICS, &key, file.written) {
             Standing::Counts => return Ok(()),
             Standing::Expired if self.expired => return Ok(()),
             Standing::Stale => {

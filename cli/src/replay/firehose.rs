@@ -48,10 +48,11 @@ const EVENT_INTERVAL_MILLIS: i64 = 1_000;
 /// An object that was delivered.
 #[derive(Clone, Debug)]
 pub(crate) struct DeliveredObject {
-    pub(crate) bucket: &'static str,
+    pub(crate) bucket: String,
     pub(crate) key: String,
     pub(crate) size_bytes: u64,
     pub(crate) etag: String,
+    pub(crate) version_id: Option<String>,
     pub(crate) delivered_millis: i64,
 }
 
@@ -261,7 +262,8 @@ impl<'a> Firehose<'a> {
         WholeFile::write_all_to(&self.root.join(RAW_BUCKET).join(&key), &compressed)?;
         let size_bytes = compressed.len() as u64;
         let delivered_millis = self.event_arrival();
-        self.delivered.push(DeliveredObject { bucket: RAW_BUCKET, key, size_bytes, etag, delivered_millis });
+        let (bucket, version_id) = (RAW_BUCKET.to_owned(), None);
+        self.delivered.push(DeliveredObject { bucket, key, size_bytes, etag, version_id, delivered_millis });
         self.objects += 1;
         self.object.clear();
         if self.delivered.len() >= BATCH_OBJECTS { self.announce() } else { Ok(()) }

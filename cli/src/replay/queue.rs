@@ -81,8 +81,8 @@ impl<'a> Queue<'a> {
 /// An SQS message around an S3 event (Amazon S3 User Guide, "Event message structure").
 fn message(object: &DeliveredObject) -> Value {
     let time = DateTime::from_timestamp_millis(object.delivered_millis).unwrap_or_default();
-    let bucket = object.bucket;
-    let event = json!({"Records": [{
+    let bucket = &object.bucket;
+    let mut event = json!({"Records": [{
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
         "awsRegion": "us-east-1",
@@ -94,6 +94,9 @@ fn message(object: &DeliveredObject) -> Value {
             "object": {"key": url_encoded(&object.key), "size": object.size_bytes, "eTag": object.etag},
         },
     }]});
+    if let Some(version_id) = &object.version_id {
+        event["Records"][0]["s3"]["object"]["versionId"] = version_id.as_str().into();
+    }
     json!({"messageId": object.key, "body": event.to_string(), "eventSource": "aws:sqs"})
 }
 

@@ -59,7 +59,7 @@ pub use digest::Digest;
 pub use env::Source;
 pub use error::{Directive, Error, Kind, Part};
 pub use failpoint::failpoint;
-pub use files::Files;
+pub use files::{Files, NewFile};
 pub use infer::{Inference, Numbers};
 pub use job::{
     AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
@@ -73,6 +73,8 @@ pub use offsets::{Offsets, SUMMARY_KEY as OFFSETS_KEY, Stream, offsets_of};
 pub use pending::{Pending, PendingOptions, pending};
 pub use publish::{Bounds, MaxNulls, NewCommit, Publication, PublicationStatus, PublishOptions};
 pub use route::{Pattern, Routes, Unrouted};
-pub use storage::{ListedFile, Lister, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory};
+pub use storage::{
+    ListedFile, Lister, ObjectVersion, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory,
+};
 pub use token::{SUMMARY_KEY, Token};
 pub use topic::{TopicPartition, TopicRecord, TopicValue};

@@ -8,6 +8,7 @@
 //! ([`spill`], [`ids`]). What does grow is small: some hundred bytes for each file of a table and for each object that its
 //! ledger remembers.
 
+mod content;
 mod ids;
 mod number;
 mod objects;

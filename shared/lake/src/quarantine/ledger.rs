@@ -98,6 +98,12 @@ impl Ledger {
             }
         }
         let written_millis = written.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        // A redrive that leaves lines writes the file again, and S3 dates it anew: the id of its commit stays as old as it is.
+        let born_millis = file.commit.and_then(|commit| commit.get_timestamp()).map(|time| {
+            let (seconds, nanos) = time.to_unix();
+            u128::from(seconds) * 1000 + u128::from(nanos) / 1_000_000
+        });
+        let written_millis = born_millis.map_or(written_millis, |born| born.min(written_millis));
         // The commit comes after the file, and would be seen unless it has expired.
         match self.begins_millis {
             Some(begins) if written_millis < begins.max(0) as u128 => Standing::Expired,
@@ -150,6 +156,9 @@ mod tests {
         assert_eq!(late.standing(&file("new", Some(ids[0])), "raw", "k", at(5)), Standing::Counts);
         assert_eq!(late.standing(&file("other", Some(ids[1])), "raw", "k", at(99)), Standing::Expired);
         assert_eq!(late.standing(&file("other", Some(ids[1])), "raw", "k", at(100)), Standing::Pending);
+        // One whose commit was begun at 50 is as old, whenever S3 has got it again.
+        let begun = uuid::Builder::from_unix_timestamp_millis(50, &[1; 10]).into_uuid();
+        assert_eq!(late.standing(&file("other", Some(begun)), "raw", "k", at(200)), Standing::Expired);
         let needed = [Some(ids[0]), Some(ids[1]), Some(ids[2]), None].map(|commit| file("new", commit));
         assert_eq!(needed.map(|file| late.may_need(&file)), [true, false, true, true]);
     }

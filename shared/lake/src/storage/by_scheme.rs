@@ -13,7 +13,7 @@ use iceberg::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use super::config::S3Config;
-use super::list::ListedFile;
+use super::list::{ListedFile, ObjectVersion};
 use super::local;
 #[cfg(feature = "s3")]
 use super::s3;
@@ -48,6 +48,17 @@ impl ByScheme {
             #[cfg(feature = "s3")]
             Some(scheme) if is_s3(scheme) => self.s3.list(folder),
             _ => Ok(local::list(folder)),
+        }
+    }
+
+    /// Which version of the object at `uri` there is now; None if there is none.
+    pub(super) async fn version(&self, uri: &str) -> Result<Option<ObjectVersion>> {
+        // Refuses what has no storage.
+        self.of(uri)?;
+        match scheme(uri) {
+            #[cfg(feature = "s3")]
+            Some(scheme) if is_s3(scheme) => self.s3.object_version(uri).await,
+            _ => Err(Error::new(ErrorKind::FeatureUnsupported, format!("{uri} has no versions"))),
         }
     }
 

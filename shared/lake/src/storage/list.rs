@@ -2,6 +2,15 @@
 
 use std::time::SystemTime;
 
+/// A version of an object, as a notification names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// Without the quotes.
+    pub etag: String,
+    /// None where the bucket keeps no versions.
+    pub version_id: Option<String>,
+}
+
 /// A file or an object as a listing tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedFile {

@@ -9,7 +9,7 @@ use iceberg::Result;
 
 use super::by_scheme::ByScheme;
 use super::config::S3Config;
-use super::list::ListedFile;
+use super::list::{ListedFile, ObjectVersion};
 
 /// Lists files.
 #[derive(Clone, Debug)]
@@ -28,6 +28,14 @@ impl Lister {
     pub fn list(&self, uri: &str) -> Result<BoxStream<'static, Result<ListedFile>>> {
         let folder = format!("{}/", uri.trim_end_matches('/'));
         self.0.list(&folder)
+    }
+
+    /// Which version of the object at `uri` there is now; None if there is none.
+    ///
+    /// # Errors
+    /// The storage's; it has no versions.
+    pub(crate) async fn version(&self, uri: &str) -> Result<Option<ObjectVersion>> {
+        self.0.version(uri).await
     }
 }
 

@@ -20,7 +20,7 @@ use iceberg::io::StorageFactory;
 
 use self::by_scheme::ByScheme;
 pub use self::config::{S3Config, S3Encryption};
-pub use self::list::ListedFile;
+pub use self::list::{ListedFile, ObjectVersion};
 pub use self::lister::Lister;
 pub(crate) use self::uri::version_uri;
 pub use self::whole_file::{UNFINISHED, WholeFile};

@@ -36,7 +36,7 @@ use self::write::ObjectWrite;
 
 pub(crate) use self::write::PART_BYTES;
 use super::config::S3Config;
-use super::list::ListedFile;
+use super::list::{ListedFile, ObjectVersion};
 
 use crate::error::Kind;
 
@@ -62,6 +62,17 @@ impl S3Storage {
         let (storage, prefix) = (self.clone(), Location::folder(folder)?);
         let connected = async move { Result::Ok(list::below(storage.connect().await?, prefix)) };
         Ok(stream::once(connected).try_flatten().boxed())
+    }
+
+    /// Which version of the object at `uri` there is now; None if there is none.
+    pub(super) async fn object_version(&self, uri: &str) -> Result<Option<ObjectVersion>> {
+        let (s3, at) = (self.connect().await?, Location::parse(uri)?);
+        let version = head(&s3, &at).await?.map(|head| ObjectVersion {
+            etag: head.e_tag().unwrap_or_default().trim_matches('"').to_owned(),
+            // What was there before the bucket kept versions.
+            version_id: head.version_id().filter(|id| *id != "null").map(str::to_owned),
+        });
+        Ok(version)
     }
 
     async fn connect(&self) -> Result<Arc<Connection>> {
