@@ -1,5 +1,6 @@
 //! `frazil`: the whole path from events to an Iceberg table, on one machine.
 
+mod announce;
 mod audit;
 mod consumer;
 mod infer;
@@ -35,6 +36,7 @@ struct Arguments {
 enum Command {
     Replay(replay::Arguments),
     Audit(audit::Arguments),
+    Announce(announce::Arguments),
     Redrive(redrive::Arguments),
     #[cfg(feature = "kafka")]
     Kafka(kafka::Arguments),
@@ -49,6 +51,7 @@ impl Command {
         match self {
             Self::Replay(arguments) => arguments.json,
             Self::Audit(arguments) => arguments.json,
+            Self::Announce(arguments) => arguments.json,
             Self::Redrive(arguments) => arguments.json,
             #[cfg(feature = "kafka")]
             Self::Kafka(arguments) => arguments.json,
@@ -101,6 +104,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Audit(arguments) => audit::run(arguments).await,
+        Command::Announce(arguments) => announce::run(arguments).await,
         Command::Sweep(arguments) => sweep::run(arguments).await,
         Command::Infer(arguments) => infer::run(&arguments),
         Command::Table(arguments) => table::run(arguments).await,

@@ -157,6 +157,38 @@ impl Site {
         self.layout(&Stream { raw_bucket: Some(delivered), ..stream.clone() })
     }
 
+    /// The same, where nothing is known of the quarantine either.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn announced_layout(&self, stream: &Stream) -> anyhow::Result<Layout> {
+        let said = stream.errors.as_deref().or_else(|| self.environment.text(ERRORS));
+        self.swept_layout(&Stream { errors: Some(said.unwrap_or_default().to_owned()), ..stream.clone() })
+    }
+
+    /// The table that remembers a stream's objects, of which it may be one of many; of a folder all tables.
+    ///
+    /// # Errors
+    /// As [`Site::tables`].
+    pub(crate) async fn remembering(&self, named: Option<&str>) -> anyhow::Result<Vec<TableIdent>> {
+        match (&self.folders, named) {
+            (None, named) => Ok(vec![self.own(named)?]),
+            (Some(_), Some(named)) => Ok(vec![ident_of(named)?]),
+            (Some(_), None) => {
+                let tables = self.tables(None).await?.tables;
+                tables.iter().map(|table| ident_of(&table.name)).collect()
+            }
+        }
+    }
+
+    /// The stream's own table.
+    fn own(&self, named: Option<&str>) -> anyhow::Result<TableIdent> {
+        match named {
+            Some(name) => ident_of(name),
+            None => ident_of(self.environment.required(TABLE, "NAMESPACE.NAME, or --table")?),
+        }
+    }
+
     /// The tables of a stream. In a folder these are all; in a catalog the one that is `named`, else FRAZIL_TABLE, and where the
     /// records of the stream name their tables, those in the namespaces of these.
     ///
@@ -178,11 +210,7 @@ impl Site {
     }
 
     async fn idents(&self, lake: &Lake, named: Option<&str>) -> anyhow::Result<Vec<TableIdent>> {
-        let name = match named {
-            Some(name) => name,
-            None => self.environment.required(TABLE, "NAMESPACE.NAME, or --table")?,
-        };
-        let own = ident_of(name)?;
+        let own = self.own(named)?;
         let Some(routes) = routes(&self.environment, &own)? else { return Ok(vec![own]) };
         let namespaces: BTreeSet<NamespaceIdent> =
             routes.namespaces().chain([own.namespace().clone()]).collect();

@@ -686,3 +686,37 @@ async fn a_catalog_that_is_gone_or_damaged() {
         (&json!(2 * Lot::ROWS), &json!(0))
     );
 }
+
+/// What lies outside of a range is neither counted nor missed.
+#[test]
+fn a_part_of_the_objects_and_of_time() {
+    let place = Place::new();
+    place.replay(&[place.write("one.json", "{\"n\":1}\n{\"n\":2}\nnope\n")]);
+    for name in ["2020/01/lost.json", "2020/02/lost.json"] {
+        let path = place.warehouse().join("raw").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "{\"n\":3}\n").unwrap();
+    }
+    let audited = |arguments: &[&str]| {
+        let (report, _) = checked("audit", &place.warehouse(), arguments);
+        let findings: Vec<(String, String)> = report["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|finding| {
+                let text = |key: &str| finding[key].as_str().unwrap().to_owned();
+                (text("kind"), text("name").rsplit_once("raw/").unwrap().1.to_owned())
+            })
+            .collect();
+        (report["objects"].as_u64().unwrap(), report["rows_in_tables"].as_u64().unwrap(), findings)
+    };
+    let pending = |name: &str| ("pending_object".to_owned(), name.to_owned());
+    let (january, february) = (pending("2020/01/lost.json"), pending("2020/02/lost.json"));
+    let (objects, rows, findings) = audited(&[]);
+    assert_eq!((rows, findings), (2, vec![january.clone(), february]));
+    assert_eq!(audited(&["--prefix", "2020/01/"]), (1, 0, vec![january.clone()]));
+    assert_eq!(audited(&["--prefix", "2020/01/lo"]), (1, 0, vec![january]));
+    let (in_range, rows, findings) = audited(&["--prefix", "202", "--since", "2100-01-01"]);
+    assert_eq!((in_range, rows, findings), (0, 0, vec![]));
+    assert_eq!(audited(&["--since", "1h"]).0, objects);
+}

@@ -105,7 +105,7 @@ impl Writing {
             size_bytes,
             etag,
             version_id: None,
-            delivered_millis: now_millis(),
+            delivered_millis: Some(now_millis()),
         };
         Ok(Part { object, records, row })
     }

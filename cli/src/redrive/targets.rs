@@ -88,7 +88,7 @@ impl Redrive<'_> {
                 size_bytes: file.size_bytes,
                 etag,
                 version_id,
-                delivered_millis: now_millis(),
+                delivered_millis: Some(now_millis()),
             });
         }
         failed.sort_by(|one, other| one.key.cmp(&other.key));

@@ -53,7 +53,8 @@ pub(crate) struct DeliveredObject {
     pub(crate) size_bytes: u64,
     pub(crate) etag: String,
     pub(crate) version_id: Option<String>,
-    pub(crate) delivered_millis: i64,
+    /// None where it does not matter: it was there for long.
+    pub(crate) delivered_millis: Option<i64>,
 }
 
 /// The delivery stream of one input.
@@ -263,7 +264,14 @@ impl<'a> Firehose<'a> {
         let size_bytes = compressed.len() as u64;
         let delivered_millis = self.event_arrival();
         let (bucket, version_id) = (RAW_BUCKET.to_owned(), None);
-        self.delivered.push(DeliveredObject { bucket, key, size_bytes, etag, version_id, delivered_millis });
+        self.delivered.push(DeliveredObject {
+            bucket,
+            key,
+            size_bytes,
+            etag,
+            version_id,
+            delivered_millis: Some(delivered_millis),
+        });
         self.objects += 1;
         self.object.clear();
         if self.delivered.len() >= BATCH_OBJECTS { self.announce() } else { Ok(()) }

@@ -78,26 +78,32 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// An SQS message around an S3 event (Amazon S3 User Guide, "Event message structure").
+/// An SQS message around an S3 event.
 fn message(object: &DeliveredObject) -> Value {
-    let time = DateTime::from_timestamp_millis(object.delivered_millis).unwrap_or_default();
-    let bucket = &object.bucket;
-    let mut event = json!({"Records": [{
+    json!({"messageId": object.key, "body": s3_event(object).to_string(), "eventSource": "aws:sqs"})
+}
+
+/// The event by which S3 announces an object (Amazon S3 User Guide, "Event message structure").
+pub(crate) fn s3_event(object: &DeliveredObject) -> Value {
+    let DeliveredObject { bucket, key, size_bytes, etag, version_id, delivered_millis } = object;
+    let mut event = json!({
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
         "awsRegion": "us-east-1",
-        "eventTime": time.to_rfc3339_opts(SecondsFormat::Millis, true),
         "eventName": "ObjectCreated:Put",
         "s3": {
             "s3SchemaVersion": "1.0",
             "bucket": {"name": bucket, "arn": format!("arn:aws:s3:::{bucket}")},
-            "object": {"key": url_encoded(&object.key), "size": object.size_bytes, "eTag": object.etag},
+            "object": {"key": url_encoded(key), "size": size_bytes, "eTag": etag},
         },
-    }]});
-    if let Some(version_id) = &object.version_id {
-        event["Records"][0]["s3"]["object"]["versionId"] = version_id.as_str().into();
+    });
+    if let Some(time) = delivered_millis.and_then(DateTime::from_timestamp_millis) {
+        event["eventTime"] = time.to_rfc3339_opts(SecondsFormat::Millis, true).into();
     }
-    json!({"messageId": object.key, "body": event.to_string(), "eventSource": "aws:sqs"})
+    if let Some(version_id) = version_id {
+        event["s3"]["object"]["versionId"] = version_id.as_str().into();
+    }
+    json!({"Records": [event]})
 }
 
 /// As S3 writes keys in its events.

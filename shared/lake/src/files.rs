@@ -4,9 +4,10 @@
 //! without a name, so that memory does not follow its size.
 
 use std::fs::File;
-use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufReader, BufWriter, Read, Seek as _, SeekFrom, Write as _};
 use std::time::SystemTime;
 
+use flate2::read::MultiGzDecoder;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::io::{FileIO, FileIOBuilder, InputFile};
@@ -123,8 +124,8 @@ impl Files {
         Ok(file.seek(SeekFrom::Start(0)).map(|_| file))
     }
 
-    /// Which version of an object there is now, as a notification of it says; of a local file a digest stands for its
-    /// ETag. None if there is none.
+    /// Which version of an object there is now, as a notification of it says. Of a local file a digest of its content stands
+    /// for its ETag, before it was compressed by gzip, as `frazil replay` has it. None if there is none.
     ///
     /// # Errors
     /// The storage's.
@@ -133,8 +134,20 @@ impl Files {
             if !path.is_file() {
                 return Ok(None);
             }
-            let (mut content, mut digest) = (self.open(uri).await?, Digest::default());
-            std::io::copy(&mut content, &mut digest).map_err(|error| failed("read", uri, error))?;
+            let digest = |mut content: Box<dyn Read>| {
+                let mut digest = Digest::default();
+                std::io::copy(&mut content, &mut digest).map(|_| digest)
+            };
+            let unpacked = match uri.ends_with(".gz") {
+                true => digest(Box::new(MultiGzDecoder::new(BufReader::new(self.open(uri).await?)))).ok(),
+                false => None,
+            };
+            let digest = match unpacked {
+                Some(digest) => digest,
+                None => {
+                    digest(Box::new(self.open(uri).await?)).map_err(|error| failed("read", uri, error))?
+                }
+            };
             return Ok(Some(ObjectVersion { etag: digest.hex(), version_id: None }));
         }
         self.lister.version(uri).await

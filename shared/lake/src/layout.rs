@@ -24,7 +24,7 @@ pub struct Layout {
     pub processing_failed: String,
     /// The folder of objects of records that were put back.
     pub redrive: String,
-    /// The URI of quarantine and copies, without a slash at its end.
+    /// The URI of quarantine and copies, without a slash at its end; empty if it is not known.
     pub errors: String,
     /// The folder by its path and without links: another user of it may have come by another path.
     local: Option<(PathBuf, PathBuf)>,

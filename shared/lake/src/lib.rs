@@ -43,6 +43,7 @@ mod route;
 mod simulation;
 mod spool;
 mod storage;
+mod stored;
 pub mod sweep;
 mod task;
 mod token;
@@ -51,6 +52,8 @@ mod write;
 
 pub use ancestors::ancestors;
 pub use append::{append, append_routed};
+#[cfg(feature = "sqs")]
+pub use aws::SqsQueue;
 pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
 pub use compact::{CompactOptions, Compacted, Left, compact};
 pub use decode::{FILE_NAME, Lack, PROCESSING_TIME, RowDecoder, SystemColumn, SystemValue};
@@ -76,5 +79,6 @@ pub use route::{Pattern, Routes, Unrouted};
 pub use storage::{
     ListedFile, Lister, ObjectVersion, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory,
 };
+pub use stored::{StoredObject, stored_objects};
 pub use token::{SUMMARY_KEY, Token};
 pub use topic::{TopicPartition, TopicRecord, TopicValue};

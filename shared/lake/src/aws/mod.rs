@@ -4,6 +4,8 @@
 //! loaded when it is first asked for: a process that touches only local files needs none of this.
 
 mod fault;
+#[cfg(feature = "sqs")]
+mod queue;
 
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
 
 pub(crate) use self::fault::{Fault, fault_of};
+#[cfg(feature = "sqs")]
+pub use self::queue::SqsQueue;
 
 /// A service in the same region answers a connection within milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
