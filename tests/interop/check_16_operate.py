@@ -1,4 +1,4 @@
-"""`frazil` on S3 and Glue, as an operator has it: audit, table, redrive, announce and sweep after what goes wrong in practice."""
+"""`frazil` on S3 with Glue and with a REST catalog, as an operator has it: audit, table, redrive, announce and sweep after what goes wrong in practice."""
 
 import json
 import subprocess
@@ -9,7 +9,8 @@ import bench
 import boto3
 from aws_server import Ministack
 from lambdas import Function
-from s3_server import REGION, SECRET, S3Server
+from pyiceberg.catalog import load_catalog
+from s3_server import REGION, SECRET, TABLE_BUCKET, S3Server
 
 TABLE = "operated.events"
 BUCKET = "raw"
@@ -36,10 +37,14 @@ OBJECTS = {
 FIRST, SECOND, LOST = OBJECTS
 
 
-class Operate(unittest.TestCase):
+class OnS3(unittest.TestCase):
+    """Objects, tables and errors are in S3, the queue is one of SQS. The raw bucket keeps versions, as that of the stack."""
+
+    name = None
+
     @classmethod
     def setUpClass(cls):
-        cls.folder = bench.fresh_folder("operate")
+        cls.folder = bench.fresh_folder(f"operate-{cls.name}")
         cls.s3 = S3Server(cls.folder)
         cls.addClassCleanup(cls.s3.stop)
         cls.aws = Ministack(cls.folder)
@@ -47,18 +52,25 @@ class Operate(unittest.TestCase):
         keys = {"region_name": REGION, "aws_access_key_id": "admin", "aws_secret_access_key": SECRET.format("admin")}
         cls.objects = boto3.client("s3", endpoint_url=cls.s3.endpoint, **keys)
         cls.sqs = boto3.client("sqs", endpoint_url=cls.aws.uri, **keys)
+        cls.objects.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         cls.queue = cls.sqs.create_queue(QueueName="operate")["QueueUrl"]
         cls.variables = {name: value for name, value in (cls.s3.environment() | {
             "AWS_ENDPOINT_URL": None,
             "AWS_ENDPOINT_URL_S3": cls.s3.endpoint,
-            "AWS_ENDPOINT_URL_GLUE": cls.aws.uri,
             "AWS_ENDPOINT_URL_SQS": cls.aws.uri,
-            "FRAZIL_CATALOG": "glue",
-            "FRAZIL_WAREHOUSE": "s3://lake/warehouse",
             "FRAZIL_ERRORS": "s3://lake/errors",
             "FRAZIL_TABLE": TABLE,
             "FRAZIL_RAW_BUCKET": f"s3://{BUCKET}",
-        }).items() if value is not None}
+        } | cls.catalog()).items() if value is not None}
+
+    @classmethod
+    def catalog(cls):
+        """The variables of the catalog."""
+        raise NotImplementedError
+
+    def table(self):
+        """The table as PyIceberg finds it."""
+        raise NotImplementedError
 
     def run_frazil(self, *arguments, **changes):
         command = [str(bench.BINARIES / "frazil"), *map(str, arguments)]
@@ -114,9 +126,6 @@ class Operate(unittest.TestCase):
                 self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
-    def table(self):
-        return self.aws.glue_table(TABLE, self.s3.properties())
-
     def rows(self):
         return sorted(self.table().scan(selected_fields=("record_id",)).to_arrow()["record_id"].to_pylist())
 
@@ -125,13 +134,13 @@ class Operate(unittest.TestCase):
         path.write_text(json.dumps(definition))
         return path
 
-    def test_what_goes_wrong_is_found_and_mended(self):
+    def check_what_goes_wrong(self):
         # A table is made, and shown.
         created = self.frazil("table", "create", TABLE, self.definition("table.json", DEFINITION))
         self.assertEqual(created, f"{TABLE} is created\n")
         shown = json.loads(self.frazil("table", "show", TABLE))
         self.assertEqual([field["name"] for field in shown["schema"]["fields"]], ["record_id", "n", "file_name"])
-        self.assertIn(TABLE, self.frazil("table", "show", "--catalog", "glue").splitlines())
+        self.assertIn(TABLE, self.frazil("table", "show").splitlines())
 
         # Events come in. One object is lost on the way, one record does not fit.
         for key, records in OBJECTS.items():
@@ -202,8 +211,34 @@ class Operate(unittest.TestCase):
 
         # A data file that is gone is found.
         data = next(task.file.file_path for task in self.table().scan().plan_files())
-        self.objects.delete_object(Bucket="lake", Key=data.removeprefix("s3://lake/"))
+        bucket, _, key = data.removeprefix("s3://").partition("/")
+        self.objects.delete_object(Bucket=bucket, Key=key)
         self.assertIn(("missing_data_file", data), self.audit()[1])
+
+
+class Glue(OnS3):
+    name = "glue"
+
+    @classmethod
+    def catalog(cls):
+        return {
+            "AWS_ENDPOINT_URL_GLUE": cls.aws.uri,
+            "FRAZIL_CATALOG": "glue",
+            "FRAZIL_WAREHOUSE": "s3://lake/warehouse",
+        }
+
+    def table(self):
+        return self.aws.glue_table(TABLE, self.s3.properties())
+
+    def test_what_goes_wrong_is_found_and_mended(self):
+        self.check_what_goes_wrong()
+
+    def test_arguments_go_before_variables(self):
+        audit = ["audit", "--catalog", "glue", "--table", "other.table", "--raw-bucket", "s3://lake", "--errors", "s3://lake/e"]
+        report, findings = self.audit(*audit[1:])
+        self.assertEqual((report["objects"], report["tables"], findings), (0, [], []))
+        run = self.run_frazil(*audit, FRAZIL_CATALOG="s3tables", FRAZIL_RAW_BUCKET=None, FRAZIL_ERRORS=None, FRAZIL_TABLE=None)
+        self.assertEqual(run.returncode, 0, run.stderr)
 
     def test_what_is_not_said_is_asked_for(self):
         for command, changes, expected in (
@@ -219,3 +254,28 @@ class Operate(unittest.TestCase):
                 run = self.run_frazil(*command, **changes)
                 self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
                 self.assertIn(expected, run.stderr)
+
+
+class Rest(OnS3):
+    name = "rest"
+
+    @classmethod
+    def catalog(cls):
+        return {
+            "FRAZIL_CATALOG": "rest",
+            "FRAZIL_CATALOG_URI": cls.s3.catalog,
+            "FRAZIL_CATALOG_CREDENTIAL": f"admin:{SECRET.format('admin')}",
+            "FRAZIL_WAREHOUSE": f"s3://{TABLE_BUCKET}",
+        }
+
+    def table(self):
+        rest = {
+            "uri": self.s3.catalog,
+            "credential": f"admin:{SECRET.format('admin')}",
+            "oauth2-server-uri": f"{self.s3.catalog}/v1/oauth/tokens",
+            "warehouse": f"s3://{TABLE_BUCKET}",
+        }
+        return load_catalog("rest", type="rest", **rest, **self.s3.properties()).load_table(TABLE)
+
+    def test_what_goes_wrong_is_found_and_mended(self):
+        self.check_what_goes_wrong()

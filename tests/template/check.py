@@ -446,6 +446,7 @@ class Rules(Case):
         for name in ("Stream", "RawBucket", "WarehouseBucket", "TransformFunction", "AppendFunction", "AppendRole"):
             self.assertEqual(outputs[f"{name}Arn"]["Value"], {"Fn::GetAtt": f"{name}.Arn"})
         self.assertEqual(outputs["QueueArn"]["Value"], {"Fn::GetAtt": "RawObjects.Arn"})
+        self.assertEqual(outputs["QueueUrl"]["Value"], {"Ref": "RawObjects"})
         self.assertEqual(outputs["DeadLetterQueueArn"]["Value"], {"Fn::GetAtt": "RawObjectsDead.Arn"})
         for name in of_type("AWS::SNS::Topic"):
             self.assertEqual(outputs[f"{name}TopicArn"]["Value"], {"Ref": name})
