@@ -28,13 +28,17 @@ DEFINITION = {
     },
     "properties": {"frazil.schema-evolution": "quarantine"},
 }
-# What Firehose delivers, by key. The second has a column that the table lacks, in one of its records.
+# What Firehose delivers, by key. In the second one record has a column that the table lacks, and one is none.
 OBJECTS = {
     "raw/2026/11/26/first.json": [{"record_id": "a", "n": 1}, {"record_id": "b", "n": 2}],
-    "raw/2026/11/27/second.json": [{"record_id": "c", "n": 3}, {"record_id": "d", "n": 4, "unit": "m"}],
+    "raw/2026/11/27/second.json": [{"record_id": "c", "n": 3}, {"record_id": "d", "n": 4, "unit": "m"}, "nope"],
     "raw/2026/11/27/lost.json": [{"record_id": "e", "n": 5}],
 }
 FIRST, SECOND, LOST = OBJECTS
+
+
+def line(record):
+    return (record if isinstance(record, str) else json.dumps(record)) + "\n"
 
 
 class OnS3(unittest.TestCase):
@@ -144,13 +148,13 @@ class OnS3(unittest.TestCase):
 
         # Events come in. One object is lost on the way, one record does not fit.
         for key, records in OBJECTS.items():
-            self.s3.put(f"{BUCKET}/{key}", "".join(json.dumps(record) + "\n" for record in records).encode())
+            self.s3.put(f"{BUCKET}/{key}", "".join(map(line, records)).encode())
         self.deliver(self.announced_by_s3(FIRST), self.announced_by_s3(SECOND))
         self.assertEqual(self.rows(), ["a", "b", "c"])
         report, findings = self.audit()
         self.assertEqual(findings, [("pending_object", f"s3://{BUCKET}/{LOST}")])
         counts = {name: report[name] for name in ("objects", "objects_committed", "rows_in_tables", "rows_quarantined")}
-        self.assertEqual(counts, {"objects": 3, "objects_committed": 2, "rows_in_tables": 3, "rows_quarantined": 1})
+        self.assertEqual(counts, {"objects": 3, "objects_committed": 2, "rows_in_tables": 3, "rows_quarantined": 2})
         # A part of the bucket, and of time.
         report, findings = self.audit("--prefix", "raw/2026/11/26/")
         self.assertEqual((report["objects"], report["rows_in_tables"], findings), (1, 2, []))
@@ -164,11 +168,13 @@ class OnS3(unittest.TestCase):
         evolved = self.frazil("table", "evolve", TABLE, self.definition("wider.json", shown))
         self.assertEqual(evolved, f"{TABLE}: 1 column new or wider\n  unit\n")
         summary = self.summary("redrive")
-        self.assertEqual([summary[name] for name in ("files", "records", "rows", "records_left")], [1, 1, 1, 0])
+        self.assertEqual([summary[name] for name in ("files", "records", "rows", "records_left")], [1, 1, 1, 1])
         self.assertEqual(self.rows(), ["a", "b", "c", "d"])
-        self.assertEqual(self.summary("redrive")["files"], 0)
+        again = self.summary("redrive")
+        self.assertEqual([again[name] for name in ("files", "records_left")], [0, 1])
         report, findings = self.audit()
-        self.assertEqual((findings, report["rows_redriven"]), ([("pending_object", f"s3://{BUCKET}/{LOST}")], 1))
+        self.assertEqual(findings, [("pending_object", f"s3://{BUCKET}/{LOST}")])
+        self.assertEqual((report["rows_quarantined"], report["rows_redriven"]), (1, 1))
 
         # The lost object is announced, and no other.
         prefix = f"s3://{BUCKET}/raw/"
