@@ -5,7 +5,7 @@
 //! ([`Audit::finish`]): what is delivered meanwhile is not taken for missing. Nothing is changed.
 //!
 //! Memory follows neither the objects nor the rows: what is known of them goes through files without a name
-//! ([`spill`], [`ids`]). What does grow is small: some hundred bytes for each file of a table and for each object that its
+//! (`spill`, `ids`). What does grow is small: some hundred bytes for each file of a table and for each object that its
 //! ledger remembers.
 
 mod content;
