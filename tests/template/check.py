@@ -89,7 +89,7 @@ class Case(unittest.TestCase):
         metrics, own_namespace, own_dimension = emitted()
         if namespace == own_namespace:
             self.assertIn(name, metrics, "no function emits it")
-            function = {"transform": "TransformFunction", "append": "AppendFunction"}[metrics[name]]
+            function = f"{metrics[name].capitalize()}Function"
             self.assertEqual(dimensions, {own_dimension: function}, name)
         else:
             dimension, names = AWS_METRICS[namespace]
@@ -426,7 +426,7 @@ class Rules(Case):
         self.assertEqual(TEMPLATE["Globals"]["Function"]["Tracing"], {"Fn::If": ["Trace", "Active", "PassThrough"]})
         traces = [value["Fn::If"][0] for value in walk(RESOURCES) if isinstance(value, dict) and "Fn::If" in value
                   and isinstance(value["Fn::If"][1], dict) and value["Fn::If"][1].get("Sid") == "Traces"]
-        self.assertEqual(traces, ["Trace", "Trace"])
+        self.assertEqual(traces, ["Trace"] * 3)
         function = properties("TransformFunction")
         self.assertEqual(function["Environment"]["Variables"]["FRAZIL_LOG"], {"Fn::If": ["LogInvocations", "info", "warn"]})
         self.assertEqual(function["LoggingConfig"]["SystemLogLevel"], {"Fn::If": ["LogInvocations", "INFO", "WARN"]})
@@ -516,10 +516,26 @@ class Rules(Case):
                     continue
                 self.assertIn(f'"{variable}"', code, name)
 
-    def test_append_is_built_with_the_catalog_that_it_is_told(self):
-        variables = properties("AppendFunction")["Environment"]["Variables"]
-        build = tomllib.loads(read("functions/append/Cargo.toml"))["package"]["metadata"]["lambda"]["build"]
-        self.assertEqual(build, {"no_default_features": True, "features": [variables["FRAZIL_CATALOG"]]})
+    def test_functions_are_built_with_the_catalog_that_they_are_told(self):
+        for name in ("append", "maintain"):
+            variables = properties(f"{name.capitalize()}Function")["Environment"]["Variables"]
+            build = tomllib.loads(read(f"functions/{name}/Cargo.toml"))["package"]["metadata"]["lambda"]["build"]
+            self.assertEqual(build, {"no_default_features": True, "features": [variables["FRAZIL_CATALOG"]]})
+
+    def test_maintain_goes_by_what_append_and_firehose_are_told(self):
+        append, maintain = (properties(name)["Environment"]["Variables"] for name in ("AppendFunction", "MaintainFunction"))
+        for name in set(append) & set(maintain):
+            self.assertEqual(append[name], maintain[name], name)
+        destination = properties("Stream")["ExtendedS3DestinationConfiguration"]
+        day = "%Y/%m/%d"
+        folders = maintain["FRAZIL_RAW"]["Fn::Sub"].split(",")
+        self.assertEqual(folders, [f"s3://${{RawBucket}}/{prefix}{day}" for prefix in ("raw/", "errors/processing-failed/")])
+        for prefix in (destination["Prefix"], destination["ErrorOutputPrefix"]):
+            self.assertTrue(prefix.endswith("!{timestamp:yyyy/MM/dd/HH}/"), prefix)
+        # An object that append has failed with a few times is not lost yet.
+        attempt = properties("RawObjects")["VisibilityTimeout"]
+        self.assertGreater(int(maintain["FRAZIL_PENDING_AFTER_MINUTES"]) * 60, 3 * attempt)
+        self.assertFalse([one for name in ("AppendRole", "TransformRole") for one in walk(properties(name)) if one == "s3:DeleteObject"])
 
 
 class Kafka(unittest.TestCase):
