@@ -6,6 +6,7 @@ mod consumer;
 mod infer;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod maintain;
 mod page;
 mod place;
 mod publish;
@@ -41,6 +42,7 @@ enum Command {
     #[cfg(feature = "kafka")]
     Kafka(kafka::Arguments),
     Sweep(sweep::Arguments),
+    Maintain(maintain::Arguments),
     Infer(infer::Arguments),
     Table(table::Arguments),
     Publish(publish::Arguments),
@@ -56,6 +58,7 @@ impl Command {
             #[cfg(feature = "kafka")]
             Self::Kafka(arguments) => arguments.json,
             Self::Sweep(arguments) => arguments.json,
+            Self::Maintain(arguments) => arguments.json,
             Self::Publish(arguments) => arguments.json,
             // What they print for programs is JSON as it is.
             Self::Infer(_) | Self::Table(_) => false,
@@ -106,6 +109,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Audit(arguments) => audit::run(arguments).await,
         Command::Announce(arguments) => announce::run(arguments).await,
         Command::Sweep(arguments) => sweep::run(arguments).await,
+        Command::Maintain(arguments) => Box::pin(maintain::run(arguments)).await,
         Command::Infer(arguments) => infer::run(&arguments),
         Command::Table(arguments) => table::run(arguments).await,
         Command::Publish(arguments) => publish::run(arguments).await,

@@ -84,7 +84,7 @@ impl Config {
             errors: settings::errors(environment)?,
             tables: tables.split(',').map(|name| one(name.trim())).collect::<Result<_, _>>()?,
             s3: settings::s3(environment)?,
-            compaction: if compacts { Some(compaction(environment)?) } else { None },
+            compaction: if compacts { Some(Compaction::from_env(environment)?) } else { None },
             raw: raw(environment)?,
             catalog,
         })
@@ -115,15 +115,22 @@ fn one(name: &str) -> Result<Tables, VariableError> {
     })
 }
 
-fn compaction(environment: &Environment) -> anyhow::Result<Compaction> {
-    let minutes = environment.number("FRAZIL_COMPACT_CLOSED_AFTER_MINUTES", "minutes", 0..=1_000_000)?;
-    Ok(Compaction {
-        margin: Duration::from_secs(60 * minutes.unwrap_or(60)),
-        open_files: environment.number("FRAZIL_COMPACT_OPEN_FILES", "files", 2..=100_000)?.unwrap_or(20),
-        target_bytes: environment.number("FRAZIL_COMPACT_TARGET_BYTES", "bytes", 1 << 20..=1 << 34)?,
-        max_files: environment.number("FRAZIL_COMPACT_MAX_FILES", "files", 2..=1_000_000)?.unwrap_or(20_000),
-        limits: settings::limits(environment)?.write,
-    })
+impl Compaction {
+    /// Reads the part about compaction.
+    ///
+    /// # Errors
+    /// Which variable is wrong.
+    pub fn from_env(environment: &Environment) -> anyhow::Result<Self> {
+        let minutes = environment.number("FRAZIL_COMPACT_CLOSED_AFTER_MINUTES", "minutes", 0..=1_000_000)?;
+        let max_files = environment.number("FRAZIL_COMPACT_MAX_FILES", "files", 2..=1_000_000)?;
+        Ok(Self {
+            margin: Duration::from_secs(60 * minutes.unwrap_or(60)),
+            open_files: environment.number("FRAZIL_COMPACT_OPEN_FILES", "files", 2..=100_000)?.unwrap_or(20),
+            target_bytes: environment.number("FRAZIL_COMPACT_TARGET_BYTES", "bytes", 1 << 20..=1 << 34)?,
+            max_files: max_files.unwrap_or(20_000),
+            limits: settings::limits(environment)?.write,
+        })
+    }
 }
 
 fn raw(environment: &Environment) -> Result<Option<Raw>, VariableError> {
