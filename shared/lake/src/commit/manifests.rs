@@ -10,7 +10,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use iceberg::io::FileIO;
 use iceberg::spec::{
     DataFile, FormatVersion, Manifest, ManifestEntryRef, ManifestFile, ManifestListWriter, ManifestStatus,
-    ManifestWriter, ManifestWriterBuilder, PartitionSpec, SchemaRef, TableMetadata,
+    ManifestWriter, ManifestWriterBuilder, PartitionSpec, PartitionSpecRef, SchemaRef, TableMetadata,
 };
 use iceberg::{Error, ErrorKind, Result};
 use uuid::Uuid;
@@ -79,8 +79,7 @@ impl ManifestWriting {
         writer.write_manifest_file().await
     }
 
-    /// One manifest of what lives in `inputs`, all of one spec, without the files `removed`, and of `new`. What is removed
-    /// is counted in `counts`.
+    /// One manifest of what lives in `inputs`, all of one spec, without the files `removed`, and of `new`.
     pub(super) async fn rewrite(
         &mut self,
         metadata: &TableMetadata,
@@ -88,8 +87,7 @@ impl ManifestWriting {
         inputs: &[&ManifestFile],
         removed: &HashSet<&str>,
         new: New<'_>,
-        counts: &mut Counts,
-    ) -> Result<ManifestFile> {
+    ) -> Result<Rewritten> {
         let manifests = self.read(inputs).await?;
         let Some(first) = manifests.first() else {
             return Err(Error::new(ErrorKind::Unexpected, "a manifest is to be made of none: a defect"));
@@ -98,6 +96,7 @@ impl ManifestWriting {
         let schema = schema_for(current, first);
         let partition_type = spec.partition_type(&schema)?;
         let mut writer = self.begin(metadata, schema.clone(), &spec)?;
+        let mut gone = Vec::new();
         for (input, manifest) in inputs.iter().zip(&manifests) {
             let row_ids = first_row_ids(input, manifest);
             for (entry, row_id) in manifest.entries().iter().zip(row_ids) {
@@ -113,7 +112,7 @@ impl ManifestWriting {
                     return Err(Error::new(ErrorKind::DataInvalid, what));
                 };
                 if removed.contains(entry.file_path()) {
-                    counts.remove(&file, &spec.clone().into(), &schema);
+                    gone.push(file.clone());
                     writer.add_delete_file(file, sequence_number, entry.file_sequence_number)?;
                 } else {
                     writer.add_existing_file(
@@ -126,7 +125,8 @@ impl ManifestWriting {
             }
         }
         new.add_to(&mut writer)?;
-        writer.write_manifest_file().await
+        let manifest = writer.write_manifest_file().await?;
+        Ok(Rewritten { manifest, removed: gone, spec: spec.into(), schema })
     }
 
     /// For each of `inputs`, data manifests, one of the files that the snapshot `source` has added in it, as files that this
@@ -227,6 +227,23 @@ async fn count(file_io: FileIO, manifest: ManifestFile, paths: &HashSet<&str>) -
 
 async fn load(file_io: FileIO, manifest: ManifestFile) -> Result<Manifest> {
     manifest.load_manifest(&file_io).await
+}
+
+/// A manifest that was made of others.
+#[derive(Clone, Debug)]
+pub(super) struct Rewritten {
+    pub(super) manifest: ManifestFile,
+    /// Files of the others that it says are deleted.
+    removed: Vec<DataFile>,
+    spec: PartitionSpecRef,
+    schema: SchemaRef,
+}
+
+impl Rewritten {
+    /// Counts in `counts` what is removed.
+    pub(super) fn count(&self, counts: &mut Counts) {
+        self.removed.iter().for_each(|file| counts.remove(file, &self.spec, &self.schema));
+    }
 }
 
 /// Files that a commit adds, all of one partition spec.

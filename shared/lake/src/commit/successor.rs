@@ -13,7 +13,7 @@ use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 
 use super::expiry::{Expired, expired, without};
-use super::manifests::{ManifestWriting, New, may_have_files};
+use super::manifests::{ManifestWriting, New, Rewritten, may_have_files};
 use super::merge::{self, Settings};
 use super::requirements::requirements;
 use super::snapshot::{new_id, snapshot_upon};
@@ -35,6 +35,8 @@ pub(super) struct Successors<'a> {
     new: Option<ManifestFile>,
     /// Manifests that were made of others, by the paths of these.
     merged: HashMap<(Vec<String>, bool), ManifestFile>,
+    /// The same without the files that are to be replaced.
+    without: HashMap<Vec<String>, Rewritten>,
     /// How many of the files that are to be replaced a manifest holds, by its path.
     holding: HashMap<String, usize>,
 }
@@ -50,7 +52,15 @@ pub(super) enum Successor {
 impl<'a> Successors<'a> {
     pub(super) fn of(change: &'a Change<'a>, table: &Table, env: &'a Env) -> Self {
         let writing = ManifestWriting::new(table.file_io().clone(), change.id, new_id(table.metadata(), env));
-        Self { change, env, writing, new: None, merged: HashMap::new(), holding: HashMap::new() }
+        Self {
+            change,
+            env,
+            writing,
+            new: None,
+            merged: HashMap::new(),
+            without: HashMap::new(),
+            holding: HashMap::new(),
+        }
     }
 
     /// The successor of `base`, whose time is not before `now_ms` or the base's own.
@@ -74,6 +84,7 @@ impl<'a> Successors<'a> {
             self.writing.snapshot_id = new_id(metadata, self.env);
             self.new = None;
             self.merged.clear();
+            self.without.clear();
         }
         let head = metadata.snapshot_for_ref(branch);
         let parent = head.or_else(|| metadata.current_snapshot()).cloned();
@@ -102,7 +113,7 @@ impl<'a> Successors<'a> {
         else {
             return Ok(Successor::Outdated);
         };
-        let manifests = self.manifests(metadata, &schema, &spec, carried, &mut counts).await?;
+        let manifests = self.manifests(metadata, &schema, &spec, carried).await?;
         let parent_id = parent.as_ref().map(|parent| parent.snapshot_id());
         let list = self.writing.write_list(metadata, parent_id, manifests).await?;
         let summary = self.summary(metadata, counts, parent.as_deref());
@@ -157,7 +168,6 @@ impl<'a> Successors<'a> {
         schema: &SchemaRef,
         spec: &PartitionSpecRef,
         carried: Vec<ManifestFile>,
-        counts: &mut Counts,
     ) -> Result<Vec<ManifestFile>> {
         let has_new = !self.change.files.is_empty();
         let groups = Settings::of(metadata.properties())
@@ -168,7 +178,7 @@ impl<'a> Successors<'a> {
         let (mut first, mut gone, mut new_is_in) = (Vec::new(), HashSet::new(), !has_new);
         for group in groups {
             let inputs: Vec<&ManifestFile> = group.inputs.iter().map(|at| &carried[*at]).collect();
-            match self.merged(metadata, schema, &inputs, group.with_new, counts).await {
+            match self.merged(metadata, schema, &inputs, group.with_new).await {
                 Ok(manifest) => {
                     first.push(manifest);
                     gone.extend(group.inputs);
@@ -198,14 +208,13 @@ impl<'a> Successors<'a> {
         schema: &SchemaRef,
         inputs: &[&ManifestFile],
         with_new: bool,
-        counts: &mut Counts,
     ) -> Result<ManifestFile> {
         let key = (inputs.iter().map(|manifest| manifest.manifest_path.clone()).collect(), with_new);
         if let Some(manifest) = self.merged.get(&key) {
             return Ok(manifest.clone());
         }
         let new = if with_new { self.new_entries() } else { New::default() };
-        let merged = self.writing.rewrite(metadata, schema, inputs, &HashSet::new(), new, counts).await?;
+        let merged = self.writing.rewrite(metadata, schema, inputs, &HashSet::new(), new).await?.manifest;
         self.merged.insert(key, merged.clone());
         Ok(merged)
     }
@@ -273,8 +282,14 @@ impl<'a> Successors<'a> {
         }
         let mut carried = Vec::new();
         for together in merge::by_size(&held) {
-            carried
-                .push(self.writing.rewrite(base, schema, &together, &paths, New::default(), counts).await?);
+            let key: Vec<String> = together.iter().map(|manifest| manifest.manifest_path.clone()).collect();
+            let rewritten = match self.without.remove(&key) {
+                Some(rewritten) => rewritten,
+                None => self.writing.rewrite(base, schema, &together, &paths, New::default()).await?,
+            };
+            rewritten.count(counts);
+            carried.push(rewritten.manifest.clone());
+            self.without.insert(key, rewritten);
         }
         others.retain(own);
         carried.extend(others);

@@ -451,6 +451,44 @@ async fn files_are_replaced_unless_a_delete_came_between() {
     }
 }
 
+/// What an attempt has made of the manifests is there for the next one, and is counted once.
+#[tokio::test]
+async fn a_replacement_that_is_overtaken_is_counted_once() {
+    let bench = Bench::with(&[]).await;
+    for key in ["1", "2", "3"] {
+        bench.append(&[token(key)]).await;
+    }
+    let planned_on = current(&bench.table().await);
+    let replace = Replace {
+        files: live_paths(&bench).await,
+        planned_on,
+        operation: Operation::Replace,
+        data_sequence_number: Some(3),
+        summary: HashMap::new(),
+    };
+    let files = bench.files().await;
+    let change = Change {
+        replace: Some(replace),
+        ..Change::append(&files, &Moved, Layout::default(), Uuid::from_u128(1))
+    };
+    let acts = ["4", "5"].map(|key| Act::Overtake(vec![token(key)]));
+    let (catalog, metrics) = (Faulty::swaps(&bench, acts), &mut CommitMetrics::default());
+    let committed = commit(&catalog, &Env::default(), &ident(), &change, in_seconds(10), metrics).await;
+    let Ok(Committed::Snapshot(table, id)) = committed else { panic!("{committed:?}") };
+    assert_eq!((metrics.attempts, metrics.conflicts), (3, 2));
+    let summary = table.metadata().snapshot_by_id(id).unwrap().summary().additional_properties.clone();
+    let counts =
+        ["added-data-files", "deleted-data-files", "deleted-records", "total-data-files", "total-records"];
+    assert_eq!(counts.map(|key| summary[key].parse::<u64>().unwrap()), [1, 3, 3 * ROWS, 3, 3 * ROWS]);
+    assert_eq!(bench.rows().await, 3 * ROWS);
+    // One manifest in place of the three, whatever the number of attempts.
+    let metadata =
+        std::path::Path::new(table.metadata().location().trim_start_matches("file://")).join("metadata");
+    let own =
+        std::fs::read_dir(metadata).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(own.filter(|name| name.starts_with(&format!("{}-m", change.id))).count(), 2);
+}
+
 async fn live_paths(bench: &Bench) -> Vec<String> {
     let table = bench.table().await;
     let scan = table.scan().build().unwrap();
