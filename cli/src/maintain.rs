@@ -97,6 +97,8 @@ fn config(site: &Site, environment: &Environment) -> anyhow::Result<Config> {
             days: DAYS,
             after: Duration::from_secs(3600),
         }),
+        // There is a command for it, which asks.
+        sweep_after: None,
     })
 }
 

@@ -12,6 +12,8 @@ const TABLES: &str = "FRAZIL_TABLES";
 const RAW: &str = "FRAZIL_RAW";
 /// A ledger remembers objects for 15 days.
 const MAX_DAYS: u32 = 14;
+/// What is younger may be about to be committed.
+const MIN_SWEEP_DAYS: u64 = 1;
 
 /// The function's configuration.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct Config {
     pub compaction: Option<Compaction>,
     /// Where delivered objects lie; None where they are not held against the tables.
     pub raw: Option<Raw>,
+    /// `FRAZIL_SWEEP_AFTER_DAYS`: how old a file is that nothing refers to when it is deleted; None for never.
+    pub sweep_after: Option<Duration>,
 }
 
 /// Tables that are looked after.
@@ -86,6 +90,9 @@ impl Config {
             s3: settings::s3(environment)?,
             compaction: if compacts { Some(Compaction::from_env(environment)?) } else { None },
             raw: raw(environment)?,
+            sweep_after: environment
+                .number("FRAZIL_SWEEP_AFTER_DAYS", "days", MIN_SWEEP_DAYS..=3650)?
+                .map(|days| Duration::from_secs(days * 24 * 3600)),
             catalog,
         })
     }
@@ -177,7 +184,7 @@ mod tests {
         assert_eq!(config.tables, [Tables::One(one), Tables::All(NamespaceIdent::new("other".to_owned()))]);
         let compaction = config.compaction.unwrap();
         assert_eq!((compaction.margin, compaction.open_files), (Duration::from_secs(3600), 20));
-        assert!(compaction.target_bytes.is_none() && config.raw.is_none());
+        assert!(compaction.target_bytes.is_none() && config.raw.is_none() && config.sweep_after.is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! In: the clock and the deadline. Out: [`Maintained`]. What delivered objects no table has is looked for first, since it
 //! takes little time. Then each table is compacted; what is committed stands if the time is up, and the next invocation goes
-//! on. A table that fails keeps none of the others waiting, and the invocation fails in the end.
+//! on. In the end, if so wanted, files go that nothing refers to. A table that fails keeps none of the others waiting, and the invocation fails in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -12,7 +12,9 @@ use anyhow::{Context as _, anyhow};
 use chrono::DateTime;
 use futures::FutureExt as _;
 use iceberg::TableIdent;
-use lake::{CompactOptions, Compacted, Kind, Lake, Lister, PendingOptions};
+use lake::audit::ListedTable;
+use lake::sweep::NotSwept;
+use lake::{CompactOptions, Compacted, Files, Kind, Lake, Layout, Lister, PendingOptions};
 use lambda::failure::{ErrorType, PANICKED};
 use lambda::metrics::Emitter;
 use serde::Serialize;
@@ -41,6 +43,8 @@ pub struct Maintained {
     pub tables: BTreeMap<String, TableReport>,
     /// Delivered objects that no table has; None where they are not looked for.
     pub pending: Option<PendingReport>,
+    /// Files that nothing refers to; None where they are not swept.
+    pub swept: Option<SweptReport>,
 }
 
 /// What was done to a table.
@@ -79,6 +83,21 @@ pub struct PendingReport {
     pub oldest_seconds: Option<u64>,
     /// Some of them, by URI.
     pub named: Vec<String>,
+}
+
+/// Files that nothing refers to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SweptReport {
+    /// How many there were.
+    pub orphans: u64,
+    /// Their size in bytes.
+    pub orphan_bytes: u64,
+    /// How many of them were deleted.
+    pub deleted: u64,
+    /// Tables that were left alone, and why.
+    pub not_swept: BTreeMap<String, String>,
+    /// What could not be deleted, and why.
+    pub failed: Vec<String>,
 }
 
 impl Maintainer {
@@ -141,7 +160,63 @@ impl Maintainer {
                 }
             }
         }
+        if let Some(older_than) = self.config.sweep_after {
+            let sweep = tokio::time::timeout_at(deadline.into(), Box::pin(self.sweep(&tables, older_than)));
+            match sweep.await {
+                Ok(Ok(swept)) => report.done.swept = Some(swept),
+                Ok(Err(error)) => {
+                    failed.get_or_insert(Failure::of(ErrorType::StorageFailed)(error));
+                }
+                Err(_) => {
+                    tracing::warn!("there was no time to sweep all files; the next invocation begins anew")
+                }
+            }
+        }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Deletes files of `tables` that nothing refers to and that are older than this.
+    async fn sweep(
+        &self,
+        tables: &BTreeSet<TableIdent>,
+        older_than: Duration,
+    ) -> anyhow::Result<SweptReport> {
+        let config = &self.config;
+        // Where objects are delivered is no matter here.
+        let layout = Layout::of_bucket("s3://", "s3://", &config.errors);
+        let options =
+            lake::sweep::Options { older_than, delete: true, foreign: &|_, _| None, progress: &|_| {} };
+        let listed = async || {
+            let mut listed = Vec::new();
+            for ident in tables {
+                let table = self.lake.table(ident).await.with_context(|| format!("cannot load {ident}"))?;
+                let Some(table) = table else { continue };
+                let metadata_location = table.metadata_location_result()?.to_owned();
+                listed.push(ListedTable { name: ident.to_string(), metadata_location });
+            }
+            anyhow::Ok(listed)
+        };
+        let swept = lake::sweep::sweep(&Files::new(&config.s3), &layout, &options, listed).await?;
+        for NotSwept { table, reason } in &swept.not_swept {
+            tracing::warn!(table, reason, "not swept");
+        }
+        for failed in &swept.failed {
+            tracing::warn!(failed, "not deleted");
+        }
+        tracing::info!(
+            orphans = swept.orphans.len(),
+            orphan_bytes = swept.orphan_bytes,
+            deleted = swept.deleted,
+            unknown_files = swept.unknown_files,
+            "swept"
+        );
+        Ok(SweptReport {
+            orphans: swept.orphans.len() as u64,
+            orphan_bytes: swept.orphan_bytes,
+            deleted: swept.deleted,
+            not_swept: swept.not_swept.into_iter().map(|table| (table.table, table.reason)).collect(),
+            failed: swept.failed,
+        })
     }
 
     /// The tables that there are, each once.

@@ -89,7 +89,7 @@ impl Report {
         }
     }
 
-    /// The metrics of the invocation. Without a look at delivered objects nothing is said of them.
+    /// The metrics of the invocation. Of what was not looked at nothing is said.
     pub(crate) fn metrics(&self) -> Values {
         let mut values: Values = vec![
             ("FilesCompacted", self.sum(|table| table.files_compacted).into()),
@@ -100,6 +100,9 @@ impl Report {
             ("CompactionsUnfinished", self.sum(|table| u64::from(table.is_unfinished)).into()),
             ("TablesFailed", self.failed.into()),
         ];
+        if let Some(swept) = &self.done.swept {
+            values.push(("OrphansDeleted", swept.deleted.into()));
+        }
         if let Some(pending) = &self.done.pending {
             values.push(("PendingObjects", pending.pending.into()));
             values.extend(pending.oldest_seconds.map(|age| ("PendingAge", age.into())));

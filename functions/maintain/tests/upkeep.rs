@@ -10,7 +10,7 @@ use lambda::env::Environment;
 use maintain::config::Config;
 use maintain::handler::{Maintained, Maintainer};
 
-use self::support::{Place, TABLE};
+use self::support::{Place, TABLE, files};
 
 /// Invokes maintain, so many minutes from now.
 async fn maintain(place: &Place, minutes: u64, variables: &[(&'static str, String)]) -> Maintained {
@@ -63,4 +63,33 @@ async fn tables_are_compacted_unless_it_is_said_that_they_are_not() {
     assert_eq!((done.tables.len(), place.data_files().await), (1, 2));
     assert_eq!(place.ids().await, before);
     assert_eq!(maintain(&place, 0, &[]).await.tables[TABLE].files_compacted, 0);
+}
+
+#[tokio::test]
+async fn files_that_nothing_refers_to_are_swept_if_it_is_wanted() {
+    let place = Place::new();
+    for n in 0..4 {
+        place.append(vec![place.put(n, 0)]).await;
+    }
+    let data = files(&place.path().join("warehouse"));
+    let live = data.iter().find(|path| path.extension().is_some_and(|it| it == "parquet")).unwrap();
+    let (old, young) = (live.with_file_name("old.parquet"), live.with_file_name("young.parquet"));
+    std::fs::copy(live, &young).unwrap();
+    std::fs::copy(live, &old).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(8 * 24 * 3600);
+    for path in data.iter().chain([&old]) {
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    assert!(maintain(&place, 0, &[]).await.swept.is_none());
+    assert!(old.exists());
+    let swept = maintain(&place, 0, &[("FRAZIL_SWEEP_AFTER_DAYS", "7".to_owned())]).await.swept.unwrap();
+    assert_eq!((swept.orphans, swept.deleted, swept.not_swept.len()), (1, 1, 0), "{swept:?}");
+    assert!(!old.exists() && young.exists());
+    // What was compacted is still named by older snapshots.
+    assert!(
+        data.iter()
+            .filter(|path| path.extension().is_some_and(|it| it == "parquet"))
+            .all(|path| path.exists())
+    );
+    assert_eq!(place.ids().await.len(), 4);
 }

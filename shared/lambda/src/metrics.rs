@@ -41,7 +41,7 @@ const fn metric(
 
 /// Every metric.
 #[rustfmt::skip]
-pub const METRICS: [Metric; 44] = [
+pub const METRICS: [Metric; 45] = [
     metric("transform", "RecordsReceived", "Count", "Records in the event"),
     metric("transform", "RecordsOk", "Count", "Records answered Ok"),
     metric("transform", "RecordsDropped", "Count", "Records answered Dropped: they hold no event on purpose"),
@@ -83,6 +83,7 @@ pub const METRICS: [Metric; 44] = [
     metric("maintain", "BytesCompacted", "Bytes", "Size of the data files that were compacted"),
     metric("maintain", "CompactionsOutdated", "Count", "Plans that came to nothing, because of deletes or of expiry"),
     metric("maintain", "CompactionsUnfinished", "Count", "Tables that there was not time enough for"),
+    metric("maintain", "OrphansDeleted", "Count", "Files deleted that nothing refers to"),
     metric("maintain", "TablesFailed", "Count", "Tables that could not be looked after"),
     metric("maintain", "PendingObjects", "Count", "Delivered objects of the last days that no table has, and should have"),
     metric("maintain", "PendingAge", "Seconds", "How long the oldest of them has waited, if there are any"),
