@@ -3,6 +3,7 @@
 mod announce;
 mod audit;
 mod consumer;
+mod health;
 mod infer;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -46,6 +47,7 @@ enum Command {
     Infer(infer::Arguments),
     Table(table::Arguments),
     Publish(publish::Arguments),
+    Health(health::Arguments),
 }
 
 impl Command {
@@ -60,6 +62,7 @@ impl Command {
             Self::Sweep(arguments) => arguments.json,
             Self::Maintain(arguments) => arguments.json,
             Self::Publish(arguments) => arguments.json,
+            Self::Health(arguments) => arguments.json,
             // What they print for programs is JSON as it is.
             Self::Infer(_) | Self::Table(_) => false,
         }
@@ -113,6 +116,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Infer(arguments) => infer::run(&arguments),
         Command::Table(arguments) => table::run(arguments).await,
         Command::Publish(arguments) => publish::run(arguments).await,
+        Command::Health(arguments) => health::run(arguments).await,
     }
 }
 

@@ -24,6 +24,7 @@ mod evolve;
 mod failpoint;
 mod files;
 mod growth;
+mod health;
 mod infer;
 mod inventory;
 mod job;
@@ -63,6 +64,7 @@ pub use env::Source;
 pub use error::{Directive, Error, Kind, Part};
 pub use failpoint::failpoint;
 pub use files::{Files, NewFile};
+pub use health::{Due, Growth, Health, HistoryEntry, PartitionHealth, ReferenceHealth, SIZE_CLASSES};
 pub use infer::{Inference, Numbers};
 pub use job::{
     AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,
