@@ -3,20 +3,19 @@
 //! In: a table, a branch, and the bounds that its new rows must keep. Out: the commits that main does not have, what is
 //! wrong with them, and what became of them. Exit status 0 if main has what was audited, 1 if not.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use append::config::table_ident;
+use anyhow::Context as _;
 use chrono::{DateTime, SecondsFormat};
 use indicatif::HumanBytes;
-use lake::{Bounds, Lake, MaxNulls, NewCommit, Publication, PublicationStatus, PublishOptions, S3Config};
+use lake::{Bounds, MaxNulls, NewCommit, Publication, PublicationStatus, PublishOptions};
+use lambda::env::Environment;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::page::{counted, out, print_json};
-use crate::warehouse::Folders;
+use crate::place::{Place, ident_of};
 
 /// Longest time to wait for other writers.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -26,9 +25,8 @@ const MAX_LISTED: usize = 20;
 /// Publish what was appended to a branch of a table, if it passes its audit.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Folder with the catalog and the tables.
-    #[arg(long, value_name = "DIR", default_value = ".frazil")]
-    pub(crate) warehouse: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The table.
     #[arg(long, value_name = "NAMESPACE.NAME")]
     table: String,
@@ -66,13 +64,13 @@ fn max_nulls(text: &str) -> Result<MaxNulls, String> {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Some(table) = table_ident(&arguments.table) else {
-        bail!("{}: expected NAMESPACE.NAME", arguments.table);
+    let environment = Environment::of_process();
+    let (table, site) = (ident_of(&arguments.table)?, arguments.place.site(&environment)?);
+    let errors_uri = match &site.folders {
+        Some(folders) => format!("{}/errors", folders.root_uri),
+        None => settings::errors(&environment)?,
     };
-    let folders = Folders::new(&arguments.warehouse)?;
-    folders.existing_catalog()?;
-    folders.require_home().await?;
-    let lake = Lake::open(&folders.catalog_config(), &S3Config::default()).await?;
+    let lake = site.lake().await?;
     let options = PublishOptions {
         table,
         branch: arguments.branch,
@@ -82,7 +80,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             max_rows: arguments.max_rows,
             max_nulls: arguments.max_nulls,
         },
-        errors_uri: format!("{}/errors", folders.root_uri),
+        errors_uri,
         is_dry_run: arguments.dry_run,
         deadline: Instant::now() + PATIENCE,
     };

@@ -1,6 +1,6 @@
 //! `frazil health`: how the tables are, and what upkeep is due.
 //!
-//! In: a warehouse, or one table of it. Out: text, JSON, or a page with charts. It reads metadata alone and changes nothing.
+//! In: a lake, or one table of it. Out: text, JSON, or a page with charts. It reads metadata alone and changes nothing.
 
 mod charts;
 mod html;
@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use append::config::table_ident;
 use indicatif::HumanBytes;
-use lake::{Health, Lake, PartitionHealth, S3Config};
+use lake::{Health, PartitionHealth};
+use lambda::env::Environment;
 use serde_json::json;
 
 use self::words::{ago, clock, percent};
 use crate::page::{counted, line, out, print_json};
-use crate::warehouse::{Folders, list_tables};
+use crate::place::{Place, ident_of, table_names};
 
 /// Most partitions and snapshots that are printed.
 const MAX_LISTED: usize = 10;
@@ -25,9 +25,8 @@ const MAX_LISTED: usize = 10;
 /// Show how tables are: files, history, growth, branches, and what upkeep is due.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Folder with the catalog and the tables.
-    #[arg(long, value_name = "DIR", default_value = ".frazil")]
-    pub(crate) warehouse: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The table; all tables without it.
     #[arg(long, value_name = "NAMESPACE.NAME")]
     table: Option<String>,
@@ -41,20 +40,17 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let folders = Folders::new(&arguments.warehouse)?;
-    let catalog = folders.existing_catalog()?;
-    let names = match &arguments.table {
-        Some(name) => vec![name.clone()],
-        None => list_tables(&catalog).await?.tables.into_iter().map(|table| table.name).collect(),
+    let lake = arguments.place.site(&Environment::of_process())?.lake().await?;
+    let idents = match &arguments.table {
+        Some(name) => vec![ident_of(name)?],
+        None => table_names(&lake).await?,
     };
-    let lake = Lake::open(&folders.catalog_config(), &S3Config::default()).await?;
     let mut tables = Vec::new();
-    for name in names {
-        let ident = table_ident(&name).with_context(|| format!("{name}: expected NAMESPACE.NAME"))?;
+    for ident in idents {
         let Some(table) = lake.table(&ident).await? else {
             bail!("there is no table {ident}; frazil table show names those that are there");
         };
-        tables.push(lake.health(&table).await.with_context(|| name)?);
+        tables.push(lake.health(&table).await.with_context(|| ident.to_string())?);
     }
     if let Some(file) = &arguments.html {
         let page = html::page(&tables);
