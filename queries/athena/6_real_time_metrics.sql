@@ -5,10 +5,11 @@
 -- compared with text, two days wide.
 -- Corrected: `properties['duration']` fails for a row without that key, and CAST for one whose duration is no number:
 -- element_at and TRY_CAST give null.
--- It is computed anew by each reader. 6_real_time_metrics_merge.sql keeps the result in a table, on a schedule.
+-- Athena's views have no columns with a time zone: minute_window is in UTC. The view is computed anew by each reader.
+-- 6_real_time_metrics_merge.sql keeps the result in a table, on a schedule.
 CREATE OR REPLACE VIEW streaming_analytics.real_time_metrics AS
 SELECT
-    date_trunc('minute', processing_time) AS minute_window,
+    CAST(date_trunc('minute', processing_time) AS timestamp(6)) AS minute_window,
     event_type,
     device_info.device_type AS device_type,
     count(*) AS event_count,

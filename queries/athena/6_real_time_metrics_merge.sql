@@ -2,8 +2,8 @@
 -- is replaced. Run it every few minutes, one at a time. For Athena.
 -- Whole minutes only: the hour begins on one, else its first minute would lose events. Event type and device may be
 -- null, and null is the same as null here.
--- The table: minute_window timestamp with time zone, event_type and device_type text, event_count and unique_users
--- 64-bit, avg_duration double.
+-- The table: minute_window timestamp, in UTC; event_type and device_type text; event_count and unique_users 64-bit;
+-- avg_duration double.
 MERGE INTO streaming_analytics.real_time_metrics_by_minute AS target
 USING (
     SELECT minute_window, event_type, device_type, event_count, unique_users, avg_duration

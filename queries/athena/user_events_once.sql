@@ -8,10 +8,14 @@
 --
 -- One record_id has one date and hour: with them in PARTITION BY, a filter on them reads only its partitions. Rows without
 -- an id cannot be told apart: all of them stay.
+-- Athena's views have no columns with a time zone: the times are in UTC.
 CREATE OR REPLACE VIEW streaming_analytics.user_events_once AS
 SELECT
-    record_id, user_id, event_type, event_data, ingestion_timestamp, partition_date, partition_hour, processing_time, file_name,
-    producer_record_id, producer_partition_date
+    record_id, user_id, event_type, event_data,
+    CAST(ingestion_timestamp AS timestamp(6)) AS ingestion_timestamp,
+    partition_date, partition_hour,
+    CAST(processing_time AS timestamp(6)) AS processing_time,
+    file_name, producer_record_id, producer_partition_date
 FROM (
     SELECT *, row_number() OVER (
         PARTITION BY partition_date, partition_hour, record_id

@@ -216,7 +216,7 @@ class Once(unittest.TestCase):
 
 
 # Words before a parenthesis that are not functions.
-NOT_FUNCTIONS = {"in", "as", "using", "insert", "values", "over", "of", "from", "steps"}
+NOT_FUNCTIONS = {"in", "as", "using", "insert", "values", "over", "of", "from", "steps", "timestamp"}
 
 if __name__ == "__main__":
     unittest.main()

@@ -228,6 +228,69 @@ class Alarms(Case):
                 self.assertRegex(expression, r"^100 \* \w+ / ", metric)
 
 
+class Queries(Case):
+    """queries.yaml against queries/athena."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = yaml.load(read("queries.yaml"), Loader)
+        cls.resources = cls.stack["Resources"]
+
+    def text(self, name):
+        """A file of queries/athena as the stack has it: its namespace and its table are parameters."""
+        text = read(f"queries/athena/{name}.sql").strip()
+        text = text.replace('"streaming_analytics"."user_events', '"${Database}"."${Table}')
+        return text.replace("streaming_analytics.user_events", "${Database}.${Table}").replace("streaming_analytics.", "${Database}.")
+
+    def test_named_queries_are_the_files(self):
+        named = {}
+        for resource in self.resources.values():
+            if resource["Type"] == "AWS::Athena::NamedQuery":
+                name = resource["Properties"]["Name"]["Fn::Sub"].removeprefix("${AWS::StackName}-").replace("-", "_")
+                named[name] = resource["Properties"]["QueryString"]["Fn::Sub"].strip()
+        files = {path.stem for path in (REPOSITORY / "queries/athena").glob("*.sql")}
+        # That view is for tables of template.yaml.
+        self.assertEqual(named, {name: self.text(name) for name in files - {"user_events_once"}})
+
+    def test_the_view_is_the_file(self):
+        view = self.resources["RealTimeMetricsView"]["Properties"]["TableInput"]
+        _, encoded = view["ViewOriginalText"]["Fn::Sub"]
+        body = json.loads(encoded["Encoded"]["Fn::Base64"]["Fn::Sub"])
+        text = "\n".join(line for line in self.text("6_real_time_metrics").split("\n") if not line.startswith("--"))
+        self.assertEqual(body["originalSql"], " ".join(text.split(" AS\n", 1)[1].split()))
+        columns = view["StorageDescriptor"]["Columns"]
+        self.assertEqual([column["name"] for column in body["columns"]], [column["Name"] for column in columns])
+        selected = text.split("SELECT\n", 1)[1].split("\nFROM", 1)[0]
+        self.assertEqual([column["Name"] for column in columns], re.findall(r"(\w+),?$", selected, re.MULTILINE))
+
+    def test_the_dashboard_shows_what_is_measured(self):
+        definition = json.dumps(self.resources["Measure"]["Properties"]["Definition"])
+        body = self.resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+        widgets = json.loads(re.sub(r"\$\{(.*?)\}", r"<\1>", body))["widgets"]
+        shown = {entry[1] for widget in widgets for entry in widget["properties"]["metrics"]}
+        (names,) = re.findall(r"\$names := \[(.*?)\]", definition)
+        names = re.findall(r'\\"(\w*)\\"', names)
+        measured = {*filter(None, names)} | set(re.findall(r'\$metric\(\\"(\w+)', definition))
+        measured |= set(re.findall(r'MetricName\\": \\"(\w+)', definition))
+        self.assertEqual(shown, measured)
+        # The places of the columns in the query.
+        columns = re.findall(r"AS (\w+)[,\n]", self.text("5_key_metrics").split("SELECT", 1)[1])
+        self.assertEqual(len(columns), len(names))
+        for column, name in zip(columns, names, strict=True):
+            if name:
+                self.assertEqual(name[:5].lower(), column.replace("avg_", "").replace("_", "")[:5], column)
+        self.assertEqual(columns[10], "newest_processed_record")
+
+    def test_nothing_runs_by_default(self):
+        self.assertEqual(self.stack["Parameters"]["EveryMinutes"]["Default"], 0)
+        for name in ("Measure", "Schedule", "Dashboard", "RealTimeMetricsTable"):
+            self.assertEqual(self.resources[name]["Condition"], "Scheduled", name)
+
+    def test_deploying_has_every_parameter(self):
+        section = read("docs/deploying.md").partition("## Queries on a schedule")[2].partition("\n## ")[0]
+        self.assertEqual(re.findall(r"^- `(\w+)`", section, re.MULTILINE), list(self.stack["Parameters"]))
+
+
 class Documents(Case):
     def test_operating_has_every_kind_of_error(self):
         names = re.findall(r'Self::\w+ => "(\w+)",', read("shared/lake/src/error.rs"))
@@ -272,7 +335,7 @@ class Documents(Case):
         query = read("queries/athena/user_events_once.sql")
         columns = [column["name"] for column in json.loads(read("tables/user_events.json"))["schema"]["fields"]]
         listed = re.search(r"AS\nSELECT\n(.*?)\nFROM", query, re.DOTALL)[1]
-        self.assertEqual(re.findall(r"\w+", listed), columns)
+        self.assertEqual(re.findall(r"(\w+)(?:,|$)", listed, re.MULTILINE), columns)
         self.assertRegex(query, r"row_number\(\) OVER \(\s+PARTITION BY [^)]*\brecord_id\b")
 
     def test_deploying_says_what_becomes_of_buffered_records(self):

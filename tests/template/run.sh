@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints both stacks, and holds them against the code and the documents.
+# Lints the stacks, and holds them against the code and the documents.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -11,7 +11,7 @@ checkov="$(tests/venv.sh checkov "$here/checkov.txt")"
 
 # sam wants a region, and no credentials.
 export AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0
-for template in template.yaml kafka.yaml; do
+for template in template.yaml kafka.yaml queries.yaml; do
     "$sam/bin/sam" validate --lint --template "$template"
     # With the informational rules, which sam leaves out.
     "$sam/bin/cfn-lint" --include-checks I -- "$template"
