@@ -11,6 +11,8 @@ mod maintain;
 mod page;
 mod place;
 mod publish;
+#[cfg(feature = "query")]
+mod query;
 mod redrive;
 mod replay;
 mod stop;
@@ -48,6 +50,8 @@ enum Command {
     Table(table::Arguments),
     Publish(publish::Arguments),
     Health(health::Arguments),
+    #[cfg(feature = "query")]
+    Query(query::Arguments),
 }
 
 impl Command {
@@ -65,6 +69,8 @@ impl Command {
             Self::Health(arguments) => arguments.json,
             // What they print for programs is JSON as it is.
             Self::Infer(_) | Self::Table(_) => false,
+            #[cfg(feature = "query")]
+            Self::Query(arguments) => arguments.is_json(),
         }
     }
 }
@@ -117,6 +123,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Table(arguments) => table::run(arguments).await,
         Command::Publish(arguments) => publish::run(arguments).await,
         Command::Health(arguments) => health::run(arguments).await,
+        #[cfg(feature = "query")]
+        Command::Query(arguments) => Box::pin(query::run(arguments)).await,
     }
 }
 

@@ -8,9 +8,8 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$here/../.."
 
 environment="$(tests/venv.sh interop "$here/requirements.txt")"
-# The features of the tests in Rust, so that nothing is compiled twice, and the command with the catalogs of AWS, as an operator
-# builds it.
-cargo build --workspace --bins --features frazil-cli/glue,frazil-cli/kafka,frazil-tests/kafka
+# The command with what it has behind features, and one catalog of AWS, as an operator builds it.
+cargo build --workspace --bins --features frazil-cli/glue,frazil-cli/kafka,frazil-cli/query
 # Where no other build, such as that of cargo lambda, puts binaries with fewer features.
 binaries="${CARGO_TARGET_DIR:-target}/interop-bin"
 mkdir -p "$binaries"

@@ -29,9 +29,6 @@ pub fn frazil() -> Command {
         let profile = program.ancestors().nth(2).unwrap();
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--bin", "frazil", "--target-dir"]).arg(profile.parent().unwrap());
-        if cfg!(feature = "kafka") {
-            build.args(["--features", "kafka"]);
-        }
         if !profile.ends_with("debug") {
             build.arg("--profile").arg(profile.file_name().unwrap());
         }
