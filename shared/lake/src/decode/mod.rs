@@ -15,6 +15,7 @@ mod number;
 mod plain;
 mod scalar;
 mod source;
+mod spelling;
 mod system;
 mod time;
 mod unit;
