@@ -363,6 +363,36 @@ mod tests {
         }
     }
 
+    /// What is taken of an offer is what would have come as a record, and nothing else is lost by it.
+    #[test]
+    fn an_offer_that_is_taken_is_the_next_record() {
+        let text = "{\"a\":1}\n {\"b\":[2]}{\"c\":\"}\"}\n7\n{broken\n\u{1e}{\"long\":\"xxxxxxxxxxxxxxxxxxxx\"}\n[1]\n{}";
+        for piece in [1, 5, 1000] {
+            for max_record_bytes in [12, 1000] {
+                let mut offered = Framer::new(Pieces { text: text.as_bytes(), piece }, max_record_bytes);
+                let mut plain = Framer::new(Pieces { text: text.as_bytes(), piece }, max_record_bytes);
+                loop {
+                    let mut taken = None;
+                    offered.offer(|offset, rest| {
+                        let end = scan::value_end(rest, 0).ok()?;
+                        taken = Some((offset, rest[..end].to_vec()));
+                        Some(end)
+                    });
+                    let expected = plain.next_frame().unwrap();
+                    match &taken {
+                        Some((offset, text)) => {
+                            assert_eq!(expected, Some(Frame::Record { offset: *offset, text }));
+                        }
+                        None => assert_eq!(offered.next_frame().unwrap(), expected),
+                    }
+                    if taken.is_none() && expected.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// `r:` a record, `b:` broken, `l:` too large.
     fn frames_in(text: &str, piece: usize, max_record_bytes: usize) -> Vec<String> {
         let mut framer = Framer::new(Pieces { text: text.as_bytes(), piece }, max_record_bytes);
