@@ -63,6 +63,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         folders.existing_catalog()?;
         folders.require_home().await?;
     }
+    site.refuse_one_of_folder(arguments.table.as_deref())?;
     let layout = site.layout(&arguments.stream)?;
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));

@@ -131,6 +131,9 @@ impl Site {
     /// Neither `stream` nor the environment says so.
     pub(crate) fn layout(&self, stream: &Stream) -> anyhow::Result<Layout> {
         if let Some(folders) = &self.folders {
+            if stream.raw_bucket.is_some() || stream.errors.is_some() {
+                bail!("--raw-bucket and --errors are for a lake elsewhere: name its catalog with --catalog");
+            }
             return Ok(folders.layout());
         }
         let said = |argument: &Option<String>, name: &'static str, expected| match argument {
@@ -152,6 +155,9 @@ impl Site {
     /// # Errors
     /// As above.
     pub(crate) fn swept_layout(&self, stream: &Stream) -> anyhow::Result<Layout> {
+        if self.folders.is_some() {
+            return self.layout(stream);
+        }
         let said = stream.raw_bucket.as_deref().or_else(|| self.environment.text(RAW_BUCKET));
         let delivered = said.unwrap_or(self.environment.text(SOURCE_ROOT).unwrap_or(S3)).to_owned();
         self.layout(&Stream { raw_bucket: Some(delivered), ..stream.clone() })
@@ -162,6 +168,9 @@ impl Site {
     /// # Errors
     /// As above.
     pub(crate) fn announced_layout(&self, stream: &Stream) -> anyhow::Result<Layout> {
+        if self.folders.is_some() {
+            return self.layout(stream);
+        }
         let said = stream.errors.as_deref().or_else(|| self.environment.text(ERRORS));
         self.swept_layout(&Stream { errors: Some(said.unwrap_or_default().to_owned()), ..stream.clone() })
     }
@@ -186,6 +195,20 @@ impl Site {
         match named {
             Some(name) => ident_of(name),
             None => ident_of(self.environment.required(TABLE, "NAMESPACE.NAME, or --table")?),
+        }
+    }
+
+    /// Refuses the table that is `named` where all of a folder's tables count.
+    ///
+    /// # Errors
+    /// It is named, and the lake is in a folder.
+    pub(crate) fn refuse_one_of_folder(&self, named: Option<&str>) -> anyhow::Result<()> {
+        match (&self.folders, named) {
+            (Some(folders), Some(named)) => bail!(
+                "--table {named}: of the lake in {} all tables count; name the catalog of another with --catalog",
+                folders.root.display()
+            ),
+            _ => Ok(()),
         }
     }
 
@@ -274,6 +297,15 @@ mod tests {
             ..Place::default()
         };
         assert_eq!(site(&rest, &glue).catalog.name(), "rest");
+        // What would be passed over is refused.
+        let in_folder = site(&folder, &glue);
+        assert!(in_folder.refuse_one_of_folder(Some("a.b")).is_err());
+        assert!(in_folder.layout(&Stream::default()).is_ok());
+        let elsewhere = Stream { errors: Some("s3://b/errors".into()), ..Stream::default() };
+        assert!(in_folder.layout(&elsewhere).is_err() && in_folder.swept_layout(&elsewhere).is_err());
+        let glue = site(&Place::default(), &glue);
+        assert!(glue.refuse_one_of_folder(Some("a.b")).is_ok() && glue.swept_layout(&elsewhere).is_ok());
+        assert!(glue.layout(&elsewhere).unwrap_err().to_string().starts_with("FRAZIL_RAW_BUCKET is not set"));
         let error = Place { catalog: Some("s3tables".into()), ..Place::default() }.site(&none).unwrap_err();
         assert!(error.to_string().starts_with("FRAZIL_CATALOG_URI is not set"), "{error}");
     }

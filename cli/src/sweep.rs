@@ -52,6 +52,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if let Some(folders) = folders {
         folders.existing_catalog()?;
     }
+    site.refuse_one_of_folder(arguments.table.as_deref())?;
     let layout = site.swept_layout(&arguments.stream)?;
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
