@@ -21,7 +21,7 @@ use crate::versions::resolve;
 
 const CATALOG: &str = "lake";
 /// Largest consumers of memory that an error names.
-const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 
 /// What a query may take.
 #[derive(Clone, Copy, Debug)]
