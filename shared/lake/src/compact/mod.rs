@@ -59,7 +59,14 @@ const SUMMARY_KEY: &str = "frazil.compacted-files";
 /// The catalog's and the storage's; a table of format version 3. What was committed before stands.
 pub async fn compact(lake: &Lake, options: &CompactOptions) -> std::result::Result<Compacted, Failure> {
     let mut run = Run { lake, options, done: Compacted::default() };
-    let outcome = run.run().await;
+    // A storage that never answers must not keep the other tables waiting.
+    let outcome = match tokio::time::timeout_at(options.deadline, Box::pin(run.run())).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            run.done.is_unfinished = true;
+            Ok(())
+        }
+    };
     let done = &run.done;
     tracing::info!(
         table = %options.table,

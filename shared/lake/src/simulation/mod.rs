@@ -1,6 +1,6 @@
-//! A simulation of whole appends: writers, faults, other engines and redeliveries, by seeded schedules.
+//! A simulation of whole appends: writers, compaction, faults, other engines and redeliveries, by seeded schedules.
 //!
-//! In: a seed. Out: what went wrong. A schedule runs the real [`append`] over a catalog and a storage in memory, on one
+//! In: a seed. Out: what went wrong. A schedule runs the real [`append`] and [`compact()`] over a catalog and a storage in memory, on one
 //! thread and a clock that stands still until all wait, so that seconds of pauses take none and a seed always gives the
 //! same schedule. A [`model`](self::model) says what the table must have; the checker of metadata trees judges what is
 //! left. To run more schedules than a test run does, or one alone:
@@ -35,13 +35,17 @@ use self::world::{Faults, Hand, RAW, World};
 use crate::catalog::simulated::{LATE_MS, SimulatedCatalog};
 use crate::ledger::Ledgers;
 use crate::name_bounds::NameBounds;
-use crate::{AppendOptions, Lake, Limits, Outcome, SourceObject, Status, TableDefinition, append};
+use crate::{
+    AppendOptions, CompactOptions, Lake, Limits, Outcome, SourceObject, Status, TableDefinition, append,
+    compact,
+};
 
 /// Schedules of a test run, unless the environment says otherwise.
 const SCHEDULES: u64 = 100;
 /// Schedules in which a planted bug must show.
 const SCHEDULES_WITH_BUG: u64 = 1_000;
 /// The writers that share a table are numbered from 0; these come after them.
+const MAINTAINER: u64 = 5;
 const OTHER_ENGINE: u64 = 6;
 const LAST: u64 = 7;
 /// How long a delivery may take.
@@ -151,10 +155,16 @@ impl Schedule {
             _ => (0..random.u64(1..8)).map(|_| random.u64(..3_000)).collect(),
         };
 
+        let compactions: Vec<u64> = match random.bool() {
+            false => Vec::new(),
+            true => (0..random.u64(1..4)).map(|_| random.u64(..3_000)).collect(),
+        };
+
         let this = &*self;
         let mut work: Vec<BoxFuture<'_, ()>> =
             plans.into_iter().map(|plan| Box::pin(this.write(plan)) as BoxFuture<'_, ()>).collect();
         work.push(Box::pin(this.interfere(acts)));
+        work.push(Box::pin(this.maintain(compactions, faults)));
         join_all(work).await;
         tokio::time::sleep(Duration::from_millis(LATE_MS + 100)).await;
         this.world.model().check_answers();
@@ -180,6 +190,34 @@ impl Schedule {
                     self.world.model().trace.push(format!("writer {} died with {objects:?}", plan.who));
                 }
             }
+        }
+    }
+
+    /// Compacts the table, each time after a pause.
+    async fn maintain(&self, pauses: Vec<u64>, faults: Faults) {
+        for (delivery, pause) in (0..).zip(pauses) {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let hand = Hand::new(&self.world, MAINTAINER, delivery, faults);
+            let lake = self.lake(&hand, 0);
+            let options = CompactOptions {
+                table: self.options.table.clone(),
+                errors_uri: self.options.errors_uri.clone(),
+                margin: Duration::ZERO,
+                open_files: 2,
+                target_bytes: None,
+                max_files: 100,
+                deadline: Instant::now() + DELIVERY,
+                limits: self.options.limits.write,
+            };
+            let told = tokio::select! {
+                biased;
+                compacted = compact(&lake, &options) => match compacted {
+                    Ok(done) => format!("made {} files of {}", done.files_after, done.files_before),
+                    Err(error) => format!("failed: {:?} {}", error.part, error.kind),
+                },
+                () = hand.death() => "died".to_owned(),
+            };
+            self.world.model().trace.push(format!("maintainer {told}"));
         }
     }
 
