@@ -112,7 +112,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         #[cfg(feature = "kafka")]
         Command::Kafka(arguments) => {
-            stop::guarded(&arguments.warehouse.clone(), Box::pin(kafka::run(arguments))).await?;
+            let catalog = Folders::new(&arguments.warehouse)?.catalog_config();
+            stop::guarded(&catalog, Box::pin(kafka::run(arguments))).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Audit(arguments) => audit::run(arguments).await,
