@@ -1,7 +1,7 @@
 //! Where a field is.
 //!
 //! In: names and dots, later an object. Out: a [`FieldPath`], later what the object has there. Refused: what names nothing,
-//! or more than [`MAX_FIELDS`].
+//! or more than eight.
 
 use std::borrow::Cow;
 use std::fmt;
