@@ -60,12 +60,15 @@ pub struct WriteLimits {
     pub spill_bytes: u64,
     /// Most data files of one commit.
     pub files: usize,
+    /// Whether columns are encoded on two threads where there are two processors. What another thread allocates and frees
+    /// stays with the process for long, which a small function has no room for, nor the processors.
+    pub two_encoders: bool,
 }
 
 impl Limits {
     /// Ceilings for a process that may use `memory_bytes`: a part for records and batches, a part for rows that are in no
-    /// file yet, an open file for each 8 MiB and one of a commit for each 128 KiB, and most of it for what cannot be
-    /// counted. More than 512 MiB serves nothing here but the windows of zstd. Half of the temporary storage that Lambda gives is for rows that wait.
+    /// file yet, an open file for each 8 MiB and one of a commit for each 128 KiB, two encoders from 512 MiB on, and most of
+    /// it for what cannot be counted. More than 512 MiB serves nothing here but the windows of zstd. Half of the temporary storage that Lambda gives is for rows that wait.
     pub fn for_memory(memory_bytes: usize) -> Self {
         // RFC 8878 section 3.1.1.1.2 wants decoders to take 8 MiB.
         let window_bytes = (memory_bytes as u64 / 8).max(8 << 20);
@@ -83,6 +86,7 @@ impl Limits {
                 open_partitions: memory_bytes >> 23,
                 spill_bytes: 256 << 20,
                 files: memory_bytes >> 17,
+                two_encoders: memory_bytes >= 512 << 20,
             },
         }
     }
@@ -95,7 +99,7 @@ impl Limits {
             buffer_bytes: share(self.write.buffer_bytes),
             open_partitions: share(self.write.open_partitions),
             spill_bytes: self.write.spill_bytes / count.max(1) as u64,
-            files: self.write.files,
+            ..self.write
         };
         Self { batch_bytes: share(self.batch_bytes), known_rows: share(self.known_rows), write, ..self }
     }

@@ -48,6 +48,7 @@ impl Table {
             open_partitions: 1,
             spill_bytes: u64::MAX,
             files: usize::MAX,
+            two_encoders: false,
         };
         let mut decoder = RowDecoder::new(table.metadata().current_schema(), "1970-01-01T00:00:00Z").unwrap();
         for row in rows {

@@ -243,6 +243,7 @@ impl Bench {
             open_partitions: 1,
             spill_bytes: u64::MAX,
             files: usize::MAX,
+            two_encoders: false,
         };
         let mut writer = TableWriter::new(&table, limits, Uuid::from_u128(fastrand::u128(..))).unwrap();
         writer.write(&self.batch(table.metadata().current_schema())).await.unwrap();

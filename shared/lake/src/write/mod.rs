@@ -219,8 +219,8 @@ impl TableWriter {
         let path = self.locations.data_file(&partition, &name);
         let output = self.file_io.new_output(&path)?.writer().await?;
         self.paths.push(path.clone());
-        let parquet =
-            ParquetFile::new(output, &self.properties).map_err(|error| failed("open", &path, error))?;
+        let parquet = ParquetFile::new(output, &self.properties, self.limits.two_encoders)
+            .map_err(|error| failed("open", &path, error))?;
         Ok(OpenFile { path, partition, parquet, last_batch: 0 })
     }
 

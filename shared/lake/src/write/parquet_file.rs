@@ -42,6 +42,7 @@ pub(super) struct ParquetFile {
     parquet: SerializedFileWriter<Vec<u8>>,
     columns: Vec<Column>,
     properties: Arc<FileProperties>,
+    two_encoders: bool,
     /// Rows of the row group in progress.
     rows: usize,
     /// What its columns hold.
@@ -60,7 +61,12 @@ struct Column {
 }
 
 impl ParquetFile {
-    pub(super) fn new(sink: Box<dyn FileWrite>, properties: &Arc<FileProperties>) -> Result<Self> {
+    /// An empty file. `two_encoders` is that of [`WriteLimits`](crate::job::WriteLimits).
+    pub(super) fn new(
+        sink: Box<dyn FileWrite>,
+        properties: &Arc<FileProperties>,
+        two_encoders: bool,
+    ) -> Result<Self> {
         let parquet =
             SerializedFileWriter::new(Vec::new(), properties.root.clone(), properties.parquet.clone())?;
         let leaves = parquet.schema_descr();
@@ -73,14 +79,15 @@ impl ParquetFile {
         let columns = properties.arrow.fields().iter().zip(count);
         let columns = columns.map(|(field, leaves)| Column::new(field.clone(), leaves)).collect();
         let properties = properties.clone();
-        Ok(Self { sink, parquet, columns, properties, rows: 0, memory_bytes: 0, metadata_bytes: 0 })
+        let (rows, memory_bytes, metadata_bytes) = (0, 0, 0);
+        Ok(Self { sink, parquet, columns, properties, two_encoders, rows, memory_bytes, metadata_bytes })
     }
 
     /// Adds rows to the row group in progress, and ends it if it has the size that the table asks for.
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows();
         let columns = self.columns.iter_mut().zip(batch.columns());
-        each(columns, |(column, array)| column.write(array, &self.properties))?;
+        each(self.two_encoders, columns, |(column, array)| column.write(array, &self.properties))?;
         self.memory_bytes = self.columns.iter().map(|column| column.memory_bytes).sum();
         if self.in_progress_size() >= self.properties.row_group_bytes { self.flush().await } else { Ok(()) }
     }
@@ -93,7 +100,7 @@ impl ParquetFile {
         let mut row_group = self.parquet.next_row_group()?;
         for columns in self.columns.chunks_mut(COLUMNS_AT_ONCE) {
             let mut chunks: [Vec<ArrowColumnChunk>; COLUMNS_AT_ONCE] = Default::default();
-            each(columns.iter_mut().zip(&mut chunks), |(column, chunks)| {
+            each(self.two_encoders, columns.iter_mut().zip(&mut chunks), |(column, chunks)| {
                 *chunks = column.finish(&self.properties)?;
                 Ok::<_, ParquetError>(())
             })?;

@@ -1,4 +1,4 @@
-//! Pieces of work, shared with a second thread where there is a second processor.
+//! Pieces of work, shared with a second thread where that is wanted and there is a second processor.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -6,6 +6,7 @@ use std::thread;
 /// Does `work` for each of `items`, in whatever order. The first error that was met, if there is one; what was not begun by
 /// then is left undone.
 pub(super) fn each<T: Send, E: Send>(
+    shared: bool,
     items: impl Iterator<Item = T> + Send,
     work: impl Fn(T) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
@@ -20,7 +21,7 @@ pub(super) fn each<T: Send, E: Send>(
         }
     };
     thread::scope(|scope| {
-        if thread::available_parallelism().is_ok_and(|count| count.get() > 1) {
+        if shared && thread::available_parallelism().is_ok_and(|count| count.get() > 1) {
             // Without a second thread the first one does it all.
             drop(thread::Builder::new().name("encode".to_owned()).spawn_scoped(scope, share));
         }
@@ -42,19 +43,19 @@ mod tests {
     #[test]
     fn all_is_done_once_or_the_error_is_told() {
         let mut items = vec![0; 1000];
-        each(items.iter_mut(), |item| {
+        each(true, items.iter_mut(), |item| {
             *item += 1;
             Ok::<_, ()>(())
         })
         .unwrap();
         assert!(items.iter().all(|item| *item == 1));
         let begun = AtomicUsize::new(0);
-        let failed = each(0..1000, |at| {
+        let failed = each(true, 0..1000, |at| {
             begun.fetch_add(1, Ordering::Relaxed);
             if at == 3 { Err("three") } else { Ok(()) }
         });
         assert_eq!(failed, Err("three"));
         assert!(begun.load(Ordering::Relaxed) >= 4);
-        assert_eq!(each(0..0, |_| Err(())), Ok(()));
+        assert_eq!(each(true, 0..0, |_| Err(())), Ok(()));
     }
 }

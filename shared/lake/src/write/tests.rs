@@ -41,6 +41,7 @@ const ROOMY: WriteLimits = WriteLimits {
     open_partitions: usize::MAX,
     spill_bytes: u64::MAX,
     files: usize::MAX,
+    two_encoders: true,
 };
 
 struct Bench {
