@@ -22,8 +22,8 @@ sam)
 cargo)
     # Beside the other catalogs of the workspace, so that what is compiled for its tests serves here, too. What is deployed
     # has no other; see [package.metadata.lambda.build] in functions/append/Cargo.toml.
-    cargo build --workspace --bins --features append/glue
-    for function in transform append; do
+    cargo build --workspace --bins --test refused --features frazil-cli/glue,frazil-cli/kafka,frazil-cli/query
+    for function in transform append maintain; do
         folder="$built/${function^}Function"
         mkdir -p "$folder"
         strip -o "$folder/bootstrap" "target/debug/$function"
@@ -31,7 +31,7 @@ cargo)
     cp -r tables "$built/TableDefinitions"
     # As sam build leaves it.
     sed -e 's|CodeUri: functions/transform|CodeUri: TransformFunction|' -e 's|CodeUri: functions/append|CodeUri: AppendFunction|' \
-        -e 's|ContentUri: tables|ContentUri: TableDefinitions|' template.yaml >"$built/template.yaml"
+        -e 's|CodeUri: functions/maintain|CodeUri: MaintainFunction|' -e 's|ContentUri: tables|ContentUri: TableDefinitions|' template.yaml >"$built/template.yaml"
     ;;
 *)
     echo "what is ${1}?" >&2

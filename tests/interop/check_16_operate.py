@@ -155,6 +155,12 @@ class OnS3(unittest.TestCase):
         self.assertEqual(findings, [("pending_object", f"s3://{BUCKET}/{LOST}")])
         counts = {name: report[name] for name in ("objects", "objects_committed", "rows_in_tables", "rows_quarantined")}
         self.assertEqual(counts, {"objects": 3, "objects_committed": 2, "rows_in_tables": 3, "rows_quarantined": 2})
+        # maintain finds the lost object by itself, whatever day it is.
+        upkeep = {"FRAZIL_RAW": f"s3://{BUCKET}/raw", "FRAZIL_COMPACT": "never"}
+        run = self.run_frazil("maintain", "--pending-after", "0s", "--json", **upkeep)
+        self.assertEqual(run.returncode, 1, run.stdout + run.stderr)
+        pending = json.loads(run.stdout)["pending"]
+        self.assertEqual((pending["delivered"], pending["named"]), (3, [f"s3://{BUCKET}/{LOST}"]))
         # A part of the bucket, and of time.
         report, findings = self.audit("--prefix", "raw/2026/11/26/")
         self.assertEqual((report["objects"], report["rows_in_tables"], findings), (1, 2, []))

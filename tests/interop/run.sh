@@ -8,8 +8,9 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$here/../.."
 
 environment="$(tests/venv.sh interop "$here/requirements.txt")"
-# The command with what it has behind features, and one catalog of AWS, as an operator builds it.
-cargo build --workspace --bins --features frazil-cli/glue,frazil-cli/kafka,frazil-cli/query
+# The command with what it has behind features, and one catalog of AWS, as an operator builds it. With a test beside it, all that
+# `cargo test` has compiled serves here, too.
+cargo build --workspace --bins --test refused --features frazil-cli/glue,frazil-cli/kafka,frazil-cli/query
 # Where no other build, such as that of cargo lambda, puts binaries with fewer features.
 binaries="${CARGO_TARGET_DIR:-target}/interop-bin"
 mkdir -p "$binaries"
