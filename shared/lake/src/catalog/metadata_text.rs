@@ -101,10 +101,15 @@ pub(super) fn of<'a>(
     let json = serde_json::to_vec(rest.as_ref().unwrap_or(metadata))?;
     let refs = refs::of_json(&json)?;
     let mut members: BTreeMap<&str, &RawValue> = serde_json::from_slice(&json)?;
-    let of_all = [to_raw_value(metadata.history())?, to_raw_value(&metadata.last_updated_ms())?];
-    if rest.is_some() {
-        members.extend(["snapshot-log", "last-updated-ms"].into_iter().zip(of_all.iter().map(|raw| &**raw)));
-    }
+    // What the library has changed beside the snapshots.
+    let changed = match &rest {
+        None => Vec::new(),
+        Some(_) => vec![
+            ("snapshot-log", to_raw_value(metadata.history())?),
+            ("last-updated-ms", to_raw_value(&metadata.last_updated_ms())?),
+        ],
+    };
+    members.extend(changed.iter().map(|(name, value)| (*name, &**value)));
     let mut snapshots = match members.remove("snapshots") {
         Some(array) => not_in(&in_chunks, array, metadata)?,
         None => Vec::new(),
@@ -118,11 +123,10 @@ pub(super) fn of<'a>(
     for (name, value) in members {
         head.push_str(&format!("{}:{},", serde_json::Value::from(name), value.get()));
     }
-    let has_snapshots = !snapshots.is_empty();
     head.push_str("\"snapshots\":[");
     file.add(&Piece::of(head.as_bytes(), codec, FlushCompress::Full)?);
     chunks.iter().for_each(|chunk| file.add(&chunk.piece));
-    debug_assert!(has_snapshots || chunks.is_empty());
+    debug_assert!(!snapshots.is_empty() || chunks.is_empty(), "a comma would end the array");
     let tail: Vec<&str> = snapshots.iter().map(|(_, json)| json.get()).collect();
     file.add(&Piece::of(format!("{}]}}", tail.join(",")).as_bytes(), codec, FlushCompress::Finish)?);
     Ok(Text { bytes: file.finish(), refs, chunks: Chunks { codec, chunks } })
