@@ -5,6 +5,9 @@
 //! [`Waiting`], the work a [`Stop`]. A thread cannot be stopped from outside, so it asks its [`Stop`] wherever it would
 //! otherwise go on for long; whatever it waits for must end by the [`Stop`] too.
 
+use std::sync::OnceLock;
+use std::thread::available_parallelism;
+
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument as _, Span};
@@ -35,6 +38,12 @@ impl Stop {
     pub(crate) async fn run<F: Future>(&self, work: F) -> Option<F::Output> {
         self.0.run_until_cancelled(work).await
     }
+}
+
+/// Whether two threads can run at once. Asked once: the answer is read from files of the kernel.
+pub(crate) fn has_two_processors() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| available_parallelism().is_ok_and(|count| count.get() > 1))
 }
 
 /// Starts a task in the current span.

@@ -7,7 +7,6 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::thread;
 
 use iceberg::{Error, ErrorKind, Result};
 use records::frame::{Frame, Framer};
@@ -22,7 +21,7 @@ use super::find::FoundObject;
 use super::firehose_errors::ErrorLines;
 use super::origin::Origin;
 use crate::job::Limits;
-use crate::task::Stop;
+use crate::task::{self, Stop};
 
 /// The text of a record, one JSON value by grammar, or why there is none.
 pub(crate) type Record<'a> = std::result::Result<&'a [u8], Refused<'a>>;
@@ -100,8 +99,7 @@ impl Records {
         let content = match content(raw, key, limits.decompressed_bytes, limits.window_bytes) {
             Ok(content) => {
                 // Where another processor may decompress meanwhile, it does.
-                let runs_ahead =
-                    content.is_unpacked && thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+                let runs_ahead = content.is_unpacked && task::has_two_processors();
                 let wanted = Wanted { content, stop: stop.clone(), failure: failure.clone() };
                 let reader: Box<dyn Read + Send> =
                     if runs_ahead { Box::new(Ahead::new(wanted)) } else { Box::new(wanted) };

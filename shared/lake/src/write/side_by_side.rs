@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use crate::task::has_two_processors;
+
 /// Does `work` for each of `items`, in whatever order. The first error that was met, if there is one; what was not begun by
 /// then is left undone.
 pub(super) fn each<T: Send, E: Send>(
@@ -21,7 +23,7 @@ pub(super) fn each<T: Send, E: Send>(
         }
     };
     thread::scope(|scope| {
-        if shared && thread::available_parallelism().is_ok_and(|count| count.get() > 1) {
+        if shared && has_two_processors() {
             // Without a second thread the first one does it all.
             drop(thread::Builder::new().name("encode".to_owned()).spawn_scoped(scope, share));
         }
