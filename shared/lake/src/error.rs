@@ -10,6 +10,8 @@ use std::{fmt, io};
 
 use iceberg::ErrorKind;
 
+use crate::causes::causes;
+
 /// What kind of failure, by what helps. Its name in logs and metrics is its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -177,11 +179,11 @@ impl fmt::Display for Error {
             Part::Catalog => "catalog",
             Part::Storage => "storage",
         };
-        write!(formatter, "the {part} failed: {}", self.error)
+        write!(formatter, "the {part} failed: {}", causes(&self.error))
     }
 }
 
-/// Without a source: the library's error shows its own, and would show it twice in a chain.
+/// Without a source: its text has the causes, and a chain would show them twice.
 impl StdError for Error {}
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ pub mod audit;
 mod aws;
 mod branch;
 mod catalog;
-#[cfg(any(feature = "aws", feature = "rest"))]
 mod causes;
 mod commit;
 mod compact;

@@ -10,6 +10,7 @@
 mod checked;
 mod filter;
 mod metadata;
+mod names;
 mod namespaces;
 pub mod output;
 mod read;

@@ -16,6 +16,7 @@ use datafusion::sql::parser::DFParserBuilder;
 use lake::Lake;
 
 use crate::checked::check;
+use crate::names;
 use crate::namespaces::Tables;
 use crate::versions::resolve;
 
@@ -67,12 +68,13 @@ impl Session {
     pub async fn run(&self, sql: &str) -> Result<SendableRecordBatchStream> {
         let resolved = resolve(sql, &self.tables, &self.namespace, &self.context).await?;
         let mut statements = DFParserBuilder::new(resolved.tokens).build()?.parse_statements()?;
-        let statement = match (statements.pop_front(), statements.len()) {
+        let mut statement = match (statements.pop_front(), statements.len()) {
             (Some(statement), 0) => statement,
             (None, _) => return plan_err!("there is no query"),
             (Some(_), more) => return plan_err!("one query is run at a time: {} came", more + 1),
         };
         check(&statement, &resolved.bare_names)?;
+        names::resolve(&mut statement, &self.tables, &self.namespace).await?;
         let plan = self.context.state().statement_to_plan(statement).await?;
         let reads =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
