@@ -9,8 +9,8 @@ What ministack 1.5.33 does otherwise than AWS, and what covers it instead:
   transform have batches and gzip. Records that transform refuses vanish: here an error object is put where Firehose would
   put it.
 - Parameters that are numbers arrive as text, and its poller of queues stumbles over them: `Stack.__init__` sets them again.
-- It has no alarms with metric math, and the stack fails with them: `without_metric_math` takes them out; tests/template has
-  them.
+- It has neither alarms with metric math nor CodeDeploy, and the stack fails with them: `without_what_is_unknown` takes them
+  out; tests/template has them. So a new version of a function takes over at once.
 - It stores, but does not enforce: policies of any kind, KMS keys, alarms, the dashboard. It drops the buckets' lifecycle
   rules and access logs, and reserved concurrency. tests/template checks what can be checked without.
 - Functions run on this machine: architecture and memory are this machine's. Layers are not unpacked, so that a
@@ -61,8 +61,8 @@ def intrinsic(loader, name, node):
 Loader.add_multi_constructor("!", intrinsic)
 
 
-def without_metric_math(path):
-    """Rewrites the template that was built, in JSON, without the alarms that ministack does not know."""
+def without_what_is_unknown(path):
+    """Rewrites the template that was built, in JSON, without the alarms and the deployments that ministack does not know."""
     template = yaml.load(path.read_text(), Loader)
     resources = template["Resources"]
     computed = [name for name, resource in resources.items() if "Metrics" in resource.get("Properties", {})]
@@ -71,6 +71,9 @@ def without_metric_math(path):
     for name in computed:
         del resources[name]
         body["Fn::Sub"] = re.sub(rf'"\$\{{{name}\.Arn\}}",?', "", body["Fn::Sub"])
+    gradual = [owner.pop("DeploymentPreference", None) for owner in (
+        template["Globals"]["Function"], *(resource.get("Properties", {}) for resource in resources.values()))]
+    assert any(gradual), "there is none: this is not needed any more"
     path.write_text(json.dumps(template))
 
 
@@ -119,7 +122,7 @@ class Stack:
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         self.parameters = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
         functions = aws.client("lambda")
-        self.source, = functions.list_event_source_mappings(FunctionName=self.outputs["AppendFunctionArn"])["EventSourceMappings"]
+        self.source, = functions.list_event_source_mappings(EventSourceArn=self.outputs["QueueArn"])["EventSourceMappings"]
         # Numbers, not text; and a short window, so that the test need not wait for company.
         functions.update_event_source_mapping(UUID=self.source["UUID"], MaximumBatchingWindowInSeconds=1, ScalingConfig={
             "MaximumConcurrency": int(self.parameters["AppendConcurrency"])})
@@ -135,6 +138,11 @@ class Stack:
         lister = self.aws.client("s3").get_paginator("list_objects_v2")
         pages = lister.paginate(Bucket=self.outputs["RawBucket"], Prefix=prefix)
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def live(self, function):
+        """What calls of `function` run, such as Append: the configuration of the version that its alias names."""
+        arn = self.outputs[f"{function}FunctionArn"]
+        return self.aws.client("lambda").get_function_configuration(FunctionName=arn, Qualifier="live")
 
     def waiting(self):
         """Messages in the queue that are not done."""
@@ -193,7 +201,7 @@ class Deployed(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        without_metric_math(REPOSITORY / "target/aws/build/template.yaml")
+        without_what_is_unknown(REPOSITORY / "target/aws/build/template.yaml")
         cls.aws = Aws()
         cls.addClassCleanup(cls.aws.ministack.stop)
         cls.stack = Stack(cls.aws, "frazil")
@@ -203,6 +211,7 @@ class Deployed(unittest.TestCase):
         self.assertEqual(int(source["BatchSize"]), 100)
         self.assertEqual(int(source["MaximumBatchingWindowInSeconds"]), 60)
         self.assertEqual(source["FunctionResponseTypes"], ["ReportBatchItemFailures"])
+        self.assertEqual(source["FunctionArn"], self.stack.outputs["AppendFunctionArn"] + ":live")
 
     def test_1_objects_of_two_prefixes_are_announced(self):
         queues = self.notifications()["QueueConfigurations"]
@@ -281,8 +290,12 @@ class Deployed(unittest.TestCase):
         def to_the_queue():
             return [{**queue, "Id": None} for queue in self.notifications()["QueueConfigurations"]]
 
-        before = to_the_queue()
-        stack = Stack(self.aws, "frazil", EventBridge="on")
+        before, version = to_the_queue(), self.stack.live("Append")["Version"]
+        stack = Stack(self.aws, "frazil", EventBridge="on", MaxRejectedPercent=50)
+        # SAM alone would leave the alias at the version before, for the code is the same.
+        live = stack.live("Append")
+        self.assertNotEqual(live["Version"], version)
+        self.assertEqual(live["Environment"]["Variables"]["FRAZIL_MAX_REJECTED_PERCENT"], "50")
         self.assertEqual(to_the_queue(), before)
         self.assertIn("EventBridgeConfiguration", self.notifications())
         stack.put([event(number) for number in range(105, 125)])

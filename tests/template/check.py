@@ -62,6 +62,27 @@ def walk(value):
         yield from walk(child)
 
 
+def rollbacks(template=TEMPLATE):
+    """The alarms that CodeDeploy looks at; they tell nobody."""
+    return {name for name, resource in template["Resources"].items()
+            if resource["Type"] == "AWS::CloudWatch::Alarm" and name.endswith("RollbackAlarm")}
+
+
+def parameters_of(template, value):
+    """The parameters that `value` comes from, by its conditions too, but not by other resources."""
+    names = set()
+    for one in walk(value):
+        if isinstance(one, dict):
+            if "Ref" in one:
+                names.add(one["Ref"])
+            if isinstance(text := one.get("Fn::Sub"), (str, list)):
+                names |= set(re.findall(r"\$\{(\w+)\}", text if isinstance(text, str) else text[0]))
+            for condition in (one["Fn::If"][0] if "Fn::If" in one else None, one.get("Condition")):
+                if isinstance(condition, str):
+                    names |= parameters_of(template, template["Conditions"][condition])
+    return names & set(template["Parameters"])
+
+
 def read(path):
     return (REPOSITORY / path).read_text()
 
@@ -156,12 +177,13 @@ class Dashboard(Case):
     def test_every_alarm_that_is_always_there_is_listed(self):
         listed = {alarm for widget in self.widgets for alarm in widget["properties"].get("alarms", [])}
         always = {name for name, alarm in of_type("AWS::CloudWatch::Alarm").items() if "Condition" not in alarm}
-        self.assertEqual(listed, {f"<{name}.Arn>" for name in always})
+        self.assertEqual(listed, {f"<{name}.Arn>" for name in always - rollbacks()})
 
 
 class Alarms(Case):
     def setUp(self):
-        self.alarms = {name: alarm["Properties"] for name, alarm in of_type("AWS::CloudWatch::Alarm").items()}
+        self.alarms = {name: alarm["Properties"] for name, alarm in of_type("AWS::CloudWatch::Alarm").items()
+                       if name not in rollbacks()}
 
     @staticmethod
     def metrics(alarm):
@@ -226,6 +248,92 @@ class Alarms(Case):
             for alarm in alarms:
                 (expression,) = [one["Expression"] for one in alarm["Metrics"] if "Expression" in one]
                 self.assertRegex(expression, r"^100 \* \w+ / ", metric)
+
+
+class Deployments(Case):
+    """Versions of the functions, in both stacks: what calls them, when there is a new one, and what takes it back."""
+
+    def stacks(self):
+        for file in ("template.yaml", "kafka.yaml"):
+            template = yaml.load(read(file), Loader)
+            shared = template.get("Globals", {}).get("Function", {})
+            functions = {}
+            for name, resource in template["Resources"].items():
+                if resource["Type"] == "AWS::Serverless::Function":
+                    functions[name] = shared | resource["Properties"]
+                    functions[name]["DeploymentPreference"] = (
+                        shared.get("DeploymentPreference", {}) | resource["Properties"]["DeploymentPreference"])
+            self.assertTrue(functions)
+            yield template, functions
+
+    def test_every_parameter_of_a_function_makes_a_version(self):
+        for template, functions in self.stacks():
+            settings = template["Resources"]["Settings"]["Properties"]
+            told = set(re.findall(r"^(\w+)=\$\{\1\}$", settings["Content"]["Fn::Sub"], re.MULTILINE))
+            wanted = set()
+            for name, function in functions.items():
+                # Neither is part of a version.
+                version = {key: value for key, value in function.items()
+                           if key not in ("Events", "ReservedConcurrentExecutions", "DeploymentPreference", "CodeUri")}
+                wanted |= parameters_of(template, version)
+                for key in ("Description", "VersionDescription"):
+                    self.assertIn("settings ${Settings}", function[key]["Fn::Sub"], name)
+                self.assertIs(function["AutoPublishAliasAllProperties"], True)
+            self.assertEqual(told, wanted)
+            # The layer has another number when a definition has changed.
+            self.assertTrue(settings["Content"]["Fn::Sub"].rstrip().endswith("layer=${TableDefinitions}"))
+            self.assertIs(template["Resources"]["TableDefinitions"]["Properties"]["PublishLambdaVersion"], True)
+
+    def test_errors_of_the_new_version_alone_take_it_back(self):
+        for template, functions in self.stacks():
+            alarms = set()
+            for name, function in functions.items():
+                preference = function["DeploymentPreference"]
+                (alarm,) = [one["Ref"] for one in preference["Alarms"]]
+                alarms.add(alarm)
+                properties = template["Resources"][alarm]["Properties"]
+                self.assertEqual((properties["Namespace"], properties["MetricName"]), ("AWS/Lambda", "Errors"))
+                self.assertEqual(properties["Dimensions"], [
+                    {"Name": "FunctionName", "Value": {"Ref": name}},
+                    {"Name": "Resource", "Value": {"Fn::Sub": f"${{{name}}}:{function['AutoPublishAlias']}"}},
+                    {"Name": "ExecutedVersion", "Value": {"Fn::GetAtt": f"{name}.Version.Version"}},
+                ])
+                # Before there is an invocation of it, there is no alarm: what mends a failing function can be deployed.
+                self.assertEqual((properties["Period"], properties["TreatMissingData"]), (60, "notBreaching"))
+                self.assertNotIn("AlarmActions", properties)
+                self.assertEqual(preference["Type"], {"Fn::Sub": "CodeDeployDefault.Lambda${Deployment}"})
+                # Else SAM adds one with AWS's policy, which may update every alias of the account.
+                self.assertEqual(preference["Role"], {"Fn::GetAtt": "DeployRole.Arn"})
+            self.assertEqual(alarms, rollbacks(template))
+            self.assertNotEqual(template["Parameters"]["Deployment"]["Default"], "AllAtOnce")
+
+    def test_what_calls_a_function_calls_its_alias(self):
+        for template, functions in self.stacks():
+            calls = 0
+            for resource in template["Resources"].values():
+                if resource["Type"] == "AWS::KinesisFirehose::DeliveryStream":
+                    (target,) = [one["ParameterValue"] for one in walk(resource)
+                                 if isinstance(one, dict) and one.get("ParameterName") == "LambdaArn"]
+                elif resource["Type"] == "AWS::Lambda::EventSourceMapping":
+                    target = resource["Properties"]["FunctionName"]
+                else:
+                    continue
+                self.assertIn(target["Ref"].removesuffix(".Alias"), functions)
+                self.assertTrue(target["Ref"].endswith(".Alias"), target)
+                calls += 1
+            # SAM's own events go to the alias if there is one.
+            self.assertEqual(calls, 1)
+            self.assertEqual({function["AutoPublishAlias"] for function in functions.values()}, {"live"})
+
+    def test_operating_and_kafka_tell_of_every_rollback(self):
+        for page, (template, _) in zip(("operating", "kafka"), self.stacks(), strict=True):
+            for name in rollbacks(template):
+                self.assertIn(f"`{name}`", read(f"docs/{page}.md"))
+
+    def test_deploying_says_how_to_go_back(self):
+        section = read("docs/deploying.md").partition("## New versions, and back")[2].partition("\n## ")[0]
+        for said in ("aws lambda update-alias", "--name live", "aws deploy stop-deployment", "`Deployment=AllAtOnce`"):
+            self.assertIn(said, section)
 
 
 class Queries(Case):
