@@ -628,6 +628,19 @@ class Rules(Case):
     def test_a_response_of_the_default_buffer_fits(self):
         growth, limit = 2.2, 6_291_556
         self.assertLess(PARAMETERS["TransformBufferMB"]["Default"] * 2**20 * growth, limit / 2)
+    def test_append_reads_definitions_of_routes_where_it_is_told(self):
+        variable = properties("AppendFunction")["Environment"]["Variables"]["FRAZIL_TABLE_DEFINITIONS"]
+        # Without a route append refuses it.
+        self.assertEqual(variable, {"Fn::If": [
+            "RouteByField", {"Fn::If": ["DefineRoutesByLayer", "/opt", {"Ref": "RouteDefinitions"}]}, {"Ref": "AWS::NoValue"}]})
+        granted = [value["Fn::If"][1] for value in walk(properties("AppendRole")) if isinstance(value, dict)
+                   and value.get("Fn::If", [None])[0] == "DefineRoutesInS3"]
+        # Without the second a definition that is missing is one that is forbidden.
+        self.assertEqual([one["Action"] for one in granted], ["s3:GetObject", "s3:ListBucket"])
+        pattern = PARAMETERS["RouteDefinitions"]["AllowedPattern"]
+        for value, fits in (("", True), ("tables", True), ("s3://b/f", True), ("s3://b", False), ("s3://b/f/", False)):
+            self.assertEqual(bool(re.search(pattern, value)), fits, value)
+
 
     def test_notifications_announce_what_append_may_read(self):
         notifications = properties("RawBucket")["NotificationConfiguration"]
