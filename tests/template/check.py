@@ -513,8 +513,10 @@ class Rules(Case):
 
     def test_a_batch_over_ten_has_a_window_and_is_answered_by_message(self):
         source = properties("AppendFunction")["Events"]["RawObjects"]["Properties"]
-        self.assertGreaterEqual(PARAMETERS["BatchWindowSeconds"]["MinValue"], 1)
-        self.assertGreater(source["BatchSize"], 10)
+        condition, at_once, batch = source["BatchSize"]["Fn::If"]
+        self.assertEqual(TEMPLATE["Conditions"][condition], {"Fn::Equals": [{"Ref": "BatchWindowSeconds"}, 0]})
+        self.assertEqual(at_once, 10)
+        self.assertGreater(batch, 10)
         self.assertEqual(source["FunctionResponseTypes"], ["ReportBatchItemFailures"])
         # What is reserved is what the queue may use: neither throttled nor idle.
         concurrency = {"Ref": "AppendConcurrency"}
