@@ -219,7 +219,7 @@ class Alarms(Case):
             (topic,) = alarm["AlarmActions"]
             self.assertEqual(alarm["OKActions"], [topic], name)
             severities.add(topic["Ref"])
-            missing = "breaching" if name == "NoDataAlarm" else "notBreaching"
+            missing = "breaching" if name in ("NoDataAlarm", "CanaryAlarm") else "notBreaching"
             self.assertEqual(alarm["TreatMissingData"], missing, name)
         self.assertEqual(severities, set(of_type("AWS::SNS::Topic")))
         self.assertEqual(len(severities), 2)
@@ -334,6 +334,48 @@ class Deployments(Case):
         section = read("docs/deploying.md").partition("## New versions, and back")[2].partition("\n## ")[0]
         for said in ("aws lambda update-alias", "--name live", "aws deploy stop-deployment", "`Deployment=AllAtOnce`"):
             self.assertIn(said, section)
+
+
+class Canary(Case):
+    """An event that is put, and a look at the table whether its row has come."""
+
+    def test_it_is_off_by_default_and_costs_nothing_then(self):
+        self.assertEqual(PARAMETERS["CanaryMinutes"]["Default"], 0)
+        for name in ("CanaryRule", "CanaryRole", "CanaryAlarm"):
+            self.assertIn(RESOURCES[name]["Condition"], ("Canary", "PutCanary"), name)
+        look = properties("MaintainFunction")["Events"]["Freshness"]["Properties"]
+        self.assertEqual(look["State"], {"Fn::If": ["Canary", "ENABLED", "DISABLED"]})
+
+    def test_maintain_looks_at_the_table_that_the_event_goes_to(self):
+        look = properties("MaintainFunction")["Events"]["Freshness"]["Properties"]
+        asked = json.loads(look["Input"]["Fn::Sub"])
+        (member,) = re.findall(r'const FRESHNESS: &str = "(.*)";', read("functions/maintain/src/event.rs"))
+        table = properties("AppendFunction")["Environment"]["Variables"]["FRAZIL_TABLE"]["Fn::Sub"]
+        self.assertEqual(asked, {member: table})
+
+    def test_the_event_goes_into_the_stream_alone(self):
+        (target,) = properties("CanaryRule")["Targets"]
+        self.assertEqual((target["Arn"], target["Input"]), ({"Fn::GetAtt": "Stream.Arn"}, {"Ref": "CanaryEvent"}))
+        (statement,) = properties("CanaryRole")["Policies"][0]["PolicyDocument"]["Statement"]
+        self.assertEqual(statement["Resource"], target["Arn"])
+        # Nobody may put into a stream that reads from another one.
+        self.assertEqual(TEMPLATE["Conditions"]["PutCanary"], {"Fn::And": [{"Condition": "Canary"}, {"Condition": "FromProducers"}]})
+
+    def test_the_default_event_fits_the_bundled_table_and_can_be_told_apart(self):
+        event = json.loads(PARAMETERS["CanaryEvent"]["Default"])
+        columns = {field["name"]: field["type"] for field in json.loads(read("tables/user_events.json"))["schema"]["fields"]}
+        self.assertEqual({columns[name] for name in event}, {"string"})
+        for column, value in event.items():
+            self.assertIn(f"{column} <> '{value}'", read("docs/operating.md"))
+
+    def test_one_late_look_is_no_alarm_and_none_for_long_is(self):
+        alarm = properties("CanaryAlarm")
+        looked_at = alarm["Period"] * alarm["EvaluationPeriods"]
+        longest = 60 * max(PARAMETERS["CanaryMinutes"]["AllowedValues"])
+        self.assertGreater(looked_at, longest)
+        # An event that waits in every buffer as long as by default is not late.
+        waits = [PARAMETERS[name]["Default"] for name in ("BufferSeconds", "TransformBufferSeconds", "BatchWindowSeconds")]
+        self.assertLess(longest + sum(waits), PARAMETERS["FreshnessAlarmSeconds"]["Default"])
 
 
 class Queries(Case):
@@ -586,6 +628,19 @@ class Rules(Case):
             ("ExtractMessages", "CloudWatchLogProcessing", [{"ParameterName": "DataMessageExtraction", "ParameterValue": "true"}]),
         ])
 
+    def test_append_reads_definitions_of_routes_where_it_is_told(self):
+        variable = properties("AppendFunction")["Environment"]["Variables"]["FRAZIL_TABLE_DEFINITIONS"]
+        # Without a route append refuses it.
+        self.assertEqual(variable, {"Fn::If": [
+            "RouteByField", {"Fn::If": ["DefineRoutesByLayer", "/opt", {"Ref": "RouteDefinitions"}]}, {"Ref": "AWS::NoValue"}]})
+        granted = [value["Fn::If"][1] for value in walk(properties("AppendRole")) if isinstance(value, dict)
+                   and value.get("Fn::If", [None])[0] == "DefineRoutesInS3"]
+        # Without the second a definition that is missing is one that is forbidden.
+        self.assertEqual([one["Action"] for one in granted], ["s3:GetObject", "s3:ListBucket"])
+        pattern = PARAMETERS["RouteDefinitions"]["AllowedPattern"]
+        for value, fits in (("", True), ("tables", True), ("s3://b/f", True), ("s3://b", False), ("s3://b/f/", False)):
+            self.assertEqual(bool(re.search(pattern, value)), fits, value)
+
     def test_both_functions_take_the_same_for_an_event(self):
         variables = [properties(name)["Environment"]["Variables"] for name in ("TransformFunction", "AppendFunction")]
         names = set(re.findall(r'"(FRAZIL_\w+)"', read("shared/lambda/src/unpack.rs").split("#[cfg(test)]")[0]))
@@ -630,19 +685,6 @@ class Rules(Case):
     def test_a_response_of_the_default_buffer_fits(self):
         growth, limit = 2.2, 6_291_556
         self.assertLess(PARAMETERS["TransformBufferMB"]["Default"] * 2**20 * growth, limit / 2)
-    def test_append_reads_definitions_of_routes_where_it_is_told(self):
-        variable = properties("AppendFunction")["Environment"]["Variables"]["FRAZIL_TABLE_DEFINITIONS"]
-        # Without a route append refuses it.
-        self.assertEqual(variable, {"Fn::If": [
-            "RouteByField", {"Fn::If": ["DefineRoutesByLayer", "/opt", {"Ref": "RouteDefinitions"}]}, {"Ref": "AWS::NoValue"}]})
-        granted = [value["Fn::If"][1] for value in walk(properties("AppendRole")) if isinstance(value, dict)
-                   and value.get("Fn::If", [None])[0] == "DefineRoutesInS3"]
-        # Without the second a definition that is missing is one that is forbidden.
-        self.assertEqual([one["Action"] for one in granted], ["s3:GetObject", "s3:ListBucket"])
-        pattern = PARAMETERS["RouteDefinitions"]["AllowedPattern"]
-        for value, fits in (("", True), ("tables", True), ("s3://b/f", True), ("s3://b", False), ("s3://b/f/", False)):
-            self.assertEqual(bool(re.search(pattern, value)), fits, value)
-
 
     def test_notifications_announce_what_append_may_read(self):
         notifications = properties("RawBucket")["NotificationConfiguration"]

@@ -1,8 +1,9 @@
 //! The maintain function: the upkeep of Iceberg tables, on a schedule.
 //!
-//! In: any event, which only says that it is time. Out: small data files made few, and how many delivered objects no table
-//! has. Refused: configurations that cannot be right.
+//! In: an event, which only says that it is time, or asks how fresh a table is. Out: small data files made few, and how many
+//! delivered objects no table has; or the age of a table's newest row. Refused: configurations that cannot be right.
 
 pub mod config;
+pub mod event;
 pub mod handler;
 mod report;

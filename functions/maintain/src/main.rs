@@ -9,6 +9,7 @@ use lambda::metrics::Emitter;
 use lambda::time;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use maintain::config::Config;
+use maintain::event::Task;
 use maintain::handler::{Failure, Maintained, Maintainer};
 use serde_json::value::RawValue;
 
@@ -36,7 +37,16 @@ async fn respond(
 ) -> Result<Maintained, Diagnostic> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let deadline = time::until_answer(event.context.deadline, now);
-    let maintained = maintainer.handle(now.as_micros() as i64, deadline).await;
+    let now_micros = now.as_micros() as i64;
+    let maintained = match Task::of(event.payload.get()) {
+        Ok(Task::Upkeep) => maintainer.handle(now_micros, deadline).await,
+        Ok(Task::Freshness(table)) => maintainer.freshness(&table, now_micros).await,
+        Err(error) => {
+            let failure = Failure::of(ErrorType::EventNotUnderstood)(error);
+            tracing::error!(error_type = %failure.error_type, error = %failure, "invocation failed");
+            Err(failure)
+        }
+    };
     maintained.map_err(|failure| Diagnostic {
         error_type: failure.error_type.to_string(),
         error_message: failure.to_string(),

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lambda::env::Environment;
 use maintain::config::Config;
 use maintain::handler::{Maintained, Maintainer};
+use serde_json::json;
 
+use self::support::runtime::Process;
 use self::support::{Place, TABLE, files};
 
 /// Invokes maintain, so many minutes from now.
@@ -92,4 +94,51 @@ async fn files_that_nothing_refers_to_are_swept_if_it_is_wanted() {
             .all(|path| path.exists())
     );
     assert_eq!(place.ids().await.len(), 4);
+}
+
+/// How many seconds before the first second of 2027 the newest row of `table` arrived.
+async fn freshness(place: &Place, table: &str) -> Option<f64> {
+    let environment: Environment = place.variables().into_iter().collect();
+    let maintainer = Maintainer::open(Config::from_env(&environment).unwrap()).await.unwrap();
+    let table = settings::table_ident(table).unwrap();
+    maintainer.freshness(&table, 1_798_761_600_000_000).await.unwrap().data_freshness
+}
+
+#[tokio::test]
+async fn a_table_is_as_fresh_as_its_newest_row() {
+    let place = Place::new();
+    assert_eq!(freshness(&place, TABLE).await, None);
+    let arrived = |n: usize, time: &str| place.put_event(n, &json!({"n": n, "ingestion_timestamp": time}));
+    place.append(vec![arrived(0, "2020-12-31T23:59:00Z"), arrived(1, "2020-12-31T23:58:00Z")]).await;
+    let six_years = Some(f64::from(6 * 365 + 1) * 86_400.0 + 60.0);
+    assert_eq!(freshness(&place, TABLE).await, six_years);
+    // What is put back later does not make the table older, and what compaction writes anew does not make it younger.
+    place.append(vec![arrived(2, "2020-12-30T00:00:00Z")]).await;
+    assert_eq!(freshness(&place, TABLE).await, six_years);
+    let two = [("FRAZIL_COMPACT_OPEN_FILES", "2".to_owned())];
+    assert_eq!(maintain(&place, 0, &two).await.tables[TABLE].files_compacted, 2);
+    assert_eq!(freshness(&place, TABLE).await, six_years);
+    // Of a row that does not tell, what is known is its commit.
+    place.append(vec![place.put(3, 0)]).await;
+    let committed = place.table().await.metadata().current_snapshot().unwrap().timestamp_ms();
+    let age = freshness(&place, TABLE).await.unwrap();
+    assert!((age - (1_798_761_600_000 - committed).max(0) as f64 / 1000.0).abs() < 0.01, "{age}");
+    assert_eq!(freshness(&place, "shop.other").await, None);
+}
+
+#[tokio::test]
+async fn the_binary_measures_when_it_is_asked_and_looks_after_nothing_then() {
+    let place = Place::new();
+    place.append(vec![place.put(0, 0)]).await;
+    let process = Process::start(place.function());
+    process.give(&json!({"freshness": TABLE}).to_string(), Duration::from_secs(60));
+    let answer = process.answer();
+    assert!(!answer.is_error, "{:?}", answer.body);
+    assert!(answer.body["data_freshness"].as_f64().is_some_and(|age| age < 600.0), "{:?}", answer.body);
+    assert_eq!(answer.body["tables"], json!({}));
+    let log = std::fs::read_to_string(place.path().join("log")).unwrap();
+    assert!(log.contains(r#""DataFreshness":"#) && !log.contains("FilesCompacted"), "{log}");
+    process.give(r#"{"freshness": "events"}"#, Duration::from_secs(60));
+    let answer = process.answer();
+    assert!(answer.is_error && answer.body.to_string().contains("EventNotUnderstood"), "{:?}", answer.body);
 }

@@ -63,7 +63,9 @@ pub use env::Source;
 pub use error::{Directive, Error, Kind, Part};
 pub use failpoint::failpoint;
 pub use files::{Files, NewFile};
-pub use health::{Due, Growth, Health, HistoryEntry, PartitionHealth, ReferenceHealth, SIZE_CLASSES};
+pub use health::{
+    Due, Growth, Health, HistoryEntry, PartitionHealth, ReferenceHealth, SIZE_CLASSES, newest_row_ms,
+};
 pub use infer::{Inference, Numbers};
 pub use job::{
     AppendOptions, CommitMetrics, Limits, ObjectOutcome, Outcome, Rejected, SourceObject, Status,

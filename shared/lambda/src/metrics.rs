@@ -41,7 +41,7 @@ const fn metric(
 
 /// Every metric.
 #[rustfmt::skip]
-pub const METRICS: [Metric; 45] = [
+pub const METRICS: [Metric; 46] = [
     metric("transform", "RecordsReceived", "Count", "Records in the event"),
     metric("transform", "RecordsOk", "Count", "Records answered Ok"),
     metric("transform", "RecordsDropped", "Count", "Records answered Dropped: they hold no event on purpose"),
@@ -87,6 +87,7 @@ pub const METRICS: [Metric; 45] = [
     metric("maintain", "TablesFailed", "Count", "Tables that could not be looked after"),
     metric("maintain", "PendingObjects", "Count", "Delivered objects of the last days that no table has, and should have"),
     metric("maintain", "PendingAge", "Seconds", "How long the oldest of them has waited, if there are any"),
+    metric("maintain", "DataFreshness", "Seconds", "Since the newest row of a table arrived, when that is asked for"),
 ];
 
 /// What a metric is in this invocation, by its name in [`METRICS`].

@@ -16,7 +16,7 @@ use futures::TryStreamExt as _;
 use iceberg::scan::FileScanTask;
 use iceberg::table::Table;
 use lake::{AppendOptions, Lake, Limits, Outcome, SourceObject, TableDefinition, Token};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The table of all tests, which is parted by hours.
@@ -77,12 +77,16 @@ impl Place {
 
     /// Puts an object with the row `n` of an hour of 2026 that is long over.
     pub(crate) fn put(&self, n: usize, hour: usize) -> SourceObject {
+        let time = format!("2026-01-02T{hour:02}:00:00Z");
+        self.put_event(n, &json!({"record_id": format!("id-{n:04}"), "n": n, "t": time}))
+    }
+
+    /// Puts the object `n` with one event.
+    pub(crate) fn put_event(&self, n: usize, event: &Value) -> SourceObject {
         let key = format!("raw/{n:04}.ndjson");
         let path = self.path().join("bucket").join(&key);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let line =
-            json!({"record_id": format!("id-{n:04}"), "n": n, "t": format!("2026-01-02T{hour:02}:00:00Z")});
-        std::fs::write(&path, format!("{line}\n")).unwrap();
+        std::fs::write(&path, format!("{event}\n")).unwrap();
         let token = Token::new("bucket", &key, "1");
         SourceObject {
             uri: format!("file://{}", path.display()),
@@ -95,7 +99,13 @@ impl Place {
 
     /// Delivers objects as one notification.
     pub(crate) async fn append(&self, objects: Vec<SourceObject>) -> Outcome {
-        let columns = [("record_id", "string"), ("n", "long"), ("t", "timestamptz"), ("file_name", "string")];
+        let columns = [
+            ("record_id", "string"),
+            ("n", "long"),
+            ("t", "timestamptz"),
+            ("file_name", "string"),
+            ("ingestion_timestamp", "timestamptz"),
+        ];
         let fields: Vec<_> = (1..)
             .zip(columns)
             .map(|(id, (name, kind))| json!({"id": id, "name": name, "type": kind, "required": false}))

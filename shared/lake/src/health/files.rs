@@ -147,7 +147,7 @@ fn partition_name(spec: &PartitionSpec, file: &DataFile, schema: &SchemaRef) -> 
 }
 
 /// The newest time of arrival in a file, in milliseconds, if its statistics tell.
-fn newest_event(file: &DataFile, schema: &Schema) -> Option<i64> {
+pub(super) fn newest_event(file: &DataFile, schema: &Schema) -> Option<i64> {
     let bound = |name: &str| {
         let field = schema.field_by_name(name)?;
         millis(file.upper_bounds().get(&field.id)?, &field.field_type)

@@ -5,6 +5,7 @@
 
 mod due;
 mod files;
+mod newest;
 #[cfg(test)]
 #[cfg(feature = "sqlite")]
 mod tests;
@@ -17,6 +18,7 @@ use serde::Serialize;
 pub use self::due::Due;
 use self::files::Files;
 pub use self::files::{PartitionHealth, SIZE_CLASSES};
+pub use self::newest::newest_row_ms;
 use crate::ancestors::ancestors;
 use crate::branch::Lead;
 use crate::catalog::Lake;
