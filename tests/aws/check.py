@@ -13,6 +13,8 @@ What ministack 1.5.33 does otherwise than AWS, and what covers it instead:
   out; tests/template has them. So a new version of a function takes over at once.
 - It stores, but does not enforce: policies of any kind, KMS keys, alarms, the dashboard. It drops the buckets' lifecycle
   rules and access logs, and reserved concurrency. tests/template checks what can be checked without.
+- It calls no function and no stream on a schedule within the time of a test: the canary's event is put by the test as the rule
+  would put it, and maintain is asked as its schedule would ask.
 - Functions run on this machine: architecture and memory are this machine's. Layers are not unpacked, so that a
   TableDefinition is deployed here, and not read.
 """
@@ -30,6 +32,7 @@ from pathlib import Path
 import boto3
 import botocore.config
 import yaml
+from pyiceberg.exceptions import NoSuchTableError
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -106,18 +109,22 @@ def wait_for(condition, seconds, what):
     raise AssertionError(f"waited {seconds} s for {what}")
 
 
+def deploy(command):
+    deployed = subprocess.run(command, timeout=DEPLOY_SECONDS, capture_output=True, text=True)
+    if deployed.returncode:
+        # The reason comes early, before all that is rolled back.
+        lines = deployed.stdout.splitlines()
+        reasons = [line for at, line in enumerate(lines) if "_FAILED" in " ".join(lines[max(0, at - 5):at + 1])]
+        raise RuntimeError("\n".join(reasons[:40]) + deployed.stdout[-1000:] + deployed.stderr[-4000:])
+
+
 class Stack:
     """A stack that was deployed."""
 
     def __init__(self, aws, name, **parameters):
         self.aws, self.name = aws, name
-        command = [HERE / "deploy.sh", name, BUCKET, *(f"{key}={value}" for key, value in parameters.items())]
-        deployed = subprocess.run(command, timeout=DEPLOY_SECONDS, capture_output=True, text=True)
-        if deployed.returncode:
-            # The reason comes early, before all that is rolled back.
-            lines = deployed.stdout.splitlines()
-            reasons = [line for at, line in enumerate(lines) if "_FAILED" in " ".join(lines[max(0, at - 5):at + 1])]
-            raise RuntimeError("\n".join(reasons[:40]) + deployed.stdout[-1000:] + deployed.stderr[-4000:])
+        command = [HERE / "deploy.sh", "template.yaml", name, BUCKET, *(f"{key}={value}" for key, value in parameters.items())]
+        deploy(command)
         stack, = aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         self.parameters = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
@@ -153,15 +160,15 @@ class Stack:
         attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return sum(int(attributes[name]) for name in names)
 
-    def table(self):
+    def table(self, name=None):
+        """The stack's table, or another one beside it."""
+        name = self.outputs["Table"] if name is None else f"{self.parameters['TableDatabase']}.{name}"
         s3 = {"endpoint": self.aws.ministack.uri, "region": REGION, "access-key-id": "test", "secret-access-key": "test"}
-        return self.aws.ministack.glue_table(self.outputs["Table"], {f"s3.{key}": value for key, value in s3.items()})
+        return self.aws.ministack.glue_table(name, {f"s3.{key}": value for key, value in s3.items()})
 
-    def rows(self):
-        from pyiceberg.exceptions import NoSuchTableError
-
+    def rows(self, name=None):
         try:
-            return self.table().scan().to_arrow().to_pylist()
+            return self.table(name).scan().to_arrow().to_pylist()
         except NoSuchTableError:
             return []
 
@@ -291,7 +298,8 @@ class Deployed(unittest.TestCase):
             return [{**queue, "Id": None} for queue in self.notifications()["QueueConfigurations"]]
 
         before, version = to_the_queue(), self.stack.live("Append")["Version"]
-        stack = Stack(self.aws, "frazil", EventBridge="on", MaxRejectedPercent=50)
+        stack = Stack(self.aws, "frazil", EventBridge="on", MaxRejectedPercent=50, CanaryMinutes=5, RouteField="kind",
+                      RouteDefinitions=f"s3://{BUCKET}/definitions")
         # SAM alone would leave the alias at the version before, for the code is the same.
         live = stack.live("Append")
         self.assertNotEqual(live["Version"], version)
@@ -300,6 +308,37 @@ class Deployed(unittest.TestCase):
         self.assertIn("EventBridgeConfiguration", self.notifications())
         stack.put([event(number) for number in range(105, 125)])
         self.assert_rows(stack.wait_for_rows(125), range(125))
+
+    def test_6_a_table_of_a_route_is_made_by_its_definition_in_s3(self):
+        definition = {"name": "orders", "properties": {"made-by": "definition"}, "schema": {
+            "type": "struct", "schema-id": 0, "fields": [
+                {"id": 1, "name": "record_id", "type": "string", "required": False},
+                {"id": 2, "name": "price", "type": "decimal(9, 2)", "required": False}]}}
+        self.aws.client("s3").put_object(Bucket=BUCKET, Key="definitions/orders.json", Body=json.dumps(definition).encode())
+        self.stack.put([{"kind": "orders", "price": 1.5}, {"kind": "returns", "price": 1.5}])
+        wait_for(lambda: len(self.stack.rows("orders")) == len(self.stack.rows("returns")) == 1, ROWS_SECONDS, "two tables")
+        types = {name: str(self.stack.table(name).schema().find_type("price")) for name in ("orders", "returns")}
+        self.assertEqual(types, {"orders": "decimal(9, 2)", "returns": "double"})
+        self.assertEqual(self.stack.table("orders").properties["made-by"], "definition")
+
+    def test_7_the_canary_arrives_and_the_table_is_fresh(self):
+        events, outputs = self.aws.client("events"), self.stack.outputs
+        targets = [target for rule in events.list_rules()["Rules"]
+                   for target in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]]
+        (canary,) = [target for target in targets if target["Arn"] == outputs["StreamArn"]]
+        maintain = [json.loads(target.get("Input") or "{}") for target in targets
+                    if target["Arn"] == outputs["MaintainFunctionArn"] + ":live"]
+        self.assertEqual(sorted(maintain, key=len), [{}, {"freshness": outputs["Table"]}])
+        client = self.aws.client("firehose")
+        client.put_record(DeliveryStreamName=outputs["StreamName"], Record={"Data": canary["Input"].encode()})
+        canaries = wait_for(lambda: [row for row in self.stack.rows() if row["event_type"] == "canary"], ROWS_SECONDS, "the canary")
+        self.assertEqual(len(canaries), 1)
+        arrived = canaries[0]["ingestion_timestamp"].timestamp()
+        before = time.time() - arrived
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=outputs["MaintainFunctionArn"], Qualifier="live", Payload=json.dumps({"freshness": outputs["Table"]}))
+        measured = json.loads(answer["Payload"].read())["data_freshness"]
+        self.assertTrue(before - 0.1 <= measured <= time.time() - arrived + 0.1, (before, measured))
 
     def notifications(self):
         client = self.aws.client("s3")
@@ -310,6 +349,66 @@ class Deployed(unittest.TestCase):
         self.assertEqual(len({row["record_id"] for row in rows}), len(rows))
         bucket = self.stack.outputs["RawBucket"]
         self.assertTrue(all(row["file_name"].startswith(f"s3://{bucket}/") for row in rows))
+
+
+class Queries(unittest.TestCase):
+    """queries.yaml, as far as ministack knows it: it has no saved queries, and what Athena makes of their texts is not
+    Athena's (tests/interop/check_18_queries.py has the texts). tests/template holds the stack against the texts."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.aws = Aws()
+        cls.addClassCleanup(cls.aws.ministack.stop)
+        template = yaml.load((REPOSITORY / "queries.yaml").read_text(), Loader)
+        resources = template["Resources"]
+        saved = [name for name, resource in resources.items() if resource["Type"] == "AWS::Athena::NamedQuery"]
+        assert saved
+        for name in saved:
+            del resources[name]
+        substitutions = resources["Measure"]["Properties"]["DefinitionSubstitutions"]
+        for name, value in substitutions.items():
+            if isinstance(value, dict) and value.get("Fn::GetAtt", [None])[0] in saved:
+                substitutions[name] = f"id-of-{name}"
+        (REPOSITORY / "target/aws/build/queries.json").write_text(json.dumps(template))
+        cls.aws.client("s3").create_bucket(Bucket="warehouse")
+        cls.aws.client("glue").create_database(DatabaseInput={"Name": "streaming_analytics"})
+        deploy([HERE / "deploy.sh", "queries.json", "frazil-queries", BUCKET, "WarehouseBucket=warehouse", "EveryMinutes=5"])
+
+    def test_the_workgroup_stops_what_reads_too_much(self):
+        group = self.aws.client("athena").get_work_group(WorkGroup="frazil-queries")["WorkGroup"]["Configuration"]
+        self.assertIs(group["EnforceWorkGroupConfiguration"], True)
+        self.assertEqual(int(group["BytesScannedCutoffPerQuery"]), 10_240_000_000)
+        bucket = re.fullmatch(r"s3://([^/]+)/results/", group["ResultConfiguration"]["OutputLocation"])[1]
+        self.aws.client("s3").head_bucket(Bucket=bucket)
+
+    def test_the_view_is_one_of_athena(self):
+        view = self.aws.client("glue").get_table(DatabaseName="streaming_analytics", Name="real_time_metrics")["Table"]
+        self.assertEqual((view["TableType"], view["Parameters"]["presto_view"]), ("VIRTUAL_VIEW", "true"))
+        encoded = re.fullmatch(r"/\* Presto View: (\S+) \*/", view["ViewOriginalText"])[1]
+        body = json.loads(base64.b64decode(encoded))
+        self.assertIn("FROM streaming_analytics.user_events WHERE", body["originalSql"])
+        names = [column["Name"] for column in view["StorageDescriptor"]["Columns"]]
+        self.assertEqual([column["name"] for column in body["columns"]], names)
+
+    def test_the_schedule_starts_a_machine_that_knows_its_table(self):
+        (machine,) = self.aws.client("stepfunctions").list_state_machines()["stateMachines"]
+        scheduler = self.aws.client("scheduler")
+        (found,) = scheduler.list_schedules()["Schedules"]
+        schedule = scheduler.get_schedule(Name=found["Name"], GroupName=found["GroupName"])
+        self.assertEqual(schedule["ScheduleExpression"], "rate(5 minutes)")
+        self.assertEqual(schedule["Target"]["Arn"], machine["stateMachineArn"])
+        text = self.aws.client("stepfunctions").describe_state_machine(stateMachineArn=machine["stateMachineArn"])["definition"]
+        self.assertEqual(re.findall(r"\$\{\w+\}", text), [])
+        branches = json.loads(text)["States"]["Measure"]["Branches"]
+        queries = [state["Arguments"] for branch in branches for state in branch["States"].values()
+                   if state["Resource"].endswith("startQueryExecution.sync")]
+        self.assertEqual([query["WorkGroup"] for query in queries], ["frazil-queries"] * 3)
+
+    def test_the_table_of_metrics_has_the_columns_of_the_view(self):
+        glue = self.aws.client("glue")
+        tables = [glue.get_table(DatabaseName="streaming_analytics", Name=name)["Table"]["StorageDescriptor"]["Columns"]
+                  for name in ("real_time_metrics", "real_time_metrics_by_minute")]
+        self.assertEqual(*[[(column["Name"], column["Type"]) for column in columns] for columns in tables])
 
 
 def event(number):

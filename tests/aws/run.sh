@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Deploys the stack to a stand-in for AWS on this machine, and reads what comes out of it.
-#   run.sh          with functions that cargo builds for debugging, in a minute or two
-#   run.sh sam      with functions that `sam build` builds, as `sam deploy` sends them to AWS
+#   run.sh                  with functions that cargo builds for debugging, in a minute or two
+#   run.sh sam              with functions that `sam build` builds, as `sam deploy` sends them to AWS
+#   run.sh HOW PROGRAM      runs another program in Python than check.py
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -38,4 +39,4 @@ cargo)
     exit 2
     ;;
 esac
-PATH="$interop/bin:$PATH:$sam/bin" exec "$interop/bin/python" "$here/check.py"
+PATH="$interop/bin:$PATH:$sam/bin" exec "$interop/bin/python" "${2:-$here/check.py}"
