@@ -83,6 +83,22 @@ def parameters_of(template, value):
     return names & set(template["Parameters"])
 
 
+def translated(path):
+    """The resources that SAM makes of a template whose code lies in a bucket."""
+    from samtranslator.translator.transform import transform
+    from samtranslator.yaml_helper import yaml_parse
+
+    class NoPolicies:
+        def load(self):
+            return {}
+
+    template = yaml_parse(read(path))
+    for resource in template["Resources"].values():
+        for name in {"CodeUri", "ContentUri"} & set(resource.get("Properties", {})):
+            resource["Properties"][name] = f"s3://code/{resource['Properties'][name]}"
+    return transform(template, {}, NoPolicies())["Resources"]
+
+
 def read(path):
     return (REPOSITORY / path).read_text()
 
@@ -321,9 +337,43 @@ class Deployments(Case):
                 self.assertIn(target["Ref"].removesuffix(".Alias"), functions)
                 self.assertTrue(target["Ref"].endswith(".Alias"), target)
                 calls += 1
-            # SAM's own events go to the alias if there is one.
+            # Those of SAM are looked at below.
             self.assertEqual(calls, 1)
             self.assertEqual({function["AutoPublishAlias"] for function in functions.values()}, {"live"})
+
+    def test_sam_makes_of_it_what_is_meant(self):
+        for file in ("template.yaml", "kafka.yaml"):
+            made = translated(file)
+            kinds = {}
+            for name, resource in made.items():
+                kinds.setdefault(resource["Type"], {})[name] = resource
+            functions = kinds["AWS::Lambda::Function"]
+            aliases = {name.removesuffix("Aliaslive") for name in kinds["AWS::Lambda::Alias"]}
+            self.assertEqual(aliases, set(functions))
+            for name in functions:
+                alias = made[f"{name}Aliaslive"]
+                update = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+                group = made[update["DeploymentGroupName"]["Ref"]]["Properties"]
+                # Of CodeDeploy's own configurations (AWS: "Working with deployment configurations in CodeDeploy").
+                default = PARAMETERS["Deployment"]["Default"]
+                self.assertEqual(group["DeploymentConfigName"], {"Fn::Sub": f"CodeDeployDefault.Lambda{default}"})
+                self.assertEqual(group["AlarmConfiguration"]["Alarms"], [{"Name": {"Ref": name.replace("Function", "RollbackAlarm")}}])
+                self.assertIn("DEPLOYMENT_STOP_ON_ALARM", group["AutoRollbackConfiguration"]["Events"])
+                # The version is made anew with the settings, and an older one stays.
+                version = made[alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]]
+                self.assertEqual(version["Properties"]["Description"], {"Fn::Sub": "settings ${Settings}"})
+                self.assertEqual(version["DeletionPolicy"], "Retain")
+            # Whatever calls a function goes by its alias.
+            calls = [mapping["Properties"]["FunctionName"] for mapping in kinds["AWS::Lambda::EventSourceMapping"].values()]
+            calls += [permission["Properties"]["FunctionName"] for permission in kinds.get("AWS::Lambda::Permission", {}).values()]
+            calls += [target["Arn"] for rule in kinds.get("AWS::Events::Rule", {}).values()
+                      for target in rule["Properties"]["Targets"] if "Ref" in target["Arn"]]
+            self.assertGreaterEqual(len(calls), len(functions) - 1)
+            for call in calls:
+                self.assertRegex(call["Ref"], "Aliaslive$")
+            # No role is added, for CodeDeploy or anything else.
+            declared = yaml.load(read(file), Loader)["Resources"]
+            self.assertLessEqual(set(kinds["AWS::IAM::Role"]), set(declared))
 
     def test_operating_and_kafka_tell_of_every_rollback(self):
         for page, (template, _) in zip(("operating", "kafka"), self.stacks(), strict=True):
