@@ -408,8 +408,9 @@ class Canary(Case):
         self.assertEqual((target["Arn"], target["Input"]), ({"Fn::GetAtt": "Stream.Arn"}, {"Ref": "CanaryEvent"}))
         (statement,) = properties("CanaryRole")["Policies"][0]["PolicyDocument"]["Statement"]
         self.assertEqual(statement["Resource"], target["Arn"])
-        # Nobody may put into a stream that reads from another one.
-        self.assertEqual(TEMPLATE["Conditions"]["PutCanary"], {"Fn::And": [{"Condition": "Canary"}, {"Condition": "FromProducers"}]})
+        # Nobody may put into a stream that reads from another one, and a processor of Firehose wants what is compressed.
+        self.assertEqual(TEMPLATE["Conditions"]["PutCanary"], {"Fn::And": [
+            {"Condition": "Canary"}, {"Condition": "FromProducers"}, {"Fn::Equals": [{"Ref": "FirehoseLogProcessors"}, "off"]}]})
 
     def test_the_default_event_fits_the_bundled_table_and_can_be_told_apart(self):
         event = json.loads(PARAMETERS["CanaryEvent"]["Default"])
