@@ -340,6 +340,22 @@ class Deployed(unittest.TestCase):
         measured = json.loads(answer["Payload"].read())["data_freshness"]
         self.assertTrue(before - 0.1 <= measured <= time.time() - arrived + 0.1, (before, measured))
 
+    def test_8_an_older_version_can_be_called_again(self):
+        """As docs/deploying.md says."""
+        client, function = self.aws.client("lambda"), self.stack.outputs["AppendFunctionArn"]
+        live = self.stack.live("Append")
+        versions = [one["Version"] for one in client.list_versions_by_function(FunctionName=function)["Versions"]]
+        *older, newest = sorted(int(version) for version in versions if version != "$LATEST")
+        self.assertEqual(int(live["Version"]), newest)
+        client.update_alias(FunctionName=function, Name="live", FunctionVersion=str(older[-1]),
+                            RoutingConfig={"AdditionalVersionWeights": {}})
+        self.assertNotIn("FRAZIL_ROUTE_FIELD", {name for name, value in self.stack.live("Append")["Environment"]["Variables"].items() if value})
+        before = len(self.stack.rows())
+        self.stack.put([{"kind": "orders", "user_id": "of-an-older-version"}])
+        # It knows of no route.
+        rows = self.stack.wait_for_rows(before + 1)
+        self.assertEqual([row["kind"] for row in rows if row["user_id"] == "of-an-older-version"], ["orders"])
+
     def notifications(self):
         client = self.aws.client("s3")
         return client.get_bucket_notification_configuration(Bucket=self.stack.outputs["RawBucket"])

@@ -362,7 +362,8 @@ class Deployments(Case):
                 # The version is made anew with the settings, and an older one stays.
                 version = made[alias["Properties"]["FunctionVersion"]["Fn::GetAtt"][0]]
                 self.assertEqual(version["Properties"]["Description"], {"Fn::Sub": "settings ${Settings}"})
-                self.assertEqual(version["DeletionPolicy"], "Retain")
+                self.assertEqual((version["DeletionPolicy"], version["UpdateReplacePolicy"]), ("Retain", "Retain"))
+                self.assertNotIn("DeletionPolicy", functions[name])
             # Whatever calls a function goes by its alias.
             calls = [mapping["Properties"]["FunctionName"] for mapping in kinds["AWS::Lambda::EventSourceMapping"].values()]
             calls += [permission["Properties"]["FunctionName"] for permission in kinds.get("AWS::Lambda::Permission", {}).values()]
