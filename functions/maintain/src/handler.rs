@@ -1,6 +1,6 @@
 //! One invocation -> the upkeep of all tables, as far as there is time.
 //!
-//! In: the clock and the deadline, or a table whose freshness is asked for. Out: [`Maintained`]. What delivered objects no table has is looked for first, since it
+//! In: the clock and the deadline. Out: [`Maintained`]. What delivered objects no table has is looked for first, since it
 //! takes little time. Then each table is compacted; what is committed stands if the time is up, and the next invocation goes
 //! on. In the end, if so wanted, files go that nothing refers to. A table that fails keeps none of the others waiting, and the invocation fails in the end.
 
@@ -31,9 +31,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct Maintainer {
     config: Config,
-    lake: Lake,
+    pub(crate) lake: Lake,
     lister: Lister,
-    emitter: Emitter,
+    pub(crate) emitter: Emitter,
 }
 
 /// What was done.
@@ -137,32 +137,6 @@ impl Maintainer {
         let now_millis = now_micros / 1000 + i64::try_from(started.elapsed().as_millis()).unwrap_or(0);
         self.emitter.emit(now_millis, report.metrics());
         outcome.map(|()| report.done)
-    }
-
-    /// How old the newest row of `table` is, for the log and the metrics. `now_micros` as above.
-    ///
-    /// # Errors
-    /// The catalog's or the storage's.
-    pub async fn freshness(&self, table: &TableIdent, now_micros: i64) -> Result<Maintained, Failure> {
-        let newest_ms = async {
-            let found = self.lake.table(table).await?;
-            match &found {
-                Some(table) => lake::newest_row_ms(table).await,
-                None => Ok(None),
-            }
-        };
-        let newest_ms = newest_ms.await.with_context(|| format!("cannot tell how fresh {table} is"));
-        let newest_ms = newest_ms.map_err(Failure::of(ErrorType::CatalogFailed)).inspect_err(
-            |error| tracing::error!(%table, error_type = %error.error_type, %error, "invocation failed"),
-        )?;
-        let now_millis = now_micros / 1000;
-        // Another machine's clock may be ahead of this one's.
-        let age = newest_ms.map(|newest| now_millis.saturating_sub(newest).max(0) as f64 / 1000.0);
-        tracing::info!(%table, data_freshness_seconds = age, "freshness measured");
-        if let Some(age) = age {
-            self.emitter.emit(now_millis, vec![("DataFreshness", age.into())]);
-        }
-        Ok(Maintained { data_freshness: age, ..Maintained::default() })
     }
 
     async fn maintain(&self, now_micros: i64, deadline: Instant, report: &mut Report) -> Result<(), Failure> {

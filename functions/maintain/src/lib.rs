@@ -5,5 +5,6 @@
 
 pub mod config;
 pub mod event;
+mod freshness;
 pub mod handler;
 mod report;
