@@ -364,6 +364,16 @@ mod tests {
     }
 
     #[test]
+    fn headers_of_schema_registries_come_off() {
+        let framed = |content: &[u8]| STANDARD.encode([&[0, 0, 0, 0, 7], content].concat());
+        let records = vec![put("r", &framed(br#"{"a":1}"#)), put("r", &framed(b"\x02\x08"))];
+        let run = run(&event(records), &Config::default());
+        assert!(content(&run.response.records[0]).starts_with(r#"{"a":1,"record_id":"#));
+        let reasons: Vec<_> = run.failures.iter().map(|it| (it.index, it.refusal.reason)).collect();
+        assert_eq!(reasons, [(1, Reason::RegistryFormat)]);
+    }
+
+    #[test]
     fn the_clock_counts_only_where_the_event_has_no_time() {
         let record = json!({"recordId": "r1", "data": STANDARD.encode("{}")});
         let outcome = run(&event(vec![record]), &Config::default());
@@ -457,10 +467,10 @@ mod tests {
         let outcome = run(&event(records), &Config::default());
         let results: Vec<_> = outcome.response.records.iter().map(|answer| answer.result).collect();
         use ProcessingResult::{Dropped, ProcessingFailed};
-        assert_eq!(results, [Dropped, Dropped, ProcessingFailed, ProcessingFailed]);
-        assert_eq!((outcome.events, outcome.dropped, outcome.failures.len()), (0, 2, 2));
+        assert_eq!(results, [Dropped, Dropped, Dropped, ProcessingFailed]);
+        assert_eq!((outcome.events, outcome.dropped, outcome.failures.len()), (0, 3, 1));
         let metric = |name| outcome.metrics().into_iter().find(|(it, _)| *it == name).unwrap().1;
-        assert_eq!([metric("RecordsOk"), metric("RecordsDropped"), metric("RecordsFailed")], [0, 2, 2]);
+        assert_eq!([metric("RecordsOk"), metric("RecordsDropped"), metric("RecordsFailed")], [0, 3, 1]);
         let names = outcome.metrics().len();
         assert_eq!(names, lambda::metrics::METRICS.iter().filter(|it| it.function == "transform").count());
     }

@@ -215,9 +215,10 @@ impl Record<'_> {
         Some(Position::Msk { partition: content(metadata.partition_id?), offset: content(metadata.offset?) })
     }
 
-    /// Whether it is a Kafka record that has no value on purpose: a tombstone, which marks a key as deleted.
+    /// Whether it is a Kafka record that has no value on purpose: a tombstone, which marks a key as deleted. Where a client
+    /// writes an empty value for it, that holds as little.
     pub fn is_tombstone(&self) -> bool {
-        self.msk_record_metadata.is_some() && self.data.is_none() && self.kafka_record_value.is_none()
+        self.msk_record_metadata.is_some() && self.data_base64().is_none_or(str::is_empty)
     }
 }
 

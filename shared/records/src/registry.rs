@@ -1,6 +1,6 @@
 //! Takes off what serializers of a schema registry put before a value of JSON.
 //!
-//! In: the key or value of a Kafka record. Out: the JSON behind the header, or the bytes as they are where there is no
+//! In: the key or value of a Kafka record, from Lambda or from Firehose. Out: the JSON behind the header, or the bytes as they are where there is no
 //! header. No JSON text begins with the first byte of either header. Refused: values behind a header, or with a schema's id
 //! beside them, that are no JSON: Avro and Protobuf cannot be read without the registry; what is damaged, or too large.
 //!
@@ -68,10 +68,18 @@ pub fn key(key: &[u8]) -> &[u8] {
     confluent(key).map(|(_, content)| content).filter(is_structured).unwrap_or(key)
 }
 
+/// Whether `value` begins with the header of a registry.
+pub fn is_framed(value: &[u8]) -> bool {
+    matches!(value.first(), Some(&(CONFLUENT | GLUE)))
+        && (confluent(value).is_some() || glue(value).is_some())
+}
+
 fn confluent(value: &[u8]) -> Option<(u32, &[u8])> {
     let (header, content) = value.split_first_chunk::<CONFLUENT_BYTES>()?;
     let [CONFLUENT, schema @ ..] = header else { return None };
-    Some((u32::from_be_bytes(*schema), content))
+    let schema = u32::from_be_bytes(*schema);
+    // Ids begin at 1: NUL bytes alone are no header.
+    (schema > 0 || is_json(content)).then_some((schema, content))
 }
 
 fn glue(value: &[u8]) -> Option<(Uuid, bool, &[u8])> {

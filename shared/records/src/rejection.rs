@@ -189,8 +189,8 @@ impl Reason {
             }
             Self::NoRoute => "Add a pattern to FRAZIL_ROUTES, or let FRAZIL_UNROUTED be default.",
             Self::RegistryFormat => {
-                "Give the event source mapping the schema registry with EventRecordFormat JSON: Lambda then turns the \
-                 value into JSON."
+                "Have the producer write JSON, or read the topic with an event source mapping that has the schema \
+                 registry and EventRecordFormat JSON: Lambda then turns the value into JSON."
             }
             Self::InvalidHeaders => {
                 "Check what calls the function: Lambda writes each header as its name and a list of bytes."

@@ -134,8 +134,10 @@ impl<'a> Scalar<'a> {
     /// The value's kind for an error message; never the value itself.
     pub(super) fn describe(self) -> Cow<'static, str> {
         match self {
+            Self::Text("") => "an empty string, which frazil.empty-string-is-null=true makes null".into(),
             Self::Text(text) => format!("a string of {} bytes", text.len()).into(),
             Self::Number(text) => match number::scaled(text, 0) {
+                Ok(whole) if i64::try_from(whole).is_err() => "a whole number of more than 64 bits".into(),
                 Ok(_) => "a whole number".into(),
                 Err(Misfit::Fraction) => "a number with a fraction".into(),
                 Err(_) => "a number of more than 38 digits".into(),

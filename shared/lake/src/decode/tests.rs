@@ -149,7 +149,7 @@ fn boolean() {
             ("0.5", "a number with a fraction"),
             (r#""True""#, "a string of 4 bytes"),
             (r#"" true""#, "a string of 5 bytes"),
-            (r#""""#, "a string of 0 bytes"),
+            (r#""""#, "an empty string, which frazil.empty-string-is-null=true makes null"),
             ("[true]", "an array"),
             ("{}", "an object"),
         ],
@@ -192,7 +192,7 @@ fn int() {
             (r#""0x""#, "a string of 2 bytes"),
             (r#""-07""#, "a string of 3 bytes"),
             (r#"" 1""#, "a string of 2 bytes"),
-            (r#""""#, "a string of 0 bytes"),
+            (r#""""#, "an empty string, which frazil.empty-string-is-null=true makes null"),
             ("true", "a boolean"),
             ("[]", "an array"),
             ("{\"a\": 1}", "an object"),
@@ -219,8 +219,8 @@ fn long() {
         Kind::Long,
         "long (a whole number of 64 bits)",
         &[
-            ("9223372036854775808", "a whole number"),
-            ("-9223372036854775809", "a whole number"),
+            ("9223372036854775808", "a whole number of more than 64 bits"),
+            ("-9223372036854775809", "a whole number of more than 64 bits"),
             ("9223372036854775807.5", "a number with a fraction"),
             (r#""9223372036854775808""#, "a string of 19 bytes"),
             ("1e-1", "a number with a fraction"),
@@ -335,7 +335,7 @@ fn decimal() {
         &[("0.99999999999999999999999999999999999999", widest), ("1e-38", 1)],
     );
     for (text, found) in [
-        ("100000000000000000000000000000000000000", "a whole number"),
+        ("100000000000000000000000000000000000000", "a whole number of more than 64 bits"),
         ("170141183460469231731687303715884105728", "a number of more than 38 digits"),
     ] {
         refuses(kind(38, 0), "decimal(38,0) (a number that it holds exactly)", &[(text, found)]);
@@ -470,7 +470,7 @@ const NO_INSTANTS: &[(&str, &str)] = &[
     (r#""soon""#, "a string of 4 bytes"),
     (r#""0123456789""#, "a string of 10 bytes"),
     (r#""+1767323045""#, "a string of 11 bytes"),
-    (r#""""#, "a string of 0 bytes"),
+    (r#""""#, "an empty string, which frazil.empty-string-is-null=true makes null"),
     ("0", TOO_SMALL),
     ("-1", TOO_SMALL),
     ("1.5", TOO_SMALL),
@@ -766,7 +766,7 @@ fn binary_and_fixed() {
         &[
             (r#""AAE=""#, "a string of 4 bytes"),
             (r#""AAECAw==""#, "a string of 8 bytes"),
-            (r#""""#, "a string of 0 bytes"),
+            (r#""""#, "an empty string, which frazil.empty-string-is-null=true makes null"),
             ("1", "a whole number"),
         ],
     );

@@ -2,16 +2,18 @@
 //!
 //! In: a record's bytes. Out: its [`Piece`]s in order: newline-delimited or concatenated values and the elements of a root
 //! array of objects one by one, also where they are in gzip; each log event of a CloudWatch Logs subscription; each user
-//! record of a KPL aggregate; what is broken, with the reason; and what holds no event on purpose. [`Options`] say what
-//! else is taken out of an event, or for one. Refused: gzip and aggregates that are damaged, unpack to more than
-//! `max_bytes`, or are in each other more than three deep.
+//! record of a KPL aggregate; the JSON behind a schema registry's header; what is broken, with the reason; and what holds no
+//! event on purpose. [`Options`] say what else is taken out of an event, or for one. Refused: what is packed and damaged,
+//! unpacks to more than `max_bytes`, or is packed more than three deep.
 
 mod cloudwatch;
 mod dynamodb;
 mod enriched;
 mod options;
 mod text;
+mod values;
 
+use std::borrow::Cow;
 use std::io::Read as _;
 
 use memchr::memmem;
@@ -20,13 +22,15 @@ use self::cloudwatch::Envelope;
 pub use self::enriched::{Enriched, Identity, event_id};
 pub use self::options::Options;
 pub use self::text::is_text;
+use self::values::{elements, first_object};
 use crate::enrich::{ends_enriched, is_enriched};
 pub use crate::field_path::{FieldPath, InvalidPath};
 use crate::frame::{Frame, Framer};
 use crate::kpl;
 use crate::members::put_beside;
+use crate::registry;
 use crate::rejection::{Reason, Refusal};
-use crate::scan::{self, Fault};
+use crate::scan;
 use crate::unwrap::{Wrapped, wrapped};
 
 /// Gzip and aggregates that are followed into each other: CloudWatch Logs' gzip in an aggregate is two.
@@ -150,14 +154,20 @@ impl Unpacker {
             let what = format!("compressed or aggregated more than {MAX_LAYERS} times");
             return take(Piece::Refused(record, Refusal::new(Reason::NestedCompression, what)));
         }
-        if record.starts_with(GZIP) {
-            return match self.decompress(record) {
-                Ok(content) => self.layer(&content, layers + 1, take),
+        if record.starts_with(kpl::MAGIC) {
+            return match kpl::check(record) {
+                Ok(message) => {
+                    kpl::user_records(message).try_for_each(|data| self.layer(data, layers + 1, take))
+                }
                 Err(refusal) => take(Piece::Refused(record, refusal)),
             };
         }
-        match kpl::check(record) {
-            Ok(message) => kpl::user_records(message).try_for_each(|data| self.layer(data, layers + 1, take)),
+        let content = match record.starts_with(GZIP) {
+            true => self.decompress(record).map(Cow::Owned),
+            false => registry::content(record, None, self.max_bytes),
+        };
+        match content {
+            Ok(content) => self.layer(&content, layers + 1, take),
             Err(refusal) => take(Piece::Refused(record, refusal)),
         }
     }
@@ -305,41 +315,7 @@ impl Unpacker {
 }
 
 fn is_packed(record: &[u8]) -> bool {
-    record.starts_with(GZIP) || record.starts_with(kpl::MAGIC)
-}
-
-/// The object that `text` starts with, and what is behind it and behind white space. None if it starts otherwise, or the
-/// object is broken.
-fn first_object(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let start = scan::skip_whitespace(text, 0);
-    let end = match text.get(start) {
-        Some(b'{') => scan::value_end(text, start).ok()?,
-        _ => return None,
-    };
-    Some((text.get(start..end)?, text.get(scan::skip_whitespace(text, end)..)?))
-}
-
-/// The elements of an array that starts with `array` and is sound by grammar.
-fn elements(array: &[u8]) -> impl Iterator<Item = Result<&[u8], Fault>> {
-    let mut at = scan::skip_whitespace(array, 1);
-    std::iter::from_fn(move || {
-        if matches!(array.get(at), None | Some(b']')) {
-            return None;
-        }
-        let end = match scan::value_end(array, at) {
-            Ok(end) => end,
-            Err(fault) => {
-                at = array.len();
-                return Some(Err(fault));
-            }
-        };
-        let element = &array[at..end];
-        at = scan::skip_whitespace(array, end);
-        if array.get(at) == Some(&b',') {
-            at = scan::skip_whitespace(array, at + 1);
-        }
-        Some(Ok(element))
-    })
+    record.starts_with(GZIP) || record.starts_with(kpl::MAGIC) || registry::is_framed(record)
 }
 
 #[cfg(test)]

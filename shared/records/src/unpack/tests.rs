@@ -125,6 +125,21 @@ fn an_aggregate_gives_its_user_records() {
 }
 
 #[test]
+fn the_header_of_a_schema_registry_comes_off_where_json_is_behind_it() {
+    let framed = |content: &[u8]| [&[0, 0, 0, 0, 42], content].concat();
+    assert_eq!(pieces(&framed(b"{\"a\":1}")), ["{\"a\":1}"]);
+    assert_eq!(pieces(&framed(&gzip(b"{\"a\":1}"))), ["registry_format"]);
+    assert_eq!(pieces(&framed(b"\x02\x06abc")), ["registry_format"]);
+    assert_eq!(pieces(&gzip(&framed(b"{\"a\":1}\n{\"a\":2}"))), ["{\"a\":1}", "{\"a\":2}"]);
+    let (events, text) = enriched(&framed(b"{\"a\":1}"), 1 << 16).unwrap();
+    assert_eq!((events, text), enriched(b"{\"a\":1}", 1 << 16).unwrap(), "the id is the record's");
+    let refusal = enriched(&framed(b"\x02\x06abc"), 1 << 16).unwrap_err();
+    assert!(refusal.message.contains("Confluent's schema registry, schema 42"), "{refusal}");
+    // NUL bytes are no header.
+    assert_eq!(pieces(&[0; 16]), ["invalid_json"]);
+}
+
+#[test]
 fn every_event_has_an_id_that_stays() {
     let (count, text) = enriched(b"{\"a\":1}{\"a\":2}{\"a\":3}", 1 << 16).unwrap();
     assert_eq!((count, text.lines().count()), (3, 3));
