@@ -29,6 +29,11 @@ impl Evolving {
         &self.table
     }
 
+    /// Whether it has not grown.
+    pub(crate) fn is_as_loaded(&self) -> bool {
+        self.change.is_empty()
+    }
+
     pub(crate) fn fixed(&self) -> Option<Fixed> {
         self.fixed
     }

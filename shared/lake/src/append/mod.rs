@@ -8,6 +8,7 @@
 
 mod create;
 pub(crate) mod evolving;
+mod growing;
 mod horizon;
 mod input;
 mod routed;
@@ -22,6 +23,7 @@ use iceberg::table::Table;
 use tokio::time::Instant;
 
 use self::evolving::Evolving;
+use self::growing::Way;
 use self::input::Input;
 pub use self::routed::append_routed;
 use self::sources::Sources;
@@ -56,6 +58,16 @@ pub async fn append(
     objects: Vec<SourceObject>,
 ) -> std::result::Result<Outcome, Failure> {
     Invocation::new(lake, options, objects).until_deadline().await
+}
+
+/// What was written for a commit.
+enum Files {
+    /// With the change of the schema that they need.
+    Written(Written, Box<Undo>, Option<SchemaChange>),
+    /// Nothing, since the table has changed.
+    Outdated,
+    /// Nothing, since no object is left.
+    None,
 }
 
 /// The state of one invocation.
@@ -151,7 +163,14 @@ impl<'a> Invocation<'a> {
                 None => horizon::settle(&mut self.sources, lake, &current, &options.branch).await,
             };
             let known = horizon::look(&mut self.sources, lake, options, &current, told).await?;
-            let Some((written, undo, schema)) = self.write(&current, &known).await? else { break };
+            let (written, undo, schema) = match self.write(&current, &known).await? {
+                Files::Written(written, undo, schema) => (written, undo, schema),
+                Files::Outdated => {
+                    current = self.load().await?;
+                    continue;
+                }
+                Files::None => break,
+            };
             failpoint("before commit")?;
             match self.commit(&current, &written, schema.clone()).await {
                 Ok(Committed::Snapshot(table, snapshot)) => {
@@ -169,8 +188,7 @@ impl<'a> Invocation<'a> {
                     if !tried {
                         undo.run().await;
                     }
-                    let loaded = lake.catalog.load_table(&options.table).await;
-                    current = loaded.map_err(Failure::of_catalog)?;
+                    current = self.load().await?;
                 }
                 // Others had all the time that there was: no fault of the function, and no reason to fail it.
                 Err(CommitError::Outrun(error)) => {
@@ -186,13 +204,16 @@ impl<'a> Invocation<'a> {
                 {
                     tracing::warn!(%error, "the table may not get the columns that its rows bring; trying without");
                     self.fixed = Some(Fixed::Denied);
-                    let loaded = lake.catalog.load_table(&options.table).await;
-                    current = loaded.map_err(Failure::of_catalog)?;
+                    current = self.load().await?;
                 }
                 Err(CommitError::Failed(error)) => return Err(Failure::of_catalog(error)),
             }
         }
         Ok(self.outcome(Some(&current)))
+    }
+
+    async fn load(&self) -> std::result::Result<Table, Failure> {
+        self.lake.catalog.load_table(&self.options.table).await.map_err(Failure::of_catalog)
     }
 
     /// Without a table and without a record to infer one from: what the objects hold instead goes to the quarantine.
@@ -208,13 +229,9 @@ impl<'a> Invocation<'a> {
         Ok(self.outcome(None))
     }
 
-    /// Writes the files of all pending objects. None if no object is left. The rows may need more than `table` has: then
-    /// the files are those of the table with the change.
-    async fn write(
-        &mut self,
-        table: &Table,
-        known: &Known,
-    ) -> Result<Option<(Written, Box<Undo>, Option<SchemaChange>)>> {
+    /// Writes the files of all pending objects. The rows may need more than `table` has: then the files are those of the
+    /// table with the change.
+    async fn write(&mut self, table: &Table, known: &Known) -> Result<Files> {
         let mut evolving = Evolving::of(table, self.fixed);
         loop {
             let started = Instant::now();
@@ -223,44 +240,40 @@ impl<'a> Invocation<'a> {
             let (begin_until, cut_off) = (self.options.deadline - kept, self.options.deadline - kept / 2);
             let objects = self.sources.to_read();
             if objects.is_empty() {
-                return Ok(None);
+                return Ok(Files::None);
             }
             let read: Vec<usize> = objects.iter().map(|object| object.at).collect();
             let time = PassTime { begin_until, cut_off };
-            match self.attempt(Some(evolving.table()), known, objects, time, evolving.fixed()).await? {
+            let attempt = self.attempt(Some(evolving.table()), known, objects, time, evolving.fixed());
+            let attempted = match attempt.await? {
+                Attempted::Grows(growth, without) => {
+                    let (found, took) = ((growth, without), started.elapsed());
+                    match self.way_on(table, &mut evolving, found, took, cut_off).await? {
+                        Way::Again => continue,
+                        Way::Reload => return Ok(Files::Outdated),
+                        Way::Without(attempted) => attempted,
+                        Way::End => {
+                            self.sources.leave_out_all();
+                            return Ok(Files::None);
+                        }
+                    }
+                }
+                attempted => attempted,
+            };
+            match attempted {
                 Attempted::Written(written, undo) => {
                     if !self.sources.stop_mistakes(&written.tallies, self.options.limits.rejected_percent) {
-                        return Ok(Some((written, undo, evolving.into_change())));
+                        return Ok(Files::Written(written, undo, evolving.into_change()));
                     }
                     undo.run().await;
                     // What the objects that are stopped would have added is none of the others'.
                     evolving = Evolving::of(table, self.fixed);
                 }
-                Attempted::Grows(growth) => {
-                    evolving.grow(&growth)?;
-                    // Another pass takes as long, and some of what is left is kept for the commit.
-                    let has_grown = evolving.fixed() == self.fixed;
-                    if has_grown && Instant::now() + started.elapsed() > cut_off {
-                        self.grow_alone(evolving).await;
-                        return Ok(None);
-                    }
-                }
                 // Another version of an object that failed may be left.
-                Attempted::Nothing | Attempted::Spoiled => {}
+                Attempted::Nothing | Attempted::Spoiled | Attempted::Grows(..) => {}
                 Attempted::TooManyFiles(error) => self.sources.hand_back_half(&read, &error),
             }
         }
-    }
-
-    /// Commits what the table is to grow by, without the rows: there is no time for another pass over their objects. The next
-    /// delivery finds the columns, and needs one pass.
-    async fn grow_alone(&mut self, evolving: Evolving) {
-        let (table, schema) = (&self.options.table, evolving.table().metadata().current_schema());
-        tracing::warn!(%table, "no time to read the objects again for the columns that they bring; adding the columns alone");
-        if let Err(error) = self.lake.evolve(table, schema).await {
-            tracing::error!(%table, %error, "the columns could not be added");
-        }
-        self.sources.leave_out_all();
     }
 
     /// One pass over `objects`.

@@ -271,6 +271,7 @@ impl Members {
             }
             None => match policy.fixed() {
                 Some(Fixed::Denied) => ", and the catalog does not let this function add it".to_owned(),
+                Some(Fixed::Late) => ", and it could not be added in the time of the invocation".to_owned(),
                 Some(Fixed::Full) => {
                     let what = format!(
                         "the table has no such column, and would have more than {MAX_COLUMNS} with all that come with it \

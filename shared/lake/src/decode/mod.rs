@@ -211,6 +211,22 @@ impl RowDecoder {
         }
     }
 
+    /// The same for a record for which the table lacks something: without it.
+    ///
+    /// # Errors
+    /// Why the row is refused.
+    pub(crate) fn push_without(&mut self, record: &[u8]) -> Result<(), Refusal> {
+        let fixed = self.policy.fix(Some(Fixed::Late));
+        let pushed = self.push_judged(record);
+        self.policy.fix(fixed);
+        match pushed?.is_empty() {
+            true => Ok(()),
+            false => {
+                Err(Refusal::new(Reason::UnknownField, "the table lacks a column for a field of the row"))
+            }
+        }
+    }
+
     /// Adds what no column of the record's own takes, and the pipeline's columns. Gives what is lacking for that.
     fn push_others(&mut self, mut unfit: Unfit) -> Result<Vec<Lack>, Fault> {
         self.policy.need_rest(&mut unfit);

@@ -49,6 +49,8 @@ pub(crate) enum Fixed {
     Denied,
     /// It would have more than [`MAX_COLUMNS`].
     Full,
+    /// There may be no time to read the records again.
+    Late,
 }
 
 /// What a table's properties say of unknown fields.
@@ -233,6 +235,11 @@ impl Policy {
         self.fixed
     }
 
+    /// From here on the table does not grow if there is a reason, `fixed`. Gives back what held before.
+    pub(super) fn fix(&mut self, fixed: Option<Fixed>) -> Option<Fixed> {
+        std::mem::replace(&mut self.fixed, fixed)
+    }
+
     /// The rest column, if there is one by now.
     pub(super) fn rest_column(&self) -> Option<usize> {
         self.rest.as_ref().and_then(|rest| rest.at)
@@ -253,8 +260,10 @@ impl Policy {
         match (self.mode, &self.rest) {
             (Mode::Ignore, _) => Fate::Ignore,
             (Mode::Add, _) if self.grows() && column.is_some_and(|path| !self.is_taken(path)) => Fate::Lack,
-            // Nobody may add the rest column.
-            (_, Some(Rest { at: None, .. })) if self.fixed == Some(Fixed::Denied) => Fate::Refuse,
+            // The rest column would have to be added, too.
+            (_, Some(Rest { at: None, .. })) if matches!(self.fixed, Some(Fixed::Denied | Fixed::Late)) => {
+                Fate::Refuse
+            }
             (_, Some(_)) => Fate::Rest,
             _ => Fate::Refuse,
         }

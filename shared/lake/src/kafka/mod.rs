@@ -205,7 +205,10 @@ impl Invocation<'_> {
                     let schema = evolving.and_then(Evolving::into_change);
                     return Ok(Some(Files { written, undo, schema }));
                 }
-                Attempted::Grows(growth) => {
+                Attempted::Grows(growth, without) => {
+                    if let Some(without) = without {
+                        without.undo().await;
+                    }
                     if let Some(evolving) = &mut evolving {
                         evolving.grow(&growth)?;
                     }

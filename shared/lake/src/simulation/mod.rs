@@ -134,8 +134,8 @@ impl Schedule {
         let random = &mut self.random;
         let faults = match random.u8(..3) {
             0 => Faults::default(),
-            1 => Faults { fails: 8, hangs: 2, kills: 4, swaps: 100, is_denied_schema: false },
-            _ => Faults { fails: 40, hangs: 5, kills: 15, swaps: 400, is_denied_schema: false },
+            1 => Faults { fails: 8, hangs: 2, kills: 4, swaps: 100, ..Faults::default() },
+            _ => Faults { fails: 40, hangs: 5, kills: 15, swaps: 400, ..Faults::default() },
         };
         let plans: Vec<Plan> = (0..random.u64(1..4))
             .map(|who| {
@@ -364,6 +364,19 @@ fn definition(random: &mut fastrand::Rng) -> TableDefinition {
     TableDefinition { name, schema, partition_spec, write_order, properties: properties.into() }
 }
 
+/// Gives the table a rest column, or none.
+fn with_rest(options: &mut AppendOptions, has_rest: bool) {
+    let definition = options.definition.as_mut().unwrap();
+    let mut fields = definition.schema.as_struct().fields().to_vec();
+    fields.retain(|field| field.name != "rest");
+    if has_rest {
+        fields.push(NestedField::optional(5, "rest", PrimitiveType::String.into()).into());
+    } else {
+        definition.properties.remove("frazil.rest-column");
+    }
+    definition.schema = Schema::builder().with_fields(fields).build().unwrap();
+}
+
 /// Who may append and not alter: what could be a column goes where it does without one.
 #[test]
 fn a_writer_that_may_not_alter_the_table_appends_all_the_same() {
@@ -375,15 +388,7 @@ fn a_writer_that_may_not_alter_the_table_appends_all_the_same() {
             let uri = format!("{RAW}/object-0");
             let content = "{\"n\":1}\n{\"n\":2,\"new\":true}\n";
             schedule.world.files().insert(uri, content.into());
-            let definition = schedule.options.definition.as_mut().unwrap();
-            let mut fields = definition.schema.as_struct().fields().to_vec();
-            fields.retain(|field| field.name != "rest");
-            if has_rest {
-                fields.push(NestedField::optional(5, "rest", PrimitiveType::String.into()).into());
-            } else {
-                definition.properties.remove("frazil.rest-column");
-            }
-            definition.schema = Schema::builder().with_fields(fields).build().unwrap();
+            with_rest(&mut schedule.options, has_rest);
             let faults = Faults { is_denied_schema: true, ..Faults::default() };
             let hand = Hand::new(&schedule.world, 0, 0, faults);
             let outcome = schedule.append(&schedule.lake(&hand, 0), &[0]).await.unwrap();
@@ -395,6 +400,57 @@ fn a_writer_that_may_not_alter_the_table_appends_all_the_same() {
             (*rows, rejected.get(&records::rejection::Reason::UnknownField).copied().unwrap_or(0))
         });
         assert_eq!(found, expected, "rest column: {has_rest}");
+    }
+}
+
+/// An object that is read once or twice in the time that there is, and not three times.
+#[test]
+fn what_brings_new_fields_and_takes_long_comes_to_an_end() {
+    const SLOW_MS: u64 = 3_000;
+    // How long a step takes, and whether the table may grow and has a rest column; rows without a new field, and fields that
+    // one more row brings.
+    for (slow_ms, may_grow, has_rest, rows, fields) in [
+        (SLOW_MS, true, false, 1, 1),
+        (SLOW_MS * 2 / 3, true, false, 1, 1),
+        (SLOW_MS, false, false, 1, 1),
+        (SLOW_MS, false, true, 1, 1),
+        (SLOW_MS, true, false, 10_000, 1_001),
+        (SLOW_MS, true, true, 10_000, 1_001),
+    ] {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut schedule = Schedule::new(0, None);
+            with_rest(&mut schedule.options, has_rest);
+            let new: Vec<String> = (0..fields).map(|at| format!("\"new{at}\":{at}")).collect();
+            let content = format!("{}{{\"n\":2,{}}}\n", "{\"n\":1}\n".repeat(rows), new.join(","));
+            for (name, content) in [("object-0", "{\"n\":0}\n"), ("object-1", &content)] {
+                schedule.world.files().insert(format!("{RAW}/{name}"), content.to_owned().into());
+            }
+            let deliver = async |delivery, key: &str, slow_ms| {
+                let faults = Faults { is_denied_schema: !may_grow, slow_ms, ..Faults::default() };
+                let hand = Hand::new(&schedule.world, 0, delivery, faults);
+                let at = schedule.world.model().inputs.iter().position(|it| it.object.key == key).unwrap();
+                schedule.append(&schedule.lake(&hand, 0), &[at]).await.unwrap()
+            };
+            deliver(0, "object-0", 0).await;
+            let mut outcome = deliver(1, "object-1", slow_ms).await;
+            let columns = schedule.world.model().pointer.clone().unwrap().metadata.current_schema().clone();
+            let has_grown = columns.field_by_name("new0").is_some();
+            assert_eq!(has_grown, may_grow && fields == 1, "{outcome:?}");
+            let is_left = matches!(outcome.objects[0].status, Status::NotReached);
+            assert_eq!(is_left, has_grown && slow_ms == SLOW_MS, "{outcome:?}");
+            if is_left {
+                // The columns are there, and one pass is enough.
+                outcome = deliver(2, "object-1", slow_ms).await;
+            }
+            let Status::Committed { rows: in_table, rejected, .. } = &outcome.objects[0].status else {
+                panic!("{may_grow} {has_rest} {fields}: {outcome:?}")
+            };
+            let refused = u64::from(!has_grown && !has_rest);
+            assert_eq!((*in_table, rejected.values().sum::<u64>()), (rows as u64 + 1 - refused, refused));
+            assert!(rejected.keys().all(|reason| *reason == records::rejection::Reason::UnknownField));
+        });
     }
 }
 

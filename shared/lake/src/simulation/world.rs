@@ -38,6 +38,8 @@ pub(crate) struct Faults {
     pub(crate) swaps: u64,
     /// Whether the writer may not change the table's schema.
     pub(crate) is_denied_schema: bool,
+    /// How long the clock runs on with each step on a raw object.
+    pub(crate) slow_ms: u64,
 }
 
 /// What all share.
@@ -151,6 +153,9 @@ impl Hand {
         let takes_time = path.is_empty() || path.contains("/metadata/");
         if takes_time {
             self.wait(dice % 20).await;
+        }
+        if path.starts_with(RAW) && self.faults.slow_ms > 0 {
+            tokio::time::advance(Duration::from_millis(self.faults.slow_ms)).await;
         }
         let (dice, faults) = (dice / 20, self.faults);
         match dice % 1000 {

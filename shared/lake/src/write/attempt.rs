@@ -14,7 +14,7 @@ use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, Schema, TableMetadataRef};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
-use records::rejection::Reason;
+use records::rejection::{Reason, Refusal};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -32,6 +32,9 @@ use crate::task::{self, Stop};
 const STEPS_AHEAD: usize = 2;
 /// Rows of a batch at most, however short they are.
 const BATCH_ROWS: usize = 64 * 1024;
+
+/// Records that are soon read again.
+const SOON_AGAIN: u64 = 10_000;
 
 /// One try to write records that are to be committed together.
 pub(crate) struct Attempt<'a> {
@@ -54,8 +57,17 @@ pub(crate) enum Attempted {
     Spoiled,
     /// The rows need more files than one commit may add. The files are removed; fewer rows may not need so many.
     TooManyFiles(Error),
-    /// The table lacks what some rows need. The files are removed.
-    Grows(Growth),
+    /// The table lacks what some rows need. If all was read, it can be had without that.
+    Grows(Growth, Option<Without>),
+}
+
+/// What an attempt has written for the table as it is: of rows for which that lacks something, the rest column has it, or the
+/// rows are in the quarantine.
+pub(crate) struct Without {
+    id: Uuid,
+    tallies: Vec<Tally>,
+    ignored: u64,
+    undo: Undo,
 }
 
 /// Why a source is no part of what was written.
@@ -117,6 +129,17 @@ impl Undo {
             self.quarantine.abandon().await;
         }
     }
+
+    /// Removes the files after `error`.
+    async fn after(self, error: Error) -> Result<Attempted> {
+        let too_many = self.writer.as_ref().is_some_and(TableWriter::has_too_many_files);
+        if !too_many {
+            // To abandon may take longer than there is time.
+            tracing::error!(%error, "the files cannot be written");
+        }
+        self.run().await;
+        if too_many { Ok(Attempted::TooManyFiles(error)) } else { Err(error) }
+    }
 }
 
 /// What goes from the decoder to the writer, one after the other.
@@ -127,8 +150,10 @@ enum Step {
     Rejected(Rejection),
     /// Source `at` has ended. Its last rows may still come.
     Ended { at: usize, end: End, found: Found },
-    /// All sources have ended, or the rest of them does not matter.
+    /// All sources have ended.
     Complete { growth: Option<Growth>, ignored: u64 },
+    /// There are more fields than the table may have columns. Little was read so far, and soon again.
+    Full(Growth),
 }
 
 /// What was found in a source so far.
@@ -144,7 +169,30 @@ struct Found {
 enum Pass {
     Whole { tallies: Vec<Tally>, ignored: u64 },
     Spoiled(Vec<(usize, Error)>),
-    Grows(Growth),
+    Grows { growth: Growth, whole: Option<(Vec<Tally>, u64)> },
+}
+
+impl Without {
+    /// Closes the files: an [`Attempted`] as of an attempt to a table that does not grow.
+    ///
+    /// # Errors
+    /// The storage's, where the files are. They are removed.
+    pub(crate) async fn close(self) -> Result<Attempted> {
+        let Self { id, tallies, ignored, mut undo } = self;
+        let closed = match &mut undo.writer {
+            Some(writer) => writer.close().await.map(|files| Written { id, files, tallies, ignored }),
+            None => Ok(Written { id, files: Vec::new(), tallies, ignored }),
+        };
+        match closed {
+            Ok(written) => Ok(Attempted::Written(written, Box::new(undo))),
+            Err(error) => undo.after(error).await,
+        }
+    }
+
+    /// Removes the files.
+    pub(crate) async fn undo(self) {
+        self.undo.run().await;
+    }
 }
 
 impl<'a> Attempt<'a> {
@@ -187,6 +235,7 @@ impl<'a> Attempt<'a> {
             found,
             metadata,
             growth: None,
+            read: 0,
         };
         Ok(Self { id, rows, steps, writer, quarantine, known })
     }
@@ -209,35 +258,24 @@ impl<'a> Attempt<'a> {
             let _ = feed(&mut rows, &stop).and_then(|()| rows.complete());
         });
         let passed = write(&mut steps, writer.as_mut(), &mut quarantine, known, &mut leave_out).await;
-        let closed = match passed {
-            Ok(Pass::Whole { tallies, .. }) if tallies.is_empty() => return Ok(Attempted::Nothing),
-            Ok(Pass::Whole { tallies, ignored }) => match &mut writer {
-                Some(writer) => writer.close().await.map(|files| Written { id, files, tallies, ignored }),
-                None => Ok(Written { id, files: Vec::new(), tallies, ignored }),
-            },
-            Ok(Pass::Grows(growth)) => {
-                Undo { writer, quarantine }.run().await;
-                return Ok(Attempted::Grows(growth));
+        let undo = Undo { writer, quarantine };
+        match passed {
+            Ok(Pass::Whole { tallies, .. }) if tallies.is_empty() => Ok(Attempted::Nothing),
+            Ok(Pass::Whole { tallies, ignored }) => Without { id, tallies, ignored, undo }.close().await,
+            Ok(Pass::Grows { growth, whole: Some((tallies, ignored)) }) if !tallies.is_empty() => {
+                Ok(Attempted::Grows(growth, Some(Without { id, tallies, ignored, undo })))
+            }
+            Ok(Pass::Grows { growth, .. }) => {
+                undo.run().await;
+                Ok(Attempted::Grows(growth, None))
             }
             Ok(Pass::Spoiled(failed)) => {
                 tracing::info!(objects = failed.len(), "objects failed; writing again without them");
                 failed.into_iter().for_each(|(at, error)| leave_out(at, LeftOut::Failed(error)));
-                Undo { writer, quarantine }.run().await;
-                return Ok(Attempted::Spoiled);
+                undo.run().await;
+                Ok(Attempted::Spoiled)
             }
-            Err(error) => Err(error),
-        };
-        match closed {
-            Ok(written) => Ok(Attempted::Written(written, Box::new(Undo { writer, quarantine }))),
-            Err(error) => {
-                let too_many = writer.as_ref().is_some_and(TableWriter::has_too_many_files);
-                if !too_many {
-                    // To abandon may take longer than there is time.
-                    tracing::error!(%error, "the files cannot be written");
-                }
-                Undo { writer, quarantine }.run().await;
-                if too_many { Ok(Attempted::TooManyFiles(error)) } else { Err(error) }
-            }
+            Err(error) => undo.after(error).await,
         }
     }
 }
@@ -254,13 +292,14 @@ async fn write(
     let mut rejected_before: HashMap<(usize, Reason), u64> = HashMap::new();
     let mut read = Vec::new();
     let mut failed = Vec::new();
-    let (growth, ignored) = loop {
+    let (growth, ignored, is_whole) = loop {
         let Some(step) = steps.recv().await else {
             // The files may hold rows of a source that was not read to its end.
             return Err(Error::new(ErrorKind::Unexpected, "reading ended early: a defect"));
         };
         match step {
-            Step::Complete { growth, ignored } => break (growth, ignored),
+            Step::Complete { growth, ignored } => break (growth, ignored, true),
+            Step::Full(growth) => break (Some(growth), 0, false),
             Step::Ended { at, end: End::Spoiled(error), .. } => failed.push((at, error)),
             Step::Ended { at, end: End::Failed(error), .. } if !failed.is_empty() => failed.push((at, error)),
             // The pass is in vain, and goes on only to find out what else fails.
@@ -289,13 +328,16 @@ async fn write(
             }
         }
     };
-    Ok(match (failed.is_empty(), growth) {
-        (true, Some(growth)) => Pass::Grows(growth),
-        (true, None) => {
-            let tallies = read.into_iter().map(|(at, found, dropped)| tally(at, found, dropped, &lacking));
-            Pass::Whole { tallies: tallies.collect(), ignored }
-        }
-        (false, _) => Pass::Spoiled(failed),
+    if !failed.is_empty() {
+        return Ok(Pass::Spoiled(failed));
+    }
+    let tallies = || {
+        let read = read.into_iter();
+        read.map(|(at, found, dropped)| tally(at, found, dropped, &lacking)).collect()
+    };
+    Ok(match growth {
+        Some(growth) => Pass::Grows { growth, whole: is_whole.then(|| (tallies(), ignored)) },
+        None => Pass::Whole { tallies: tallies(), ignored },
     })
 }
 
@@ -320,9 +362,10 @@ pub(crate) struct Rows {
     found: Found,
     /// Of the table, if there is one.
     metadata: Option<TableMetadataRef>,
-    /// What the table lacks. As soon as there is something, nothing is written any more: the pass only goes on to find
-    /// out what else it is.
+    /// What the table lacks. The pass goes on to find out what else it is, and to write what can be had without.
     growth: Option<Growth>,
+    /// Records that came.
+    read: u64,
 }
 
 impl Sink for Rows {
@@ -335,6 +378,7 @@ impl Sink for Rows {
         self.begin(origin);
         let taken = self.decoder.push_plain(text, is_event);
         if taken.is_some() {
+            self.read += 1;
             self.found.rows += 1;
             self.flush_if_full()?;
         }
@@ -343,14 +387,13 @@ impl Sink for Rows {
 
     fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
         self.begin(origin);
-        let decoded = record.and_then(|text| {
-            let refused = |refusal| Refused::new(refusal, Some(text));
-            self.decoder.push(text).map_err(refused)
-        });
+        self.read += 1;
+        let decoded = match record {
+            Ok(text) => self.decode(text)?.map_err(|refusal| Refused::new(refusal, Some(text))),
+            Err(refused) => Err(refused),
+        };
         match decoded {
-            Ok(lacks) if lacks.is_empty() => self.found.rows += 1,
-            Ok(lacks) => self.grow(lacks)?,
-            Err(_) if self.growth.is_some() => {}
+            Ok(()) => self.found.rows += 1,
             Err(Refused { refusal, bytes, keep_object, identity }) => {
                 *self.found.rejected.entry(refusal.reason).or_default() += 1;
                 let (origin, bytes) = (origin.clone(), bytes.map(<[u8]>::to_vec));
@@ -384,14 +427,33 @@ impl Rows {
         }
     }
 
-    /// A row cannot be taken for want of `lacks`.
+    /// Adds a row, if need be without what the table lacks for it.
+    fn decode(&mut self, text: &[u8]) -> std::result::Result<std::result::Result<(), Refusal>, Closed> {
+        let lacks = match self.decoder.push(text) {
+            Ok(lacks) => lacks,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if lacks.is_empty() {
+            return Ok(Ok(()));
+        }
+        self.grow(lacks)?;
+        Ok(self.decoder.push_without(text))
+    }
+
+    /// Notes what the table lacks for a row.
     fn grow(&mut self, lacks: Vec<Lack>) -> std::result::Result<(), Closed> {
         // Without a table, nothing is lacking: every record is refused.
         let Some(metadata) = &self.metadata else { return Ok(()) };
         let growth = self.growth.get_or_insert_with(|| Growth::of(metadata));
-        growth.add(lacks);
         if growth.is_full() {
-            self.complete()?;
+            return Ok(());
+        }
+        growth.add(lacks);
+        if growth.is_full()
+            && self.read <= SOON_AGAIN
+            && let Some(growth) = self.growth.take()
+        {
+            self.send(Step::Full(growth))?;
             return Err(Closed);
         }
         Ok(())
@@ -407,9 +469,6 @@ impl Rows {
             return Ok(());
         }
         let batch = self.decoder.finish();
-        if self.growth.is_some() {
-            return Ok(());
-        }
         self.send(Step::Rows(batch))
     }
 

@@ -38,7 +38,7 @@ use iceberg::{Error, ErrorKind, Result};
 use parquet::errors::ParquetError;
 use uuid::Uuid;
 
-pub(crate) use self::attempt::{Attempt, Attempted, LeftOut, Rows, Tally, Undo, Written};
+pub(crate) use self::attempt::{Attempt, Attempted, LeftOut, Rows, Tally, Undo, Without, Written};
 use self::location::Locations;
 use self::order::Order;
 use self::overflow::Overflow;
