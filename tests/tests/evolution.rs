@@ -294,18 +294,31 @@ async fn a_hostile_producer_makes_no_columns() {
     }
 }
 
-/// Four writers at once, each of whose objects brings columns that the others bring too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_grow_a_table_at_the_same_time() {
-    const OBJECTS: usize = 100;
+    writers_grow_a_table(100).await;
+}
+
+/// A minute and more in a debug build.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long"]
+async fn writers_grow_a_table_of_500_objects_at_the_same_time() {
+    writers_grow_a_table(500).await;
+}
+
+/// Four writers at once, each of whose objects brings columns that the others bring too. The table grows 50 times.
+async fn writers_grow_a_table(objects: usize) {
+    const GROWTHS: usize = 50;
     const ROWS: usize = 5;
     const WRITERS: usize = 4;
+    let count = objects;
+    let field_of = |at: usize| at * GROWTHS / count;
     let bench = Bench::new(Some(plain_table())).await;
     assert_eq!(deliver(&bench, "first", "{\"n\": -1}\n").await.objects, ["1 rows"]);
-    let objects: Vec<_> = (0..OBJECTS)
+    let objects: Vec<_> = (0..count)
         .map(|at| {
             let row = |row| {
-                let (n, field) = (at * ROWS + row, at / 2);
+                let (n, field) = (at * ROWS + row, field_of(at));
                 format!("{{\"n\": {n}, \"f{field}\": {n}, \"nested\": {{\"g{field}\": \"{n}\"}}, \"common\": {n}}}\n")
             };
             bench.put(&format!("o{at:03}"), (0..ROWS).map(row).collect::<String>())
@@ -314,7 +327,7 @@ async fn writers_grow_a_table_at_the_same_time() {
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
         // An object that is its neighbour's too, and all others by turns.
-        let mine: Vec<_> = (0..OBJECTS).filter(|at| at % WRITERS == writer || at % 7 == 0).collect();
+        let mine: Vec<_> = (0..count).filter(|at| at % WRITERS == writer || at % 7 == 0).collect();
         let events: Vec<Value> = mine
             .chunks(2)
             .map(|two| {
@@ -334,15 +347,15 @@ async fn writers_grow_a_table_at_the_same_time() {
     let table = bench.table().await;
     let rows = rows_in_files(&table).await;
     let numbers: Vec<i64> = rows.iter().map(|row| row["n"].as_i64().unwrap()).collect();
-    assert_eq!(numbers, (-1..(OBJECTS * ROWS) as i64).collect::<Vec<_>>());
+    assert_eq!(numbers, (-1..(count * ROWS) as i64).collect::<Vec<_>>());
     for row in &rows[1..] {
         let n = row["n"].as_i64().unwrap();
-        let field = n as usize / ROWS / 2;
+        let field = field_of(n as usize / ROWS);
         assert_eq!((&row["common"], &row[format!("f{field}")]), (&json!(n), &json!(n)));
         assert_eq!(row["nested"][format!("g{field}")], json!(n.to_string()));
     }
     let new = new_columns(&columns(&plain_table().schema), &current_columns(&bench).await);
-    assert_eq!(new.len(), OBJECTS + 2);
+    assert_eq!(new.len(), GROWTHS * 2 + 2);
     assert!(bench.rejections_that_count().await.is_empty());
     // Each field has one id, and no id was given out twice.
     let mut ids: BTreeMap<i32, BTreeSet<String>> = BTreeMap::new();
