@@ -134,6 +134,40 @@ async fn folders_name_tables_too() {
     assert_eq!(bench.numbers().await, [7, 8]);
 }
 
+/// Values that make one name would be one table.
+#[tokio::test]
+async fn a_table_is_of_the_value_that_it_was_created_for() {
+    let bench = Bench::routed(routes(&["*=test.*"]), |_| {}).await;
+    let line = |n: i64, kind: &str| format!("{{\"n\":{n},\"kind\":\"{kind}\"}}\n");
+    let first = line(1, "a-b") + &line(2, "a_b") + &line(3, "A.B") + &line(4, "a-b") + &line(5, "ab");
+    let first = bench.put("a.json", first);
+    assert_eq!(bench.deliver(std::slice::from_ref(&first)).await.objects, ["3 rows, 2 no_route"]);
+    let second = bench.put("b.json", line(6, "a_b"));
+    assert_eq!(bench.deliver(&[second]).await.objects, ["0 rows, 1 no_route"]);
+    let third = bench.put("c.json", line(7, "a-b"));
+    assert_eq!(bench.deliver(&[first, third]).await.objects, ["0 rows", "1 rows"]);
+    assert_eq!(bench.numbers_of("test.a_b").await.unwrap(), [1, 4, 7]);
+    let rejections = bench.rejections();
+    assert_eq!(rejections.len(), 3);
+    for rejection in rejections {
+        assert!(
+            rejection.raw.is_some() && rejection.message.contains("of the value \"a-b\""),
+            "{rejection:?}"
+        );
+    }
+    // Folders make names in the same way; a rule that names its table means all that it fits.
+    let by_folder = Routes { prefix: Some("in/".to_owned()), ..routes(&["a*=test.both"]) };
+    let bench = Bench::routed(by_folder, |_| {}).await;
+    let objects = [
+        bench.put("in/x-y/a.json", line(1, "")),
+        bench.put("in/x_y/a.json", line(2, "")),
+        bench.put("a.json", line(3, "a-b") + &line(4, "a_b")),
+    ];
+    assert_eq!(bench.deliver(&objects).await.objects, ["1 rows", "0 rows, 1 no_route", "2 rows"]);
+    assert_eq!(bench.numbers_of("test.x_y").await.unwrap(), [1]);
+    assert_eq!(bench.numbers_of("test.both").await.unwrap(), [3, 4]);
+}
+
 #[tokio::test]
 async fn a_hundred_tables_in_one_invocation() {
     // What waits in memory is a few records; the rest is in the temporary file.

@@ -18,12 +18,12 @@ const INFERENCE_SHARE: u32 = 4;
 /// # Errors
 /// The catalog's, or a defect.
 pub(super) async fn table(invocation: &mut Invocation<'_>) -> std::result::Result<Option<Table>, Failure> {
-    let Invocation { lake, options, sources, input, definitions, .. } = invocation;
+    let Invocation { lake, options, sources, input, definitions, routed, .. } = invocation;
     let definition = match &options.definition {
         Some(definition) => Some(definition.clone()),
         None => kept(lake, definitions, options.table.name()).await?,
     };
-    let definition = match definition {
+    let mut definition = match definition {
         Some(definition) => definition,
         None => {
             let now = Instant::now();
@@ -43,6 +43,9 @@ pub(super) async fn table(invocation: &mut Invocation<'_>) -> std::result::Resul
             TableDefinition::inferred(options.table.name(), schema)?
         }
     };
+    if let Some(routed) = routed {
+        routed.note(&mut definition.properties);
+    }
     tracing::info!(table = %options.table, "creating the table");
     let created = lake.create(&options.table, definition).await;
     let table = created.map_err(Failure::of_catalog)?;

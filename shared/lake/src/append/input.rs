@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::infer::{self, Inferred};
 use crate::job::{AppendOptions, Limits};
 use crate::objects::{Closed, FoundObject, Pass, PassTime};
-use crate::route::{Place, Spool};
+use crate::route::{Claim, Place, Spool};
 use crate::task::Stop;
 use crate::write::Rows;
 
@@ -22,17 +22,23 @@ pub(super) enum Input {
 }
 
 impl Input {
-    /// What hands the records of `objects` to an attempt, in the time that there is.
+    /// What hands the records of `objects` to an attempt, in the time that there is; with a claim, those that it does not take
+    /// as refused.
     pub(super) fn feed(
         &self,
         objects: Vec<Arc<FoundObject>>,
         options: &AppendOptions,
         time: PassTime,
+        claim: Option<Claim>,
     ) -> impl FnOnce(&mut Rows, &Stop) -> std::result::Result<(), Closed> + Send + 'static {
         let (input, limits, unpack) = (self.clone(), options.limits, options.unpack.clone());
-        move |rows, stop| match input {
-            Self::Objects => Pass { objects, limits, unpack, time }.run(rows, stop),
-            Self::Spool(spool, place) => spool.replay(place, &objects, rows),
+        move |rows, stop| match (input, claim) {
+            (Self::Objects, None) => Pass { objects, limits, unpack, time }.run(rows, stop),
+            (Self::Objects, Some(claim)) => {
+                Pass { objects, limits, unpack, time }.run(&mut claim.on(rows), stop)
+            }
+            (Self::Spool(spool, place), None) => spool.replay(place, &objects, rows),
+            (Self::Spool(spool, place), Some(claim)) => spool.replay(place, &objects, &mut claim.on(rows)),
         }
     }
 

@@ -38,6 +38,7 @@ use crate::job::{AppendOptions, CommitMetrics, Outcome, SourceObject};
 use crate::known::Known;
 use crate::ledger::{self, Memory, name_time};
 use crate::objects::{FoundObject, PassTime};
+use crate::route::Routed;
 use crate::write::{Attempt, Attempted, Undo, Written};
 
 /// Of the time until the deadline, the share that is kept for closing files and for the commit. Where that is less than
@@ -79,6 +80,8 @@ struct Invocation<'a> {
     sources: Sources,
     /// The folder of definitions, for a table whose options have none.
     definitions: Option<&'a str>,
+    /// For which value of a record the table is, if its name is made of that.
+    routed: Option<Routed>,
     commit: CommitMetrics,
     /// The last snapshot, and the files of all of them.
     snapshot_id: Option<i64>,
@@ -113,6 +116,7 @@ impl<'a> Invocation<'a> {
             input,
             sources,
             definitions: None,
+            routed: None,
             commit: CommitMetrics::default(),
             snapshot_id: None,
             data_files: 0,
@@ -285,7 +289,9 @@ impl<'a> Invocation<'a> {
         time: PassTime,
         fixed: Option<Fixed>,
     ) -> Result<Attempted> {
-        let feed = self.input.feed(objects, self.options, time);
+        let properties = table.map(|table| table.metadata().properties());
+        let claim = self.routed.as_ref().zip(properties).and_then(|(routed, it)| routed.claim(it));
+        let feed = self.input.feed(objects, self.options, time, claim);
         let id = self.lake.env.uuid();
         let system = SystemColumn::of_object("", &self.options.processing_time);
         let attempt = Attempt::new(&self.lake.file_io, id, table, self.options, known, &system, fixed)?;

@@ -19,8 +19,9 @@ use crate::catalog::Lake;
 use crate::error::{Error as Failure, reworded};
 use crate::job::{AppendOptions, Outcome, SourceObject, Status, TableOutcome};
 use crate::objects::{FoundObject, Pass, PassTime};
-use crate::route::{Place, Router, Routes, Spool};
+use crate::route::{Place, Routed, Router, Routes, Spool};
 use crate::task;
+use crate::write::LeftOut;
 
 /// Tables that are written to at the same time, in equal parts of the memory.
 const TABLES_AT_ONCE: usize = 4;
@@ -57,6 +58,7 @@ pub async fn append_routed(
         async move {
             let mut invocation = Invocation::new(lake, &options, objects.clone());
             invocation.definitions = routes.definitions.as_deref();
+            invocation.routed = by_folder(routes, &objects);
             let outcome = invocation.until_deadline().await;
             (options.table, objects, outcome)
         }
@@ -111,13 +113,14 @@ async fn by_field(
         let until = options.deadline - left / OWN_SHARE;
         let at_once = TABLES_AT_ONCE.min(tables.len()).max(1);
         let numbered = tables.into_iter().enumerate();
-        let appends = numbered.map(|(number, table)| {
+        let appends = numbered.map(|(number, (table, routed))| {
             let options = of_table(options, table, at_once, until);
             let objects = found(&spool.sources(Place::Table(number)));
             let input = Input::Spool(spool.clone(), Place::Table(number));
             async move {
                 let mut invocation = Invocation::over(lake, &options, objects.clone(), input);
                 invocation.definitions = routes.definitions.as_deref();
+                invocation.routed = routed;
                 let outcome = match objects.is_empty() {
                     true => Ok(invocation.outcome(None)),
                     false => invocation.until_deadline().await,
@@ -156,12 +159,23 @@ async fn by_field(
     Ok(())
 }
 
+/// The folder that `objects` are in.
+fn by_folder(routes: &Arc<Routes>, objects: &[SourceObject]) -> Option<Routed> {
+    let mut folders = objects.iter().filter_map(|object| routes.folder(&object.key));
+    let value = folders.next()?.to_owned();
+    let is_mixed = folders.any(|folder| folder != value);
+    Some(Routed { routes: routes.clone(), value, is_mixed })
+}
+
+/// The tables, their records, and the objects that are no part of them.
+type Routing = (Vec<(TableIdent, Option<Routed>)>, Spool, Vec<(usize, LeftOut)>);
+
 /// Reads `objects` into a spool.
 async fn read(
     routes: &Arc<Routes>,
     objects: Vec<Arc<FoundObject>>,
     options: &AppendOptions,
-) -> std::result::Result<(Vec<TableIdent>, Spool, Vec<(usize, crate::write::LeftOut)>), Failure> {
+) -> std::result::Result<Routing, Failure> {
     let now = Instant::now();
     let cut_off = now + options.deadline.saturating_duration_since(now) / READ_SHARE;
     let time = PassTime { begin_until: cut_off - (cut_off - now) / 4, cut_off };

@@ -3,6 +3,7 @@
 //! In: the settings of one stream that feeds many tables, the key of an object, the text of a record. Out: a table, or
 //! none: such a record goes to the stream's own table, or to the quarantine. Refused: patterns that name no table.
 
+mod claim;
 mod entry;
 mod router;
 mod spool;
@@ -12,6 +13,7 @@ use std::borrow::Cow;
 use iceberg::{NamespaceIdent, TableIdent};
 use records::field_path::FieldPath;
 
+pub(crate) use self::claim::{Claim, Routed};
 pub(crate) use self::router::Router;
 pub(crate) use self::spool::{Place, Spool};
 
@@ -19,6 +21,9 @@ pub(crate) use self::spool::{Place, Spool};
 const ANY: char = '*';
 /// Glue takes names of 255 bytes, S3 Tables too.
 const MAX_NAME_BYTES: usize = 255;
+
+/// A table, and the value that its name is made of, if it is.
+pub(crate) type Named<'a> = (TableIdent, Option<Cow<'a, str>>);
 
 /// How one stream feeds many tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,27 +75,32 @@ impl Pattern {
         (is_complete && is_fixed).then(|| Self { value: value.to_owned(), namespace: parts, name })
     }
 
-    fn table(&self, value: &str) -> Option<TableIdent> {
+    fn table<'a>(&self, value: &Cow<'a, str>) -> Option<Named<'a>> {
         if !matches(&self.value, value) {
             return None;
         }
-        let name = match self.name.contains(ANY) {
-            true => self.name.replace(ANY, &table_name(value)),
-            false => self.name.clone(),
+        let (name, of) = match self.name.contains(ANY) {
+            true => (self.name.replace(ANY, &table_name(value)), Some(value.clone())),
+            false => (self.name.clone(), None),
         };
-        (name.len() <= MAX_NAME_BYTES)
-            .then(|| TableIdent::from_strs(self.namespace.iter().chain([&name])).ok())
-            .flatten()
+        if name.len() > MAX_NAME_BYTES {
+            return None;
+        }
+        Some((TableIdent::from_strs(self.namespace.iter().chain([&name])).ok()?, of))
     }
 }
 
 impl Routes {
     /// The table that the key of an object names. `own` is the stream's own table.
     pub(crate) fn of_key(&self, key: &str, own: &TableIdent) -> Option<TableIdent> {
+        let name = table_name(self.folder(key)?);
+        (name.len() <= MAX_NAME_BYTES).then(|| TableIdent::new(own.namespace().clone(), name.into_owned()))
+    }
+
+    /// The folder of `key` that names a table.
+    pub(crate) fn folder<'a>(&self, key: &'a str) -> Option<&'a str> {
         let (name, rest) = key.strip_prefix(self.prefix.as_deref()?)?.split_once('/')?;
-        let name = table_name(name);
-        (!name.is_empty() && name.len() <= MAX_NAME_BYTES && !rest.is_empty())
-            .then(|| TableIdent::new(own.namespace().clone(), name.into_owned()))
+        (!name.is_empty() && !rest.is_empty()).then_some(name)
     }
 
     /// The namespaces of the tables that patterns name.
@@ -99,7 +109,7 @@ impl Routes {
     }
 
     /// The table that the value of the field in `record`, JSON text, names.
-    pub(crate) fn of_record(&self, record: &[u8]) -> Option<TableIdent> {
+    pub(crate) fn of_record<'a>(&self, record: &'a [u8]) -> Option<Named<'a>> {
         let value = self.field.as_ref()?.text_in(record)?;
         self.patterns.iter().find_map(|pattern| pattern.table(&value))
     }
@@ -166,11 +176,11 @@ mod tests {
             ("[1]", None),
             ("{\"detail", None),
         ] {
-            let table = routes.of_record(record.as_bytes()).map(|table| table.to_string());
+            let table = routes.of_record(record.as_bytes()).map(|(table, _)| table.to_string());
             assert_eq!(table.as_deref(), expected, "{record}");
         }
         let long = format!(r#"{{"detail":{{"type":"x{}"}}}}"#, "y".repeat(1 << 20));
-        assert_eq!(routes.of_record(long.as_bytes()), None);
+        assert!(routes.of_record(long.as_bytes()).is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use iceberg::{Error, ErrorKind, TableIdent};
 use records::rejection::{Reason, Refusal};
 
-use super::{Place, Routes, Spool, Unrouted};
+use super::{Place, Routed, Routes, Spool, Unrouted};
 use crate::error::Kind;
 use crate::job::Limits;
 use crate::objects::{Closed, End, FoundObject, Origin, Record, Refused, Sink};
@@ -16,7 +16,7 @@ use crate::write::LeftOut;
 /// Takes the records of a pass apart by table.
 pub(crate) struct Router {
     routes: Arc<Routes>,
-    tables: Vec<TableIdent>,
+    tables: Vec<(TableIdent, Option<Routed>)>,
     by_table: HashMap<TableIdent, usize>,
     spool: Spool,
     /// Sources that are no part of what was kept.
@@ -30,7 +30,7 @@ impl Router {
     }
 
     /// What was kept: the tables, the records, and the sources that are no part of them.
-    pub(crate) fn finish(mut self) -> (Vec<TableIdent>, Spool, Vec<(usize, LeftOut)>) {
+    pub(crate) fn finish(mut self) -> (Vec<(TableIdent, Option<Routed>)>, Spool, Vec<(usize, LeftOut)>) {
         if let Some(error) = self.spool.full.take() {
             let is_told =
                 |at: &usize| self.spool.read.contains(at) || self.left_out.iter().any(|(left, _)| left == at);
@@ -46,16 +46,25 @@ impl Router {
     }
 
     fn place(&mut self, text: &[u8]) -> Option<Place> {
-        let table = self.routes.of_record(text)?;
-        let known = self.by_table.get(&table).copied();
-        let number = known.or_else(|| {
-            (self.tables.len() < self.routes.max_tables).then(|| {
-                self.tables.push(table.clone());
-                self.by_table.insert(table, self.tables.len() - 1);
-                self.tables.len() - 1
-            })
-        });
-        number.map(Place::Table)
+        let (table, value) = self.routes.of_record(text)?;
+        let routed = |value: &str| {
+            let (routes, value) = (self.routes.clone(), value.to_owned());
+            Routed { routes, value, is_mixed: false }
+        };
+        if let Some(number) = self.by_table.get(&table).copied() {
+            if let (Some(value), Some((_, first))) = (value, self.tables.get_mut(number)) {
+                let first = first.get_or_insert_with(|| routed(&value));
+                first.is_mixed |= first.value != *value;
+            }
+            return Some(Place::Table(number));
+        }
+        let number = self.tables.len();
+        if number >= self.routes.max_tables {
+            return None;
+        }
+        self.tables.push((table.clone(), value.as_deref().map(routed)));
+        self.by_table.insert(table, number);
+        Some(Place::Table(number))
     }
 }
 

@@ -110,7 +110,7 @@ fn each_table_gets_its_records_in_order() {
 
         let router = std::mem::replace(&mut bench.router, Bench::new(Unrouted::Default, limits).router);
         let (tables, spool, left_out) = router.finish();
-        assert_eq!(tables.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ns.a", "ns.b"]);
+        assert_eq!(tables.iter().map(|(table, _)| table.to_string()).collect::<Vec<_>>(), ["ns.a", "ns.b"]);
         assert_eq!(left_out.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1]);
         assert_eq!((spool.sources(Place::Table(0)), spool.sources(Place::Table(1))), (vec![0, 3], vec![0]));
         let given = bench.given(&spool, Place::Table(0));
