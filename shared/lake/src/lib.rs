@@ -7,6 +7,7 @@
 mod ancestors;
 mod append;
 pub mod audit;
+mod avro_names;
 #[cfg(feature = "aws")]
 mod aws;
 mod branch;

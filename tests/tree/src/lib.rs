@@ -114,10 +114,7 @@ pub fn check(location: &str, bytes: &dyn Fn(&str) -> Option<Bytes>) -> Vec<Fault
 }
 
 /// The metadata at `location` as JSON.
-///
-/// # Errors
-/// Why it cannot be read.
-pub fn metadata(location: &str, bytes: &dyn Fn(&str) -> Option<Bytes>) -> Result<Value, String> {
+fn metadata(location: &str, bytes: &dyn Fn(&str) -> Option<Bytes>) -> Result<Value, String> {
     let bytes = bytes(location).ok_or("it does not exist")?;
     let mut text = Vec::new();
     if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -127,21 +124,6 @@ pub fn metadata(location: &str, bytes: &dyn Fn(&str) -> Option<Bytes>) -> Result
         text.extend_from_slice(&bytes);
     }
     serde_json::from_slice(&text).map_err(|error| format!("it is no JSON: {error}"))
-}
-
-/// The paths of the live data and delete files of the snapshot `snapshot_id`. Empty if there is none, or if its manifests
-/// cannot be read.
-pub fn live_files(metadata: &Value, snapshot_id: i64, bytes: &dyn Fn(&str) -> Option<Bytes>) -> Vec<String> {
-    let snapshots = metadata["snapshots"].as_array().map_or(&[][..], Vec::as_slice);
-    let list = snapshots
-        .iter()
-        .find(|snapshot| snapshot["snapshot-id"].as_i64() == Some(snapshot_id))
-        .and_then(|snapshot| bytes(snapshot["manifest-list"].as_str()?))
-        .and_then(|list| avro::list(&list).ok());
-    let manifests =
-        list.into_iter().flatten().filter_map(|listed| avro::manifest(&bytes(&listed.path)?).ok());
-    let entries = manifests.flat_map(|manifest| manifest.entries);
-    entries.filter(avro::Entry::is_live).map(|entry| entry.file.path).collect()
 }
 
 impl Checker {
@@ -157,6 +139,19 @@ impl Checker {
             Err(why) => faults.add(Rule::MetadataReadable, format!("{location}: {why}")),
         }
         faults.0
+    }
+
+    /// The paths of the live data and delete files of the snapshot whose manifest list is at `list`, as far as they can be
+    /// read.
+    pub fn live_files(&mut self, list: &str, bytes: &dyn Fn(&str) -> Option<Bytes>) -> Vec<String> {
+        let mut paths = Vec::new();
+        for listed in self.list(list, bytes).iter().flat_map(|list| list.iter()) {
+            if let Ok(manifest) = self.manifest(&listed.path, bytes) {
+                let live = manifest.entries.iter().filter(|entry| entry.is_live());
+                paths.extend(live.map(|entry| entry.file.path.clone()));
+            }
+        }
+        paths
     }
 
     fn list(

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use crate::avro::{Entry, File, Header, ListEntry, Manifest};
-use crate::{Checker, Fault, Rule, check, live_files};
+use crate::{Checker, Fault, Rule, check};
 
 const LOCATION: &str = "t/metadata/3.metadata.json";
 
@@ -327,9 +327,10 @@ fn a_right_tree_has_no_fault() {
 
     let files = tree.write();
     let bytes = |path: &str| files.get(path).cloned();
-    assert_eq!(live_files(&tree.metadata, 2, &bytes), ["a", "b", "d"]);
-    assert_eq!(live_files(&tree.metadata, 3, &bytes), ["a", "d"]);
-    assert!(live_files(&tree.metadata, 4, &bytes).is_empty());
+    let mut live = |list: &str| Checker::default().live_files(list, &bytes);
+    assert_eq!(live("l2"), ["a", "b", "d"]);
+    assert_eq!(live("l3"), ["a", "d"]);
+    assert!(live("none").is_empty());
 }
 
 #[test]

@@ -94,7 +94,9 @@ impl MetadataFiles {
         let codec = Codec::of(metadata);
         let text = metadata_text::of(metadata, codec, ref_names, &self.chunks(metadata.uuid()))?;
         #[cfg(test)]
-        assert_same(metadata, &text.bytes)?;
+        if is_compared(metadata) {
+            assert_same(metadata, &text.bytes)?;
+        }
         let location = location(metadata, codec, after);
         self.file_io.new_output(&location)?.write(text.bytes.into()).await?;
         let (metadata, refs, chunks) = (metadata.clone(), text.refs, text.chunks);
@@ -137,6 +139,12 @@ impl MetadataFiles {
         kept.truncate(KEPT);
         file
     }
+}
+
+/// The first files of a table and a quarter of the later ones: to compare all is a tenth of the simulation's time.
+#[cfg(test)]
+fn is_compared(metadata: &TableMetadata) -> bool {
+    metadata.last_sequence_number() < 3 || metadata.last_updated_ms() % 4 == 0
 }
 
 /// What is put together says what the library says.

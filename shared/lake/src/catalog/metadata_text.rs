@@ -2,52 +2,25 @@
 //!
 //! In: the metadata of a table, and what the file before had of its snapshots. Out: the bytes, and what this file has of
 //! them. A table that is written to once a minute keeps a day of snapshots, which never change: to spell and to compress
-//! them all is most of the work of a commit. So they are kept in chunks that are ready to be written: as JSON, or as blocks of
-//! DEFLATE that refer to nothing before them (RFC 1951, section 3.2; what zlib calls a full flush).
+//! them all is most of the work of a commit. So they and their log are kept in [`Chunk`]s that are ready to be written.
 
-use std::collections::{BTreeMap, HashSet};
-use std::io;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crc32fast::Hasher;
-use flate2::{Compress, Compression, FlushCompress, Status};
-use iceberg::Result;
-use iceberg::spec::{SnapshotRef, TableMetadata};
+use iceberg::spec::{SnapshotLog, SnapshotRef, TableMetadata};
+use iceberg::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::metadata_chunks::{Assembly, Chunk, parts};
 use super::metadata_name::Codec;
 use super::refs::{self, Refs};
-
-/// Snapshots of a chunk. Few in tests, whose tables have few.
-const CHUNK: usize = if cfg!(test) { 4 } else { 64 };
-/// For 1 MB of snapshots, level 1 takes 10 ms and leaves 508 KB, level 2 takes 15 ms and leaves 333 KB, level 6 takes 20 ms
-/// and leaves 325 KB.
-const GZIP_LEVEL: Compression = Compression::new(2);
-/// RFC 1952, section 2.3: DEFLATE, no flags, no time, no system.
-const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// What a file has of the snapshots.
 #[derive(Clone, Debug)]
 pub(super) struct Chunks {
     codec: Codec,
-    chunks: Vec<Arc<Chunk>>,
-}
-
-/// Snapshots in a row, with a comma behind each.
-#[derive(Debug)]
-struct Chunk {
-    snapshots: Vec<SnapshotRef>,
-    piece: Piece,
-}
-
-/// A part of a file.
-#[derive(Debug)]
-struct Piece {
-    bytes: Vec<u8>,
-    /// Of its JSON; with gzip only.
-    checksum: Hasher,
-    json_bytes: u32,
+    snapshots: Vec<Chunk<SnapshotRef>>,
+    log: Vec<Chunk<SnapshotLog>>,
 }
 
 /// A file.
@@ -62,24 +35,7 @@ pub(super) struct Text {
 
 impl Default for Chunks {
     fn default() -> Self {
-        Self { codec: Codec::Plain, chunks: Vec::new() }
-    }
-}
-
-impl Chunks {
-    /// Those whose snapshots `metadata` still has, but for at least one that is left to be written at the end.
-    fn of(&self, metadata: &TableMetadata, codec: Codec) -> Vec<Arc<Chunk>> {
-        let has = |snapshot: &SnapshotRef| {
-            let found = metadata.snapshot_by_id(snapshot.snapshot_id());
-            found.is_some_and(|found| Arc::ptr_eq(found, snapshot) || found == snapshot)
-        };
-        let usable = |chunk: &&Arc<Chunk>| self.codec == codec && chunk.snapshots.iter().all(has);
-        let mut chunks: Vec<Arc<Chunk>> = self.chunks.iter().filter(usable).cloned().collect();
-        let count: usize = chunks.iter().map(|chunk| chunk.snapshots.len()).sum();
-        if count == metadata.snapshots().len() {
-            chunks.pop();
-        }
-        chunks
+        Self { codec: Codec::Plain, snapshots: Vec::new(), log: Vec::new() }
     }
 }
 
@@ -90,9 +46,15 @@ pub(super) fn of<'a>(
     ref_names: impl Iterator<Item = &'a str>,
     before: &Chunks,
 ) -> Result<Text> {
-    let mut chunks = before.of(metadata, codec);
+    let none = Chunks::default();
+    let before = if before.codec == codec { before } else { &none };
+    // In the order in which they were made.
+    let mut snapshots: Vec<SnapshotRef> = metadata.snapshots().cloned().collect();
+    snapshots.sort_unstable_by_key(|one| (one.sequence_number(), one.timestamp_ms(), one.snapshot_id()));
+    let in_order = parts(snapshots, &before.snapshots, |snapshot| snapshot.snapshot_id());
     let in_chunks: HashSet<i64> =
-        chunks.iter().flat_map(|chunk| &chunk.snapshots).map(|snapshot| snapshot.snapshot_id()).collect();
+        in_order.kept().flat_map(Chunk::items).map(|snapshot| snapshot.snapshot_id()).collect();
+
     // The library spells the rest. It would take away references to snapshots that are left out.
     let referenced = ref_names.filter_map(|name| Some(metadata.snapshot_for_ref(name)?.snapshot_id()));
     let referenced: HashSet<i64> = referenced.chain(metadata.current_snapshot_id()).collect();
@@ -102,34 +64,30 @@ pub(super) fn of<'a>(
     let refs = refs::of_json(&json)?;
     let mut members: BTreeMap<&str, &RawValue> = serde_json::from_slice(&json)?;
     // What the library has changed beside the snapshots.
-    let changed = match &rest {
-        None => Vec::new(),
-        Some(_) => vec![
-            ("snapshot-log", to_raw_value(metadata.history())?),
-            ("last-updated-ms", to_raw_value(&metadata.last_updated_ms())?),
-        ],
+    let updated = to_raw_value(&metadata.last_updated_ms())?;
+    members.insert("last-updated-ms", &updated);
+    members.remove("snapshot-log");
+    let texts = match members.remove("snapshots") {
+        Some(array) => by_id(array)?,
+        None => HashMap::new(),
     };
-    members.extend(changed.iter().map(|(name, value)| (*name, &**value)));
-    let mut snapshots = match members.remove("snapshots") {
-        Some(array) => not_in(&in_chunks, array, metadata)?,
-        None => Vec::new(),
-    };
-    while snapshots.len() > CHUNK {
-        chunks.push(Arc::new(Chunk::of(snapshots.drain(..CHUNK), codec)?));
-    }
 
     let mut file = Assembly::new(codec);
-    let mut head = String::from("{");
+    file.text("{");
     for (name, value) in members {
-        head.push_str(&format!("{}:{},", serde_json::Value::from(name), value.get()));
+        file.text(&format!("{}:{},", serde_json::Value::from(name), value.get()));
     }
-    head.push_str("\"snapshots\":[");
-    file.add(&Piece::of(head.as_bytes(), codec, FlushCompress::Full)?);
-    chunks.iter().for_each(|chunk| file.add(&chunk.piece));
-    debug_assert!(!snapshots.is_empty() || chunks.is_empty(), "a comma would end the array");
-    let tail: Vec<&str> = snapshots.iter().map(|(_, json)| json.get()).collect();
-    file.add(&Piece::of(format!("{}]}}", tail.join(",")).as_bytes(), codec, FlushCompress::Finish)?);
-    Ok(Text { bytes: file.finish(), refs, chunks: Chunks { codec, chunks } })
+    file.text("\"snapshot-log\":[");
+    let log =
+        parts(metadata.history().to_vec(), &before.log, |entry| (entry.snapshot_id, entry.timestamp_ms));
+    let log = file.array(log, |entry| Ok(serde_json::to_string(entry)?))?;
+    file.text("],\"snapshots\":[");
+    let snapshots = file.array(in_order, |snapshot| match texts.get(&snapshot.snapshot_id()) {
+        Some(text) => Ok(text.get().to_owned()),
+        None => Err(Error::new(ErrorKind::Unexpected, "the library leaves out a snapshot: a defect")),
+    })?;
+    file.text("]}");
+    Ok(Text { bytes: file.finish()?, refs, chunks: Chunks { codec, snapshots, log } })
 }
 
 /// `metadata` without some of its snapshots. None if there are none to take away, or the library does not: it dates what it
@@ -139,102 +97,19 @@ fn without(metadata: &TableMetadata, snapshots: &[i64]) -> Option<TableMetadata>
     Some(builder.remove_snapshots(snapshots).build().ok()?.metadata)
 }
 
-/// The snapshots of the JSON `array` that are in no chunk, in the order in which they were made.
-fn not_in<'a>(
-    chunks: &HashSet<i64>,
-    array: &'a RawValue,
-    metadata: &TableMetadata,
-) -> Result<Vec<(SnapshotRef, &'a RawValue)>> {
+/// The snapshots of the JSON `array` by their ids.
+fn by_id(array: &RawValue) -> Result<HashMap<i64, &RawValue>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]
     struct OnlyId {
         snapshot_id: i64,
     }
-    let mut snapshots = Vec::new();
+    let mut snapshots = HashMap::new();
     for json in serde_json::from_str::<Vec<&RawValue>>(array.get())? {
         let OnlyId { snapshot_id } = serde_json::from_str(json.get())?;
-        if let (false, Some(snapshot)) = (chunks.contains(&snapshot_id), metadata.snapshot_by_id(snapshot_id))
-        {
-            snapshots.push((snapshot.clone(), json));
-        }
+        snapshots.insert(snapshot_id, json);
     }
-    snapshots.sort_by_key(|(snapshot, _)| (snapshot.sequence_number(), snapshot.timestamp_ms()));
     Ok(snapshots)
-}
-
-impl Chunk {
-    fn of<'a>(snapshots: impl Iterator<Item = (SnapshotRef, &'a RawValue)>, codec: Codec) -> Result<Self> {
-        let mut json = String::new();
-        let add = |(snapshot, spelled): (SnapshotRef, &RawValue)| {
-            json.push_str(spelled.get());
-            json.push(',');
-            snapshot
-        };
-        let snapshots = snapshots.map(add).collect();
-        Ok(Self { snapshots, piece: Piece::of(json.as_bytes(), codec, FlushCompress::Full)? })
-    }
-}
-
-impl Piece {
-    fn of(json: &[u8], codec: Codec, flush: FlushCompress) -> Result<Self> {
-        let mut checksum = Hasher::new();
-        let bytes = match codec {
-            Codec::Plain => json.to_vec(),
-            Codec::Gzip => {
-                checksum.update(json);
-                deflated(json, flush)?
-            }
-        };
-        Ok(Self { bytes, checksum, json_bytes: json.len() as u32 })
-    }
-}
-
-/// `json` by itself as DEFLATE, to the end of a byte.
-fn deflated(json: &[u8], flush: FlushCompress) -> io::Result<Vec<u8>> {
-    let mut compress = Compress::new(GZIP_LEVEL, false);
-    let mut out = Vec::with_capacity(json.len() / 2 + 64);
-    loop {
-        let rest = json.get(compress.total_in() as usize..).unwrap_or_default();
-        let status = compress.compress_vec(rest, &mut out, flush)?;
-        // Room that is left says that nothing waits to be written.
-        let is_flushed = compress.total_in() == json.len() as u64 && out.len() < out.capacity();
-        if status == Status::StreamEnd || (is_flushed && !matches!(flush, FlushCompress::Finish)) {
-            return Ok(out);
-        }
-        out.reserve(json.len() / 4 + 64);
-    }
-}
-
-/// A file that is put together.
-struct Assembly {
-    codec: Codec,
-    bytes: Vec<u8>,
-    checksum: Hasher,
-    json_bytes: u32,
-}
-
-impl Assembly {
-    fn new(codec: Codec) -> Self {
-        let bytes = match codec {
-            Codec::Plain => Vec::new(),
-            Codec::Gzip => GZIP_HEADER.to_vec(),
-        };
-        Self { codec, bytes, checksum: Hasher::new(), json_bytes: 0 }
-    }
-
-    fn add(&mut self, piece: &Piece) {
-        self.bytes.extend_from_slice(&piece.bytes);
-        self.checksum.combine(&piece.checksum);
-        self.json_bytes = self.json_bytes.wrapping_add(piece.json_bytes);
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        if self.codec == Codec::Gzip {
-            self.bytes.extend(self.checksum.finalize().to_le_bytes());
-            self.bytes.extend(self.json_bytes.to_le_bytes());
-        }
-        self.bytes
-    }
 }
 
 #[cfg(test)]
@@ -244,6 +119,9 @@ mod tests {
         Operation, Schema, Snapshot, SnapshotReference, SnapshotRetention, Summary, TableMetadataBuilder,
     };
 
+    use std::io;
+
+    use super::super::metadata_chunks::{CHUNK, GZIP_HEADER};
     use super::super::metadata_name::unpacked;
     use super::*;
 
@@ -299,8 +177,8 @@ mod tests {
             io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*text.bytes), &mut one).unwrap();
             assert_eq!(one, json);
         }
-        let again = |chunk: &&Arc<Chunk>| chunks.chunks.iter().any(|before| Arc::ptr_eq(before, chunk));
-        let used = text.chunks.chunks.iter().filter(again).count();
+        let again = |chunk: &&Chunk<SnapshotRef>| chunks.snapshots.iter().any(|before| before.is(chunk));
+        let used = text.chunks.snapshots.iter().filter(again).count();
         *chunks = text.chunks;
         used
     }

@@ -14,8 +14,10 @@ mod glue;
 #[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
 mod metadata;
 #[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
-mod metadata_name;
+mod metadata_chunks;
 #[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
+#[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
+mod metadata_name;
 mod metadata_text;
 pub(crate) mod refs;
 #[cfg(any(feature = "glue", feature = "rest", feature = "s3tables"))]
@@ -44,6 +46,7 @@ use iceberg::{Catalog, ErrorKind, Result, TableIdent};
 
 pub use self::config::{CATALOG_NAME, CatalogConfig, RestAuth, Secret};
 pub(crate) use self::swap::{Loaded, Next, NotSwapped, TableCatalog};
+use crate::avro_names;
 use crate::definition::TableDefinition;
 use crate::env::{Env, Source};
 use crate::ledger::Ledgers;
@@ -74,6 +77,7 @@ impl Lake {
     /// # Errors
     /// It cannot be opened, or this program was built without it.
     pub async fn open_on(config: &CatalogConfig, storage: Arc<dyn StorageFactory>) -> Result<Self> {
+        avro_names::install();
         let file_io = FileIOBuilder::new(storage.clone()).build();
         let catalog: Arc<dyn TableCatalog> = match config {
             #[cfg(feature = "sqlite")]

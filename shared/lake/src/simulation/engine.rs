@@ -90,7 +90,7 @@ impl Engine {
         }
         let may_go = self.hand.world.model().rows_of_one_version();
         let world = self.hand.world.clone();
-        let live_rows = live.iter().flat_map(|entry| numbers(&world.bytes(entry.file_path()).unwrap()));
+        let live_rows = live.iter().flat_map(|entry| world.rows(entry.file_path()).unwrap().numbers());
         let mut may_go: Vec<i64> = live_rows.filter(|row| deletes && may_go.contains(row)).collect();
         // The order of an attempt's files is not drawn from the seed.
         may_go.sort_unstable();
@@ -100,7 +100,7 @@ impl Engine {
         for entries in partitions.values() {
             let batches: Vec<RecordBatch> = entries
                 .iter()
-                .map(|entry| read(&self.hand.world.bytes(entry.file_path()).unwrap()))
+                .map(|entry| self.hand.world.rows(entry.file_path()).unwrap().batch.clone())
                 .collect();
             // Files of different writers may differ in what they say of their columns, those of different times in how many
             // they have.
@@ -390,11 +390,27 @@ async fn live(table: &Table) -> Live {
     found
 }
 
-/// The rows of a data file.
-pub(crate) fn read(bytes: &Bytes) -> RecordBatch {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().with_batch_size(1 << 16);
-    let mut batches = reader.build().unwrap();
-    batches.next().unwrap().unwrap()
+/// What is in a data file.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    batch: RecordBatch,
+    /// Its fields by id, each with its name and those of the columns around it.
+    pub(crate) fields: HashMap<i32, String>,
+}
+
+impl Rows {
+    pub(crate) fn read(bytes: Bytes) -> Self {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().with_batch_size(1 << 16);
+        let batch = reader.build().unwrap().next().unwrap().unwrap();
+        let fields = arrow_schema_to_schema(&batch.schema()).unwrap().field_id_to_name_map().clone();
+        Self { batch, fields }
+    }
+
+    /// The values of `n`.
+    pub(crate) fn numbers(&self) -> Vec<i64> {
+        let column = self.batch.column_by_name("n").unwrap();
+        column.as_any().downcast_ref::<Int64Array>().unwrap().iter().flatten().collect()
+    }
 }
 
 /// `rows` but those whose `n` is `deleted`.
@@ -402,17 +418,4 @@ fn without(rows: &RecordBatch, deleted: &[i64]) -> RecordBatch {
     let numbers = rows.column_by_name("n").unwrap().as_any().downcast_ref::<Int64Array>().unwrap();
     let stays = numbers.iter().map(|number| Some(number.is_none_or(|number| !deleted.contains(&number))));
     filter_record_batch(rows, &stays.collect()).unwrap()
-}
-
-/// The values of `n` in a data file.
-/// The fields of a data file by id, each with its name and those of the columns around it.
-pub(crate) fn fields(bytes: &Bytes) -> HashMap<i32, String> {
-    let schema = arrow_schema_to_schema(&read(bytes).schema()).unwrap();
-    schema.field_id_to_name_map().clone()
-}
-
-pub(crate) fn numbers(bytes: &Bytes) -> Vec<i64> {
-    let rows = read(bytes);
-    let column = rows.column_by_name("n").unwrap();
-    column.as_any().downcast_ref::<Int64Array>().unwrap().iter().flatten().collect()
 }

@@ -132,10 +132,9 @@ pub(crate) fn edited(metadata: &TableMetadata, edit: impl FnOnce(&mut Json)) -> 
 /// A file that the table needs.
 pub(crate) fn referenced(world: &World) -> Option<String> {
     let pointer = world.model().pointer.clone()?;
-    let metadata = tree::metadata(&pointer.location, &|path| world.bytes(path)).ok()?;
-    let current = pointer.metadata.current_snapshot_id()?;
+    let list = pointer.metadata.current_snapshot()?.manifest_list();
     let live: BTreeSet<String> =
-        tree::live_files(&metadata, current, &|path| world.bytes(path)).into_iter().collect();
+        tree::Checker::default().live_files(list, &|path| world.bytes(path)).into_iter().collect();
     live.into_iter().next()
 }
 

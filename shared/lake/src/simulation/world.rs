@@ -16,6 +16,7 @@ use iceberg::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::engine::Rows;
 use super::model::Model;
 use crate::env::{Env, Source};
 
@@ -48,6 +49,8 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     begin: Instant,
     files: Mutex<HashMap<String, Bytes>>,
+    /// What was read of data files, which never change.
+    read: Mutex<HashMap<String, Arc<Rows>>>,
     model: Mutex<Model>,
 }
 
@@ -55,7 +58,13 @@ impl World {
     /// Must be called in a runtime whose clock is paused.
     pub(crate) fn new(seed: u64, model: Model) -> Arc<Self> {
         let begin = Instant::now();
-        Arc::new(Self { seed, begin, files: Mutex::default(), model: Mutex::new(model) })
+        Arc::new(Self {
+            seed,
+            begin,
+            files: Mutex::default(),
+            read: Mutex::default(),
+            model: Mutex::new(model),
+        })
     }
 
     pub(crate) fn files(&self) -> MutexGuard<'_, HashMap<String, Bytes>> {
@@ -68,6 +77,13 @@ impl World {
 
     pub(crate) fn bytes(&self, path: &str) -> Option<Bytes> {
         self.files().get(path).cloned()
+    }
+
+    /// The rows of a data file, if it is there.
+    pub(crate) fn rows(&self, path: &str) -> Option<Arc<Rows>> {
+        let bytes = self.bytes(path)?;
+        let mut read = self.read.lock().unwrap();
+        Some(read.entry(path.to_owned()).or_insert_with(|| Rows::read(bytes).into()).clone())
     }
 
     fn elapsed_ms(&self) -> u64 {
