@@ -9,32 +9,27 @@
 
 use std::collections::HashMap;
 
-use arrow_array::RecordBatch;
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFile, Schema, TableMetadataRef};
+use iceberg::spec::{DataFile, Schema};
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
-use records::rejection::{Reason, Refusal};
+use records::rejection::Reason;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::TableWriter;
+use super::rows::{Found, Rows, Step};
 use crate::decode::unknown::Fixed;
-use crate::decode::{HEADERS, Lack, RowDecoder, SystemColumn};
+use crate::decode::{RowDecoder, SystemColumn};
 use crate::growth::Growth;
-use crate::job::{AppendOptions, Limits, Rejected};
+use crate::job::{AppendOptions, Rejected};
 use crate::known::{Known, Lacking};
-use crate::objects::{Closed, End, Origin, Record, Refused, Sink};
-use crate::quarantine::{Added, Quarantine, Rejection};
+use crate::objects::{Closed, End, Origin};
+use crate::quarantine::{Added, Quarantine};
 use crate::task::{self, Stop};
 
 /// Steps that the decoder may be ahead of the writer. A batch is a step.
 const STEPS_AHEAD: usize = 2;
-/// Rows of a batch at most, however short they are.
-const BATCH_ROWS: usize = 64 * 1024;
-
-/// Records that are soon read again.
-const SOON_AGAIN: u64 = 10_000;
 
 /// One try to write records that are to be committed together.
 pub(crate) struct Attempt<'a> {
@@ -142,29 +137,6 @@ impl Undo {
     }
 }
 
-/// What goes from the decoder to the writer, one after the other.
-enum Step {
-    /// Rows of one or several sources; an error is a defect.
-    Rows(Result<RecordBatch>),
-    /// A record is refused.
-    Rejected(Rejection),
-    /// Source `at` has ended. Its last rows may still come.
-    Ended { at: usize, end: End, found: Found },
-    /// All sources have ended.
-    Complete { growth: Option<Growth>, ignored: u64 },
-    /// There are more fields than the table may have columns. Little was read so far, and soon again.
-    Full(Growth),
-}
-
-/// What was found in a source so far.
-#[derive(Default)]
-struct Found {
-    /// Of one of its records.
-    origin: Option<Origin>,
-    rows: u64,
-    rejected: Rejected,
-}
-
 /// How far the records could be written.
 enum Pass {
     Whole { tallies: Vec<Tally>, ignored: u64 },
@@ -211,7 +183,7 @@ impl<'a> Attempt<'a> {
         system: &[SystemColumn<'_>],
         fixed: Option<Fixed>,
     ) -> Result<Self> {
-        let (limits, time) = (options.limits, options.processing_time.clone());
+        let limits = options.limits;
         let (mut decoder, writer) = match table {
             Some(table) => {
                 let decoder = RowDecoder::for_fixed(table.metadata(), system, fixed)?;
@@ -224,19 +196,7 @@ impl<'a> Attempt<'a> {
         let quarantine =
             Quarantine::new(file_io.clone(), &options.errors_uri, name, commit, limits.known_rows);
         let (sender, steps) = mpsc::channel(STEPS_AHEAD);
-        let metadata = table.map(Table::metadata_ref);
-        let (with_headers, found) = (decoder.fills(HEADERS), Found::default());
-        let rows = Rows {
-            decoder,
-            processing_time: time,
-            with_headers,
-            limits,
-            sender,
-            found,
-            metadata,
-            growth: None,
-            read: 0,
-        };
+        let rows = Rows::new(decoder, options, table.map(Table::metadata_ref), sender);
         Ok(Self { id, rows, steps, writer, quarantine, known })
     }
 
@@ -348,133 +308,6 @@ fn tally(source: usize, found: Found, dropped: u64, lacking: &Lacking<'_>) -> Ta
         Some(Origin::Kafka { .. }) | None => 0,
     };
     Tally { source, rows: found.rows - known, known, rejected: found.rejected, dropped }
-}
-
-/// Decodes the records of an attempt, on the thread that gives them.
-pub(crate) struct Rows {
-    decoder: RowDecoder,
-    processing_time: String,
-    /// Whether the table has a column for the headers of records.
-    with_headers: bool,
-    limits: Limits,
-    sender: mpsc::Sender<Step>,
-    /// What was found in the source whose records come.
-    found: Found,
-    /// Of the table, if there is one.
-    metadata: Option<TableMetadataRef>,
-    /// What the table lacks. The pass goes on to find out what else it is, and to write what can be had without.
-    growth: Option<Growth>,
-    /// Records that came.
-    read: u64,
-}
-
-impl Sink for Rows {
-    fn plain(
-        &mut self,
-        origin: &Origin,
-        text: &[u8],
-        is_event: &dyn Fn(&[u8]) -> bool,
-    ) -> std::result::Result<Option<usize>, Closed> {
-        self.begin(origin);
-        let taken = self.decoder.push_plain(text, is_event);
-        if taken.is_some() {
-            self.read += 1;
-            self.found.rows += 1;
-            self.flush_if_full()?;
-        }
-        Ok(taken)
-    }
-
-    fn record(&mut self, origin: &Origin, record: Record<'_>) -> std::result::Result<(), Closed> {
-        self.begin(origin);
-        self.read += 1;
-        let decoded = match record {
-            Ok(text) => self.decode(text)?.map_err(|refusal| Refused::new(refusal, Some(text))),
-            Err(refused) => Err(refused),
-        };
-        match decoded {
-            Ok(()) => self.found.rows += 1,
-            Err(Refused { refusal, bytes, keep_object, identity }) => {
-                *self.found.rejected.entry(refusal.reason).or_default() += 1;
-                let (origin, bytes) = (origin.clone(), bytes.map(<[u8]>::to_vec));
-                self.send(Step::Rejected(Rejection { origin, refusal, bytes, keep_object, identity }))?;
-            }
-        }
-        self.flush_if_full()
-    }
-
-    fn end(&mut self, at: usize, end: End) -> std::result::Result<(), Closed> {
-        let found = std::mem::take(&mut self.found);
-        self.send(Step::Ended { at, end, found })
-    }
-}
-
-impl Rows {
-    fn complete(&mut self) -> std::result::Result<(), Closed> {
-        self.flush()?;
-        let (growth, ignored) = (self.growth.take(), self.decoder.take_ignored());
-        self.send(Step::Complete { growth, ignored })
-    }
-
-    /// The next record is from `origin`.
-    fn begin(&mut self, origin: &Origin) {
-        if self.found.origin.is_none() || origin.is_told_by_record() {
-            let decoder = &mut self.decoder;
-            origin.system(&self.processing_time, self.with_headers, |columns| decoder.set_system(columns));
-        }
-        if self.found.origin.is_none() {
-            self.found.origin = Some(origin.clone());
-        }
-    }
-
-    /// Adds a row, if need be without what the table lacks for it.
-    fn decode(&mut self, text: &[u8]) -> std::result::Result<std::result::Result<(), Refusal>, Closed> {
-        let lacks = match self.decoder.push(text) {
-            Ok(lacks) => lacks,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        if lacks.is_empty() {
-            return Ok(Ok(()));
-        }
-        self.grow(lacks)?;
-        Ok(self.decoder.push_without(text))
-    }
-
-    /// Notes what the table lacks for a row.
-    fn grow(&mut self, lacks: Vec<Lack>) -> std::result::Result<(), Closed> {
-        // Without a table, nothing is lacking: every record is refused.
-        let Some(metadata) = &self.metadata else { return Ok(()) };
-        let growth = self.growth.get_or_insert_with(|| Growth::of(metadata));
-        if growth.is_full() {
-            return Ok(());
-        }
-        growth.add(lacks);
-        if growth.is_full()
-            && self.read <= SOON_AGAIN
-            && let Some(growth) = self.growth.take()
-        {
-            self.send(Step::Full(growth))?;
-            return Err(Closed);
-        }
-        Ok(())
-    }
-
-    fn flush_if_full(&mut self) -> std::result::Result<(), Closed> {
-        let is_full = self.decoder.is_full(self.limits.batch_bytes) || self.decoder.rows() >= BATCH_ROWS;
-        if is_full { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> std::result::Result<(), Closed> {
-        if self.decoder.rows() == 0 {
-            return Ok(());
-        }
-        let batch = self.decoder.finish();
-        self.send(Step::Rows(batch))
-    }
-
-    fn send(&self, step: Step) -> std::result::Result<(), Closed> {
-        self.sender.blocking_send(step).map_err(|_| Closed)
-    }
 }
 
 #[cfg(test)]

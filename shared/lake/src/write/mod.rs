@@ -23,6 +23,7 @@ mod overflow;
 mod parquet_file;
 mod partition;
 mod properties;
+mod rows;
 mod side_by_side;
 mod transform;
 
@@ -38,7 +39,7 @@ use iceberg::{Error, ErrorKind, Result};
 use parquet::errors::ParquetError;
 use uuid::Uuid;
 
-pub(crate) use self::attempt::{Attempt, Attempted, LeftOut, Rows, Tally, Undo, Without, Written};
+pub(crate) use self::attempt::{Attempt, Attempted, LeftOut, Tally, Undo, Without, Written};
 use self::location::Locations;
 use self::order::Order;
 use self::overflow::Overflow;
@@ -46,6 +47,7 @@ use self::parquet_file::ParquetFile;
 use self::partition::{Partitioner, take_rows};
 use self::properties::FileProperties;
 pub(crate) use self::properties::target_file_bytes;
+pub(crate) use self::rows::Rows;
 use crate::failpoint::failpoint;
 pub(crate) use crate::job::WriteLimits;
 use crate::storage;
