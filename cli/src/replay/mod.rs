@@ -7,6 +7,7 @@
 
 mod counts;
 pub(crate) mod firehose;
+mod first_rows;
 mod input;
 pub(crate) mod queue;
 mod refusals;
