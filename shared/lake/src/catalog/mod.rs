@@ -16,8 +16,8 @@ mod metadata;
 #[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
 mod metadata_chunks;
 #[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
-#[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
 mod metadata_name;
+#[cfg(any(feature = "glue", feature = "s3tables", feature = "sqlite"))]
 mod metadata_text;
 pub(crate) mod refs;
 #[cfg(any(feature = "glue", feature = "rest", feature = "s3tables"))]
