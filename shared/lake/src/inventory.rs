@@ -234,7 +234,8 @@ async fn read_manifest(
         .collect())
 }
 
-fn vector(file: &DataFile) -> Option<Vector> {
+/// Where the deletion vector is that `file` stands for, if it is one.
+pub(crate) fn vector(file: &DataFile) -> Option<Vector> {
     let is_vector = file.content_type() == DataContentType::PositionDeletes
         && file.file_format() == DataFileFormat::Puffin;
     is_vector.then(|| {

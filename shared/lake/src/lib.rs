@@ -49,6 +49,7 @@ pub mod sweep;
 mod task;
 mod token;
 mod topic;
+mod vectors;
 mod write;
 
 pub use ancestors::ancestors;
@@ -86,3 +87,4 @@ pub use storage::{
 pub use stored::{StoredObject, stored_objects};
 pub use token::{SUMMARY_KEY, Token};
 pub use topic::{TopicPartition, TopicRecord, TopicValue};
+pub use vectors::Vectors;

@@ -17,10 +17,11 @@ use iceberg::expr::Predicate;
 use iceberg::scan::FileScanTask;
 use iceberg::spec::{Schema, SnapshotRef};
 use iceberg::table::Table;
+use lake::Vectors;
 
 use crate::external;
 use crate::filter::predicate;
-use crate::read::{Cache, Reader};
+use crate::read::{Cache, Reader, is_vector};
 use crate::scan::{self, FileScan};
 
 /// A table as DataFusion sees it.
@@ -60,6 +61,16 @@ impl LakeTable {
         let tasks = scan.build().map_err(external)?.plan_files().await.map_err(external)?;
         tasks.try_collect().await.map_err(external)
     }
+
+    /// The deletion vectors of the snapshot, if the files of `tasks` may have any: the library gives a file those of all files
+    /// of its partition, and does not say where in a Puffin file they are.
+    async fn vectors(&self, tasks: &[FileScanTask]) -> Result<Vectors> {
+        let has_any = tasks.iter().flat_map(|task| &task.deletes).any(is_vector);
+        match self.snapshot.as_ref().filter(|_| has_any) {
+            Some(snapshot) => Vectors::of(&self.table, snapshot).await.map_err(external),
+            None => Ok(Vectors::default()),
+        }
+    }
 }
 
 #[async_trait]
@@ -84,12 +95,14 @@ impl TableProvider for LakeTable {
             None => self.arrow_schema.clone(),
         };
         let tasks = self.tasks(filters).await?;
+        let vectors = self.vectors(&tasks).await?;
         let reader = Reader {
             file_io: self.table.file_io().clone(),
             schema: self.schema.clone(),
             former: self.table.metadata().schemas_iter().cloned().collect(),
             projected,
             batch_size: state.config().batch_size(),
+            vectors,
             cache: Cache::default(),
         };
         let parts = scan::parts(tasks, state.config().target_partitions());

@@ -19,7 +19,6 @@ mod rows;
 mod spill;
 mod table;
 mod topics;
-mod vectors;
 
 use std::fmt;
 use std::sync::Arc;

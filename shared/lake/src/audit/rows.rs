@@ -25,6 +25,7 @@ use super::ids::{IdDigest, Ids};
 use super::{Options, Step};
 use crate::digest::Digest;
 use crate::inventory::{ContentFile, Inventory, Vector};
+use crate::vectors;
 
 /// Files that are read at the same time.
 const PARALLEL_FILES: usize = 2;
@@ -139,7 +140,7 @@ impl Rows {
                 self.untold.push((path.clone(), what.to_owned()));
                 continue;
             }
-            match super::vectors::read(file_io, &file.path, vector).await {
+            match vectors::read(file_io, &file.path, vector).await {
                 Ok(deleted) => {
                     task.deleted = Some(Arc::new(deleted));
                     tasks.push(task);

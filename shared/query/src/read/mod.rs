@@ -1,7 +1,7 @@
 //! Data files, read.
 //!
 //! In: a data file with the delete files that apply to it, and the columns that are wanted. Out: its rows that are left, as a
-//! stream of batches. Refused: files that are not Parquet, without field ids, or under a deletion vector.
+//! stream of batches. Refused: files that are not Parquet or without field ids.
 
 pub(crate) mod adapt;
 mod deletes;
@@ -14,18 +14,25 @@ use datafusion::arrow::array::{BooleanArray, RecordBatch};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use datafusion::common::{Result, ScalarValue, exec_err};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::FileIO;
-use iceberg::scan::FileScanTask;
+use iceberg::scan::{FileScanTask, FileScanTaskDeleteFile};
 use iceberg::spec::{DataContentType, Schema, Transform};
+use lake::Vectors;
+use roaring::RoaringTreemap;
 
 pub(crate) use self::deletes::Cache;
 use self::deletes::{EqualityDeletes, Positions};
 use crate::external;
 use crate::scalar::scalar;
+
+/// Whether `delete` is a file of deletion vectors. The library does not say; no other delete file has this ending.
+pub(crate) fn is_vector(delete: &FileScanTaskDeleteFile) -> bool {
+    delete.file_type == DataContentType::PositionDeletes && delete.file_path.ends_with(".puffin")
+}
 
 /// What the reading of all files of a scan has in common.
 #[derive(Debug)]
@@ -38,6 +45,8 @@ pub(crate) struct Reader {
     /// The wanted columns.
     pub(crate) projected: SchemaRef,
     pub(crate) batch_size: usize,
+    /// Deletion vectors, by the files that they are of.
+    pub(crate) vectors: Vectors,
     pub(crate) cache: Cache,
 }
 
@@ -49,16 +58,22 @@ impl Reader {
         pool: Arc<dyn MemoryPool>,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let (mut positions, mut equalities) = (Vec::new(), Vec::new());
+        // Where there is a vector, it has what position deletes of the file say.
+        let vector = match self.vectors.length(&task.data_file_path) {
+            Some(length) => {
+                let held = MemoryConsumer::new("deletion vectors").register(&pool);
+                held.try_grow(usize::try_from(length).unwrap_or(usize::MAX))?;
+                match self.vectors.read(&self.file_io, &task.data_file_path).await {
+                    Ok(vector) => Some((vector, held)),
+                    Err(what) => return exec_err!("{what}"),
+                }
+            }
+            None => None,
+        };
         for delete in &task.deletes {
             match delete.file_type {
+                DataContentType::PositionDeletes if vector.is_some() || is_vector(delete) => {}
                 DataContentType::PositionDeletes => {
-                    if delete.file_path.ends_with(".puffin") {
-                        return exec_err!(
-                            "{} has a deletion vector, {}, which is not read here: compact the table first",
-                            task.data_file_path,
-                            delete.file_path
-                        );
-                    }
                     positions.push(self.cache.positions(&self.file_io, delete, &pool).await?);
                 }
                 DataContentType::EqualityDeletes => {
@@ -88,7 +103,7 @@ impl Reader {
         );
         let (batches, held_bytes) = opened.await?;
         of_reader.try_grow(held_bytes)?;
-        let mut kept = Kept { positions, equalities, path: task.data_file_path, row: 0 };
+        let mut kept = Kept { vector, positions, equalities, path: task.data_file_path, row: 0 };
         let projected: Vec<usize> = (0..self.projected.fields().len()).collect();
         Ok(batches
             .map(move |batch| {
@@ -138,6 +153,7 @@ fn constants(task: &FileScanTask, schema: &Schema) -> Result<HashMap<i32, Scalar
 
 /// Which rows of a file are left.
 struct Kept {
+    vector: Option<(RoaringTreemap, MemoryReservation)>,
     positions: Vec<Arc<Positions>>,
     equalities: Vec<Arc<EqualityDeletes>>,
     path: String,
@@ -149,8 +165,8 @@ impl Kept {
     fn rows(&mut self, mut batch: RecordBatch) -> Result<RecordBatch> {
         let first = self.row;
         self.row += batch.num_rows() as u64;
-        let deleted: Vec<_> =
-            self.positions.iter().filter_map(|positions| positions.of(&self.path)).collect();
+        let by_files = self.positions.iter().filter_map(|positions| positions.of(&self.path));
+        let deleted: Vec<_> = by_files.chain(self.vector.iter().map(|(vector, _)| vector)).collect();
         if !deleted.is_empty() || !self.equalities.is_empty() {
             let by_position = |row| !deleted.iter().any(|deleted| deleted.contains(row));
             let mut kept: Vec<bool> = (first..self.row).map(by_position).collect();

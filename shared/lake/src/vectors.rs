@@ -1,23 +1,73 @@
 //! Deletion vectors: which rows of a data file are deleted, by position.
 //!
-//! In: a Puffin file, and where a blob of the type `deletion-vector-v1` is in it (Puffin specification). Out: the
-//! positions. Refused: blobs with another length, mark or checksum than they should have. The library that reads the
-//! tables takes every delete file for Parquet.
+//! In: a Puffin file, and where a blob of the type `deletion-vector-v1` is in it (Puffin specification), which the manifests
+//! of a snapshot say. Out: the positions. Refused: blobs with another length, mark or checksum than they should have. The
+//! library that reads the tables takes every delete file for Parquet.
 
+use std::collections::HashMap;
+
+use iceberg::Result as Read;
 use iceberg::io::FileIO;
+use iceberg::spec::{ManifestContentType, SnapshotRef};
+use iceberg::table::Table;
 use roaring::RoaringTreemap;
 
-use crate::inventory::Vector;
+use crate::inventory::{self, Vector};
 
 const MARK: [u8; 4] = [0xD1, 0xD3, 0x39, 0x64];
 /// Longest blob that is read: more than any vector of a file that is written in practice.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// The deletion vectors of a snapshot.
+#[derive(Debug, Default)]
+pub struct Vectors {
+    /// The Puffin file and the place in it, by the data file whose rows are deleted.
+    by_file: HashMap<String, (String, Vector)>,
+}
+
+impl Vectors {
+    /// Those that `snapshot` of `table` has.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub async fn of(table: &Table, snapshot: &SnapshotRef) -> Read<Self> {
+        let mut by_file = HashMap::new();
+        let list = table.manifest_list_reader(snapshot).load().await?;
+        for manifest in list.entries().iter().filter(|one| one.content == ManifestContentType::Deletes) {
+            let manifest = manifest.load_manifest(table.file_io()).await?;
+            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+                if let Some(vector) = inventory::vector(entry.data_file()) {
+                    by_file.insert(vector.data_file.clone(), (entry.file_path().to_owned(), vector));
+                }
+            }
+        }
+        Ok(Self { by_file })
+    }
+
+    /// How many bytes the vector of a data file has; None if it has none.
+    pub fn length(&self, data_file: &str) -> Option<u64> {
+        self.by_file.get(data_file).map(|(_, vector)| vector.length)
+    }
+
+    /// The rows of a data file that are deleted; none if it has no vector.
+    ///
+    /// # Errors
+    /// What is wrong with the vector.
+    pub async fn read(&self, file_io: &FileIO, data_file: &str) -> Result<RoaringTreemap, String> {
+        match self.by_file.get(data_file) {
+            Some((uri, vector)) => {
+                read(file_io, uri, vector).await.map_err(|what| format!("{data_file}: {what} ({uri})"))
+            }
+            None => Ok(RoaringTreemap::new()),
+        }
+    }
+}
+
 /// The positions that `vector` in the Puffin file at `uri` deletes.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) async fn read(file_io: &FileIO, uri: &str, vector: &Vector) -> Result<RoaringTreemap, String> {
+pub(crate) async fn read(file_io: &FileIO, uri: &str, vector: &Vector) -> Result<RoaringTreemap, String> {
     let unreadable = |error: iceberg::Error| format!("its deletion vector cannot be read: {error}");
     if vector.length > MAX_BYTES {
         return Err(format!("its deletion vector has {} bytes, which is too many", vector.length));
