@@ -4,12 +4,13 @@
 //! wrong with them, and what became of them. Exit status 0 if main has what was audited, 1 if not.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, SecondsFormat};
 use indicatif::HumanBytes;
-use lake::{Bounds, MaxNulls, NewCommit, Publication, PublicationStatus, PublishOptions};
+use lake::{Bounds, Checks, MaxNulls, NewCommit, Publication, PublicationStatus, PublishOptions};
 use lambda::env::Environment;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -42,6 +43,10 @@ pub(crate) struct Arguments {
     /// Of a hundred new rows, how many may be null in a column.
     #[arg(long, value_name = "COLUMN=PERCENT", value_parser = max_nulls)]
     max_nulls: Vec<MaxNulls>,
+    /// A condition on the new rows in SQL, such as "count_if(user_id IS NULL) = 0", or a file NAME.sql of such conditions with
+    /// semicolons between them; may be given several times.
+    #[arg(long, value_name = "SQL|FILE.sql")]
+    check: Vec<String>,
     /// The snapshot of the branch to audit and publish, in place of the last one.
     #[arg(long, value_name = "ID")]
     snapshot: Option<i64>,
@@ -64,6 +69,7 @@ fn max_nulls(text: &str) -> Result<MaxNulls, String> {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let checks = checks(&arguments.check)?;
     let environment = Environment::of_process();
     let (table, site) = (ident_of(&arguments.table)?, arguments.place.site(&environment)?);
     let errors_uri = match &site.folders {
@@ -80,6 +86,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             max_rows: arguments.max_rows,
             max_nulls: arguments.max_nulls,
         },
+        checks,
         errors_uri,
         is_dry_run: arguments.dry_run,
         deadline: Instant::now() + PATIENCE,
@@ -96,6 +103,26 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         | PublicationStatus::FastForward
         | PublicationStatus::Applied => ExitCode::SUCCESS,
     })
+}
+
+/// The conditions in SQL, if there are any.
+#[cfg(feature = "query")]
+fn checks(arguments: &[String]) -> anyhow::Result<Option<Arc<dyn Checks>>> {
+    if arguments.is_empty() {
+        return Ok(None);
+    }
+    let texts = arguments.iter().map(|argument| crate::query::text(argument));
+    let texts = texts.collect::<anyhow::Result<Vec<_>>>()?;
+    let limits = crate::query::limits(crate::query::MEMORY_MB);
+    let checks = ::query::SqlChecks::new(texts.iter().map(String::as_str), limits).context("--check")?;
+    Ok(Some(Arc::new(checks)))
+}
+
+#[cfg(not(feature = "query"))]
+fn checks(arguments: &[String]) -> anyhow::Result<Option<Arc<dyn Checks>>> {
+    let what = "--check: this program was built without SQL: build it with --features query";
+    anyhow::ensure!(arguments.is_empty(), what);
+    Ok(None)
 }
 
 fn name(status: &PublicationStatus) -> &'static str {

@@ -13,6 +13,9 @@ use lambda::env::Environment;
 
 use crate::place::{Place, ident_of};
 
+/// Memory for what a query holds, in MB.
+pub(crate) const MEMORY_MB: u32 = 1024;
+
 /// Run a query over the tables of a warehouse.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -29,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "table")]
     format: OutputFormat,
     /// Most memory, in MB, for what a query holds; sorts, groups and joins go on in temporary files beyond it.
-    #[arg(long, value_name = "MB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..))]
+    #[arg(long, value_name = "MB", default_value_t = MEMORY_MB, value_parser = clap::value_parser!(u32).range(16..))]
     memory_mb: u32,
 }
 
@@ -51,10 +54,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let sql = text(&arguments.query)?;
     let table = ident_of(&arguments.table)?;
     let lake = arguments.place.site(&Environment::of_process())?.lake().await?;
-    let limits = Limits {
-        memory_bytes: (arguments.memory_mb as usize) << 20,
-        parallel: std::thread::available_parallelism().map_or(1, usize::from),
-    };
+    let limits = limits(arguments.memory_mb);
     let session = Session::new(lake, &table.namespace().as_ref().join("."), limits)?;
     let format = match arguments.format {
         OutputFormat::Table => Format::Table,
@@ -77,6 +77,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match answered {
         Err(error) if out.is_read => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// What a query may take.
+pub(crate) fn limits(memory_mb: u32) -> Limits {
+    Limits {
+        memory_bytes: (memory_mb as usize) << 20,
+        parallel: std::thread::available_parallelism().map_or(1, usize::from),
     }
 }
 
@@ -108,7 +116,7 @@ impl Write for Out {
 }
 
 /// The query itself.
-fn text(query: &str) -> anyhow::Result<String> {
+pub(crate) fn text(query: &str) -> anyhow::Result<String> {
     let path = Path::new(query);
     if path.extension().is_some_and(|extension| extension == "sql") {
         return std::fs::read_to_string(path).with_context(|| format!("{query} cannot be read"));

@@ -54,6 +54,7 @@ async fn publish(folder: &Path) -> PublicationStatus {
         branch: "audit".to_owned(),
         snapshot: None,
         bounds: Bounds::default(),
+        checks: None,
         errors_uri: format!("file://{}/errors", folder.display()),
         is_dry_run: false,
         deadline: Instant::now() + Duration::from_secs(60),

@@ -79,7 +79,9 @@ pub use ledger::{Committed, PROPERTY as LEDGER, committed};
 pub use objects::{Content, REDRIVEN_PREFIX, RecordCounts, content, count_records, holds_failed_records};
 pub use offsets::{Offsets, SUMMARY_KEY as OFFSETS_KEY, Stream, offsets_of};
 pub use pending::{Pending, PendingOptions, pending};
-pub use publish::{Bounds, MaxNulls, NewCommit, Publication, PublicationStatus, PublishOptions};
+pub use publish::{
+    Audited, Bounds, Checks, MaxNulls, NewCommit, Publication, PublicationStatus, PublishOptions,
+};
 pub use route::{Pattern, Routes, Unrouted};
 pub use storage::{
     ListedFile, Lister, ObjectVersion, S3Config, S3Encryption, UNFINISHED, WholeFile, storage_factory,

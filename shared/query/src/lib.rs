@@ -8,11 +8,13 @@
 #![cfg(feature = "datafusion")]
 
 mod checked;
+mod count_if;
 mod filter;
 mod metadata;
 mod names;
 mod namespaces;
 pub mod output;
+mod publication;
 mod read;
 mod scalar;
 mod scan;
@@ -21,6 +23,7 @@ mod snapshot;
 mod table;
 mod versions;
 
+pub use self::publication::SqlChecks;
 pub use self::session::{Limits, Session};
 
 use datafusion::error::DataFusionError;

@@ -16,9 +16,10 @@ use datafusion::sql::parser::DFParserBuilder;
 use lake::Lake;
 
 use crate::checked::check;
+use crate::count_if;
 use crate::names;
 use crate::namespaces::Tables;
-use crate::versions::resolve;
+use crate::versions::{Resolved, resolve};
 
 const CATALOG: &str = "lake";
 /// Largest consumers of memory that an error names.
@@ -35,8 +36,8 @@ pub struct Limits {
 
 /// One query on a lake. Each table is at one state for all of it.
 pub struct Session {
-    context: SessionContext,
-    tables: Tables,
+    pub(crate) context: SessionContext,
+    pub(crate) tables: Tables,
     namespace: String,
 }
 
@@ -56,6 +57,7 @@ impl Session {
         let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), NAMED_CONSUMERS);
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
         let context = SessionContext::new_with_config_rt(config, runtime);
+        context.register_udaf(count_if::function());
         let tables = Tables::new(lake);
         context.register_catalog(CATALOG, Arc::new(tables.clone()));
         Ok(Self { context, tables, namespace: namespace.to_owned() })
@@ -66,7 +68,15 @@ impl Session {
     /// # Errors
     /// It is no query, or not understood; its tables are not there; later, in the stream, whatever reading them gives.
     pub async fn run(&self, sql: &str) -> Result<SendableRecordBatchStream> {
-        let resolved = resolve(sql, &self.tables, &self.namespace, &self.context).await?;
+        self.run_resolved(self.resolve(sql).await?).await
+    }
+
+    /// The text of a query, or of a part of one, whose tables stand for themselves.
+    pub(crate) async fn resolve(&self, sql: &str) -> Result<Resolved> {
+        resolve(sql, &self.tables, &self.namespace, &self.context).await
+    }
+
+    pub(crate) async fn run_resolved(&self, resolved: Resolved) -> Result<SendableRecordBatchStream> {
         let mut statements = DFParserBuilder::new(resolved.tokens).build()?.parse_statements()?;
         let mut statement = match (statements.pop_front(), statements.len()) {
             (Some(statement), 0) => statement,

@@ -3,6 +3,7 @@
 //! In: an Iceberg table and the snapshot to read, with what DataFusion wants of it. Out: a plan that reads only the files which
 //! the filters admit by partition and bounds, in as many partitions as the session has. Refused: encrypted tables.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt as _;
+use futures::future::ready;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::expr::Predicate;
 use iceberg::scan::FileScanTask;
@@ -32,6 +34,8 @@ pub(crate) struct LakeTable {
     snapshot: Option<SnapshotRef>,
     schema: Arc<Schema>,
     arrow_schema: SchemaRef,
+    /// The files that are read; None for all.
+    only: Option<HashSet<String>>,
 }
 
 impl LakeTable {
@@ -44,7 +48,13 @@ impl LakeTable {
         };
         let arrow_schema = Arc::new(schema_to_arrow_schema(&schema).map_err(external)?);
         let snapshot = snapshot.or_else(|| metadata.current_snapshot().cloned());
-        Ok(Self { table, snapshot, schema, arrow_schema })
+        Ok(Self { table, snapshot, schema, arrow_schema, only: None })
+    }
+
+    /// The rows that `snapshot` has in the files `only`, in the table's current schema.
+    pub(crate) fn of_files(table: Table, snapshot: SnapshotRef, only: HashSet<String>) -> Result<Self> {
+        let snapshot = Some(snapshot);
+        Ok(Self { snapshot, only: Some(only), ..Self::new(table, None)? })
     }
 
     /// The files that may have rows for which all `filters` hold.
@@ -59,7 +69,9 @@ impl LakeTable {
             scan = scan.with_filter(all);
         }
         let tasks = scan.build().map_err(external)?.plan_files().await.map_err(external)?;
-        tasks.try_collect().await.map_err(external)
+        let is_read =
+            |task: &FileScanTask| self.only.as_ref().is_none_or(|only| only.contains(&task.data_file_path));
+        tasks.try_filter(|task| ready(is_read(task))).try_collect().await.map_err(external)
     }
 
     /// The deletion vectors of the snapshot, if the files of `tasks` may have any: the library gives a file those of all files

@@ -14,6 +14,7 @@ use iceberg::spec::{DataFile, ManifestContentType, Operation, SchemaRef, Snapsho
 use iceberg::table::Table;
 use iceberg::{Error, ErrorKind, Result};
 
+use super::PublishOptions;
 use crate::error::Kind;
 
 /// Files that are looked for at the same time.
@@ -45,6 +46,8 @@ pub struct MaxNulls {
 #[derive(Debug, Default)]
 pub(super) struct Audit {
     commits: HashMap<i64, Tally>,
+    /// Paths of the files that were counted, if checks ask for them.
+    pub(super) new_files: HashSet<String>,
     /// What is wrong with files.
     broken: Vec<String>,
 }
@@ -68,8 +71,9 @@ impl Audit {
         table: &Table,
         audited: i64,
         commits: &[SnapshotRef],
-        bounds: &Bounds,
+        options: &PublishOptions,
     ) -> Result<Self> {
+        let bounds = &options.bounds;
         let metadata = table.metadata();
         let columns = columns(metadata.current_schema(), bounds)?;
         let mut audit = Self::default();
@@ -104,6 +108,9 @@ impl Audit {
                             silent.insert(file.file_path().to_owned(), commit);
                         }
                     }
+                }
+                if options.checks.is_some() {
+                    audit.new_files.insert(file.file_path().to_owned());
                 }
                 files.push(file.clone());
             }

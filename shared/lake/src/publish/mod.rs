@@ -6,9 +6,12 @@
 //! their rows against the bounds. Refused: a branch that cannot be applied upon main ([`crate::commit`]).
 
 mod audit;
+mod checks;
 #[cfg(test)]
 #[cfg(feature = "sqlite")]
 mod tests;
+
+use std::sync::Arc;
 
 use iceberg::spec::{MAIN_BRANCH, SnapshotRef};
 use iceberg::table::Table;
@@ -17,6 +20,7 @@ use tokio::time::Instant;
 
 use self::audit::Audit;
 pub use self::audit::{Bounds, MaxNulls};
+pub use self::checks::{Audited, Checks};
 use crate::branch::{self, Lead};
 use crate::catalog::Lake;
 use crate::commit::{self, CommitError, How, Published, Publishing};
@@ -35,6 +39,8 @@ pub struct PublishOptions {
     pub snapshot: Option<i64>,
     /// What its new rows must keep to.
     pub bounds: Bounds,
+    /// What else is to hold, which others than this crate know how to ask.
+    pub checks: Option<Arc<dyn Checks>>,
     /// Where rejected rows go: the table's ledger lies beside it.
     pub errors_uri: String,
     /// Whether it is audited only.
@@ -119,12 +125,17 @@ impl Lake {
         }
         let Lead { mut commits, is_whole } = main.lead(metadata, audited);
         commits.reverse();
-        let audit = Audit::of(&table, audited, &commits, &options.bounds).await?;
+        let mut audit = Audit::of(&table, audited, &commits, options).await?;
         publication.commits = commits.iter().map(|commit| new_commit(commit, &audit)).collect();
         publication.findings = audit.findings(&commits, &options.bounds);
         if !is_whole {
             let what = "commits of the branch that came before have expired and were never published";
             publication.findings.push(what.to_owned());
+        }
+        if let Some(checks) = &options.checks {
+            let new_files = std::mem::take(&mut audit.new_files);
+            let audited = Audited { table: table.clone(), snapshot: audited, new_files };
+            publication.findings.extend(checks.findings(self, audited).await);
         }
         if !publication.findings.is_empty() {
             publication.status = PublicationStatus::Rejected;

@@ -23,6 +23,7 @@ fn options(bench: &Bench) -> PublishOptions {
         branch: AUDIT.to_owned(),
         snapshot: None,
         bounds: no_nulls(),
+        checks: None,
         errors_uri: bench.errors_uri(),
         is_dry_run: false,
         deadline: Instant::now() + std::time::Duration::from_secs(60),
