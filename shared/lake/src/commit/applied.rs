@@ -100,7 +100,12 @@ impl Applying<'_> {
         now_ms: i64,
     ) -> Result<TableMetadataBuilder> {
         // The numbers that come next are those of the metadata so far.
-        let metadata = builder.clone().build()?.metadata;
+        let parent_id = self.parent.as_ref().map(|parent| parent.snapshot_id());
+        // Of a builder without changes, the library makes metadata that are dated by the machine's clock.
+        let metadata = match parent_id == self.base.metadata().current_snapshot_id() {
+            true => self.base.metadata().clone(),
+            false => builder.clone().build()?.metadata,
+        };
         let id = new_id(&metadata, self.env);
         self.writing.snapshot_id = id;
         let schema = metadata.current_schema();
@@ -118,7 +123,6 @@ impl Applying<'_> {
                 manifest.content == ManifestContentType::Deletes || may_have_files(manifest)
             }));
         }
-        let parent_id = self.parent.as_ref().map(|parent| parent.snapshot_id());
         let list = self.writing.write_list(&metadata, parent_id, manifests).await?;
         let summary = summary(source, counts, self.parent.as_deref());
         let snapshot = snapshot_upon(&metadata, id, schema.schema_id(), parent_id, list, summary, now_ms);
