@@ -12,6 +12,7 @@ use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
 use serde_json::{Value as Json, json};
 
+use super::branches::AUDIT;
 use super::model::Pointer;
 use super::world::World;
 use crate::catalog::{Loaded, Next};
@@ -34,6 +35,8 @@ pub(crate) enum Lie {
     LoseNumbers,
     /// A token still counts whose snapshot was rolled back.
     ForgetRollback,
+    /// What is committed to a branch is set as main, too.
+    ForgetBranch,
 }
 
 /// What the catalog of one writer keeps in mind for its lie.
@@ -114,6 +117,16 @@ impl Lie {
                     }
                     let refs = json["refs"].as_object_mut().into_iter();
                     refs.for_each(|refs| refs.retain(|_, item| item["snapshot-id"].as_i64() != parent));
+                });
+            }
+            Self::ForgetBranch => {
+                next.metadata = edited(&next.metadata, |json| {
+                    let branch = json["refs"][AUDIT]["snapshot-id"].clone();
+                    if branch.is_i64() {
+                        json["refs"]["main"] = json!({"snapshot-id": branch, "type": "branch"});
+                        json["current-snapshot-id"] = branch;
+                        json["snapshot-log"] = json!([]);
+                    }
                 });
             }
             Self::DeleteReferenced | Self::AnswerEarly | Self::LoseNumbers => {}

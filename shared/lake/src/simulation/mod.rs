@@ -10,6 +10,7 @@
 //! FRAZIL_SIMULATION_SEED=17 cargo test -p frazil-lake --lib simulation
 //! ```
 
+mod branches;
 mod engine;
 pub(crate) mod lies;
 pub(crate) mod model;

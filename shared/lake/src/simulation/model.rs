@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use iceberg::spec::{SnapshotReference, SnapshotRetention, TableMetadata, TableMetadataRef};
 
+use super::branches::Told;
 use crate::SourceObject;
 use crate::token::{SUMMARY_KEY, Token};
 
@@ -43,6 +44,8 @@ pub(crate) struct Model {
     /// Objects that were answered for, with the number of rollbacks there had been.
     answered: BTreeMap<usize, u64>,
     rollbacks: u64,
+    /// Set where a branch is appended to and published: it judges the table's states then.
+    pub(crate) branches: Option<Told>,
     /// All tokens that any snapshot has ever had.
     pub(crate) tokens: BTreeSet<String>,
     /// What happened, for whoever looks into a failure.
@@ -92,11 +95,16 @@ impl Model {
     /// came while it went on may have taken the object away again.
     pub(crate) fn answered(&mut self, at: usize, rollbacks: u64) {
         self.answered.insert(at, rollbacks);
-        if rollbacks != self.rollbacks {
+        if rollbacks != self.rollbacks || self.branches.is_some() {
             return;
         }
         let is_there = self.has(at);
         self.expect(is_there, || format!("object {at} was answered for, and is not in the table"));
+    }
+
+    /// The objects that were answered for.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &Input> {
+        self.answered.keys().map(|at| &self.inputs[*at])
     }
 
     /// Puts `next` in the place of the table at `before`; false if the table is another one.
@@ -106,6 +114,10 @@ impl Model {
             return false;
         }
         self.pointer = Some(next.clone());
+        if let Some(told) = &mut self.branches {
+            told.swapped(&next);
+            return true;
+        }
         let Some(base) = base else { return true };
         let (old, new) = (&base.metadata, &next.metadata);
         let added: Vec<i64> = ids(new).difference(&ids(old)).copied().collect();
