@@ -147,12 +147,11 @@ impl TopicRecord {
     ) -> T {
         let time = self.timestamp_ms.and_then(rfc3339);
         let key = self.key.as_deref().map(registry::key);
-        let key_base64 = key.map(|key| STANDARD.encode(key)).unwrap_or_default();
         let headers = (with_headers && !self.headers.is_empty()).then(|| self.headers_json());
         let id = self.record_id(index).to_string();
         let (date, hour) = (processing_time.get(..10), processing_time.get(11..13));
         set(&[
-            (KAFKA_KEY, key.map_or(SystemValue::Null, |key| SystemValue::Bytes(key, &key_base64))),
+            (KAFKA_KEY, key.map_or(SystemValue::Null, SystemValue::Bytes)),
             (TOPIC, SystemValue::Text(&self.partition.topic)),
             (PARTITION, SystemValue::Number(self.partition.partition.into())),
             (OFFSET, SystemValue::Number(self.offset)),

@@ -3,6 +3,8 @@
 //! In: a list that the source of the records gives. Out: those of them that the table has, with the values for the rows
 //! to come. A record that gives such a column itself is refused, or the value goes to `producer_<name>`; see `name.rs`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use iceberg::spec::{NestedFieldRef, PrimitiveType, Type};
 
 use super::column::{Column, Values};
@@ -29,8 +31,8 @@ pub enum SystemValue<'a> {
     Text(&'a str),
     /// A whole number.
     Number(i64),
-    /// Bytes, and the same in base64: a column of text has them as text where they are UTF-8, else in base64.
-    Bytes(&'a [u8], &'a str),
+    /// Bytes: a column of text has them as text where they are UTF-8, else in base64.
+    Bytes(&'a [u8]),
     /// JSON, for a column of any type.
     Json(&'a str),
     /// No value.
@@ -87,9 +89,37 @@ enum Value {
     /// The source does not know it.
     None,
     Text(String),
-    Number(String),
-    Bytes(Vec<u8>, String),
+    Number(i64),
+    Bytes(Vec<u8>),
     Json(String),
+}
+
+impl Value {
+    /// Becomes `given`. False if it was that before.
+    fn set(&mut self, given: SystemValue<'_>) -> bool {
+        match (given, &mut *self) {
+            (SystemValue::Text(text), Self::Text(into)) | (SystemValue::Json(text), Self::Json(into)) => {
+                if text == into {
+                    return false;
+                }
+                text.clone_into(into);
+            }
+            (SystemValue::Bytes(bytes), Self::Bytes(into)) => {
+                if bytes == into {
+                    return false;
+                }
+                bytes.clone_into(into);
+            }
+            (SystemValue::Number(number), Self::Number(into)) if number == *into => return false,
+            (SystemValue::Null, Self::None) => return false,
+            (SystemValue::Text(text), _) => *self = Self::Text(text.to_owned()),
+            (SystemValue::Number(number), _) => *self = Self::Number(number),
+            (SystemValue::Bytes(bytes), _) => *self = Self::Bytes(bytes.to_owned()),
+            (SystemValue::Json(json), _) => *self = Self::Json(json.to_owned()),
+            (SystemValue::Null, _) => *self = Self::None,
+        }
+        true
+    }
 }
 
 impl System {
@@ -112,23 +142,23 @@ impl System {
     /// The rows to come have the values of `given`; a column that is not among them has none.
     pub(super) fn set(&mut self, given: &[SystemColumn<'_>]) {
         for column in &mut self.columns {
-            column.is_last = false;
             let value = given.iter().find(|given| given.name == column.name).map(|given| given.value);
-            match (value, &mut column.value) {
-                (None | Some(SystemValue::Null), into) => *into = Value::None,
-                (Some(SystemValue::Text(text)), Value::Text(into)) => text.clone_into(into),
-                (Some(SystemValue::Text(text)), into) => *into = Value::Text(text.to_owned()),
-                (Some(SystemValue::Number(number)), into) => *into = Value::Number(number.to_string()),
-                (Some(SystemValue::Bytes(bytes, base64)), into) => {
-                    *into = Value::Bytes(bytes.to_vec(), base64.to_owned());
-                }
-                (Some(SystemValue::Json(json)), into) => *into = Value::Json(json.to_owned()),
-            }
+            let is_new = column.value.set(value.unwrap_or(SystemValue::Null));
+            column.is_last &= !is_new;
         }
     }
 
     /// Adds the values to row `row`.
     pub(super) fn push(&mut self, members: &mut Members, row: usize) -> Result<(), Fault> {
+        let pushed = self.push_each(members, row);
+        if pushed.is_err() {
+            // The row goes, and what stands last is another one's.
+            self.columns.iter_mut().for_each(|column| column.is_last = false);
+        }
+        pushed
+    }
+
+    fn push_each(&mut self, members: &mut Members, row: usize) -> Result<(), Fault> {
         for Filled { name, at, value, is_last } in &mut self.columns {
             let Some(column) = members.column(*at) else { continue };
             if *is_last && row > 0 && column.len() == row && column.repeat() {
@@ -138,8 +168,8 @@ impl System {
             let pushed = match value {
                 Value::None => column.push_null(),
                 Value::Text(text) => column.push_scalar(Scalar::Text(text)),
-                Value::Number(text) => column.push_scalar(Scalar::Number(text)),
-                Value::Bytes(bytes, base64) => push_bytes(column, bytes, base64),
+                Value::Number(number) => push_number(column, *number),
+                Value::Bytes(bytes) => push_bytes(column, bytes),
                 Value::Json(json) => push_json(column, json),
             };
             pushed.map_err(|fault| fault.within(name))?;
@@ -149,11 +179,22 @@ impl System {
     }
 }
 
-fn push_bytes(column: &mut Column, bytes: &[u8], base64: &str) -> Result<(), Fault> {
+fn push_number(column: &mut Column, number: i64) -> Result<(), Fault> {
+    match &mut column.values {
+        Values::Long(values) => {
+            values.push(number);
+            column.nulls.append_non_null();
+            Ok(())
+        }
+        _ => column.push_scalar(Scalar::Number(&number.to_string())),
+    }
+}
+
+fn push_bytes(column: &mut Column, bytes: &[u8]) -> Result<(), Fault> {
     let is_binary = matches!(column.values, Values::Binary { .. } | Values::Fixed { .. });
     match std::str::from_utf8(bytes) {
         Ok(text) if !is_binary => column.push_scalar(Scalar::Text(text)),
-        _ => column.push_scalar(Scalar::Text(base64)),
+        _ => column.push_scalar(Scalar::Text(&STANDARD.encode(bytes))),
     }
 }
 

@@ -11,6 +11,7 @@ use iceberg::{Error, ErrorKind, Result};
 use records::connect::payload;
 use records::registry;
 use records::rejection::{Reason, Refusal};
+use records::scan::skip_whitespace;
 use records::unpack::{Options, Piece, Unpacker};
 
 use super::TopicOptions;
@@ -116,6 +117,9 @@ impl Feed {
                 return Ok(true);
             }
         };
+        if self.is_taken_as_it_stands(&origin(record.first_event), &content, sink)? {
+            return Ok(true);
+        }
         let (mut index, mut is_any) = (record.first_event, false);
         let mut give = |text: Record<'_>| {
             index += 1;
@@ -137,6 +141,28 @@ impl Feed {
             give(refused(Refusal::new(Reason::Empty, what), value))?;
         }
         Ok(index > record.first_event)
+    }
+
+    /// Offers `content` to `sink` where it may be one event and nothing else: whether it was taken. Nearly all records are
+    /// of this kind, and are read once then.
+    fn is_taken_as_it_stands(
+        &self,
+        origin: &Origin,
+        content: &[u8],
+        sink: &mut impl Sink,
+    ) -> std::result::Result<bool, Closed> {
+        let start = skip_whitespace(content, 0);
+        let Some(text) = content.get(start..).filter(|text| text.starts_with(b"{")) else { return Ok(false) };
+        let event = if self.options.unwrap { payload(text) } else { text };
+        let is_unwrapped = event.len() < text.len();
+        if is_unwrapped && !self.unpacker.is_one_event(text) {
+            return Ok(false);
+        }
+        let is_event = |taken: &[u8]| {
+            skip_whitespace(event, taken.len()) == event.len()
+                && (is_unwrapped || self.unpacker.is_one_event(taken))
+        };
+        Ok(sink.plain(origin, event, &is_event)?.is_some())
     }
 
     /// The event in a value of JSON; None if it is an envelope that has none.
