@@ -6,6 +6,7 @@
 mod brackets;
 pub mod connect;
 pub mod enrich;
+pub mod failed_batch;
 pub mod field_path;
 pub mod frame;
 pub mod identity;

@@ -20,6 +20,9 @@ use crate::scan;
 
 const CONFLUENT: u8 = 0;
 const CONFLUENT_BYTES: usize = 5;
+const CONFLUENT_GUID: u8 = 1;
+/// The header of a record in which Confluent's serializers put the id of the value's schema (`SchemaId` in their source).
+pub const SCHEMA_HEADER: &str = "__value_schema_id";
 const GLUE: u8 = 3;
 const GLUE_PLAIN: u8 = 0;
 const GLUE_ZLIB: u8 = 5;
@@ -54,9 +57,19 @@ pub fn content<'a>(
     }
     match schema {
         Some(schema) if !is_json(value) => {
-            Err(not_json(&format!("the value has schema {schema} of the event source mapping's registry")))
+            Err(not_json(&format!("the value has schema {schema} of a schema registry")))
         }
         _ => Ok(value.into()),
+    }
+}
+
+/// The id of a value's schema, where its serializer has put it into the header of the record whose bytes are `header`, and
+/// not before the value.
+pub fn schema_in_header(header: &[u8]) -> Option<String> {
+    match header.split_first()? {
+        (&CONFLUENT, id) => id.first_chunk().map(|id| u32::from_be_bytes(*id).to_string()),
+        (&CONFLUENT_GUID, id) => id.first_chunk().map(|id| Uuid::from_bytes(*id).to_string()),
+        _ => None,
     }
 }
 
@@ -184,6 +197,18 @@ mod tests {
         }
         let (reason, message) = refusal(&avro, Some("258"));
         assert!(reason == Reason::RegistryFormat && message.contains("schema 258"), "{message}");
+    }
+
+    #[test]
+    fn a_schema_may_be_named_in_a_header() {
+        assert_eq!(schema_in_header(&[0, 0, 0, 1, 2]).as_deref(), Some("258"));
+        let guid = framed(&[1], UUID.as_bytes());
+        assert_eq!(schema_in_header(&guid), Some(UUID.to_string()));
+        // Of Protobuf the message's indexes follow.
+        assert_eq!(schema_in_header(&framed(&guid, &[2, 0])), Some(UUID.to_string()));
+        for other in [&b""[..], b"258", &[0, 0, 1], &[1, 2, 3], &[2, 0, 0, 0, 1]] {
+            assert_eq!(schema_in_header(other), None, "{other:?}");
+        }
     }
 
     #[test]

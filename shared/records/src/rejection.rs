@@ -63,11 +63,13 @@ pub enum Reason {
     NoTable,
     /// The record lacks a field that says where Firehose is to deliver it, or holds events for several places.
     NoDestination,
+    /// The object is a batch of Kafka records that Lambda gave up, where events were expected.
+    FailedBatch,
 }
 
 impl Reason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidBase64,
         Self::Empty,
         Self::NotUtf8,
@@ -95,6 +97,7 @@ impl Reason {
         Self::InvalidHeaders,
         Self::NoTable,
         Self::NoDestination,
+        Self::FailedBatch,
     ];
 
     /// The stable code, in snake_case: what metrics, logs and the quarantine carry.
@@ -127,6 +130,7 @@ impl Reason {
             Self::InvalidHeaders => "invalid_headers",
             Self::NoTable => "no_table",
             Self::NoDestination => "no_destination",
+            Self::FailedBatch => "failed_batch",
         }
     }
 
@@ -199,6 +203,10 @@ impl Reason {
             Self::NoDestination => {
                 "Have the producer send the fields that FRAZIL_PARTITION_KEYS and FRAZIL_FIREHOSE_TABLE name, and events \
                  of one place in one record; the records are kept under the error prefix."
+            }
+            Self::FailedBatch => {
+                "Put its records back with frazil redrive --failed-batches, and have no on-failure destination under a \
+                 prefix that append reads."
             }
         }
     }

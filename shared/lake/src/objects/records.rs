@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use iceberg::{Error, ErrorKind, Result};
+use records::failed_batch;
 use records::frame::{Frame, Framer};
 use records::rejection::{Reason, Refusal};
 use records::scan::Fault;
@@ -148,7 +149,9 @@ impl Records {
         &mut self,
         take: impl FnOnce(&Origin, &[u8], &dyn Fn(&[u8]) -> bool) -> std::result::Result<Option<usize>, E>,
     ) -> std::result::Result<bool, E> {
-        let Self { origin, content: Content::Frames(framer), error_lines: None, .. } = self else {
+        let Self { origin, content: Content::Frames(framer), error_lines: None, frames: 1.., .. } = self
+        else {
+            // The first is looked at more closely.
             return Ok(false);
         };
         let (unpacker, row) = (&self.unpacker, self.count + 1);
@@ -205,11 +208,20 @@ impl Records {
         };
         match framer.next_frame() {
             Ok(None) => return Ok(false),
-            Ok(Some(Frame::Record { offset, text })) => match error_lines {
-                Some(lines) => lines.records(text, *frames, unpacker, &mut |it| give_enriched(offset, it))?,
-                None if unpacker.is_one_event(text) => give(offset, Ok(text))?,
-                None => unpacker.unpack_frame(text, &mut |piece| give_enriched(offset, as_it_is(piece)))?,
-            },
+            Ok(Some(Frame::Record { offset, text })) => {
+                // Lambda writes such a batch alone into its object.
+                let refusal = if *frames == 1 { failed_batch::refusal(text) } else { None };
+                match (refusal, error_lines) {
+                    (Some(refusal), _) => give(offset, Err(Refused::new(refusal, Some(text))))?,
+                    (None, Some(lines)) => {
+                        lines.records(text, *frames, unpacker, &mut |it| give_enriched(offset, it))?
+                    }
+                    (None, None) if unpacker.is_one_event(text) => give(offset, Ok(text))?,
+                    (None, None) => {
+                        unpacker.unpack_frame(text, &mut |piece| give_enriched(offset, as_it_is(piece)))?
+                    }
+                }
+            }
             Ok(Some(Frame::Element { offset, text, fault, beside })) => {
                 let mut give_piece = |piece: Piece<'_>| give_enriched(offset, as_it_is(piece));
                 let Some(fault) = fault else {
@@ -339,6 +351,15 @@ mod tests {
             all
         });
         reading.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_lambda_gave_up_is_no_event() {
+        let batch = r#"{"requestContext":{"functionArn":"f","condition":"c"},"KafkaBatchInfo":{"batchSize":1},"payload":"{}"}"#;
+        assert_eq!(records_of(batch.as_bytes()).await, ["0 1 failed_batch"]);
+        // In a stream of events it is what a producer sends.
+        let second = format!("{{}}\n{batch}");
+        assert_eq!(records_of(second.as_bytes()).await, ["0 1 {}".to_owned(), format!("3 2 {batch}")]);
     }
 
     #[tokio::test]
