@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use lambda::kafka::BatchResponse;
 use msk::handler::{Answer, Consumer};
 use rdkafka::error::KafkaError;
@@ -152,7 +152,11 @@ impl Mapping {
                 break;
             }
             let until = over.map_or(now + IDLE, |over: Instant| over.min(now + IDLE));
-            let next = tokio::time::timeout_at(until.into(), messages.next()).await;
+            // Most have been fetched ahead: those need no timer.
+            let next = match messages.next().now_or_never() {
+                Some(next) => Ok(next),
+                None => tokio::time::timeout_at(until.into(), messages.next()).await,
+            };
             // Before what came is looked at: it may be the same record, by a new assignment.
             self.member.revoked(|topic, partition| self.batch.remove(topic, partition));
             match next {

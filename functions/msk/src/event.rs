@@ -5,15 +5,14 @@
 //! cannot be read of a record refuses that record alone. Refused: any other JSON, and events that name no cluster.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context as _, anyhow, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use lake::{TopicPartition, TopicRecord, TopicValue};
 use lambda::failed_batch::FailedBatch;
-use lambda::kafka::{Event, Record};
-use memchr::memmem;
+use lambda::kafka::{Event, NotBase64, Record};
+use memchr::memmem::Finder;
+use records::registry;
 use records::rejection::{Reason, Refusal};
 
 use crate::config::Config;
@@ -82,8 +81,8 @@ impl Items {
                 )
             })?;
             self.received += 1;
-            let value = record.value_base64().map(|value| STANDARD.decode(value));
-            if let (Of::Mapping, Some(Ok(value))) = (of, &value)
+            let value = record.value();
+            if let (Of::Mapping, Ok(Some(value))) = (of, &value)
                 && self.add_batch(value, config, Of::Carrier(group, record.offset(), cluster))?
             {
                 continue;
@@ -101,7 +100,8 @@ impl Items {
 
     /// Adds the records of the failed batch in `value`. False if it is none that has them.
     fn add_batch(&mut self, value: &[u8], config: &Config, carrier: Of<'_>) -> anyhow::Result<bool> {
-        if memmem::find(value, b"\"KafkaBatchInfo\"").is_none() {
+        static INFO: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"KafkaBatchInfo\""));
+        if INFO.find(value).is_none() {
             return Ok(false);
         }
         let batch = std::str::from_utf8(value).ok().and_then(FailedBatch::parse);
@@ -127,25 +127,21 @@ impl Items {
     }
 }
 
-/// `record`, whose value was decoded to `value`.
+/// `record`, whose value is `value`.
 fn topic_record(
     partition: Arc<TopicPartition>,
     record: &Record<'_>,
-    value: Option<Result<Vec<u8>, base64::DecodeError>>,
+    value: Result<Option<Vec<u8>>, NotBase64>,
 ) -> TopicRecord {
     let mut value = match value {
-        None => TopicValue::None,
-        Some(Ok(bytes)) => TopicValue::Bytes(bytes),
-        Some(Err(error)) => invalid_base64("value", record.value_base64(), &error),
+        Ok(value) => value.map_or(TopicValue::None, TopicValue::Bytes),
+        Err(what) => invalid_base64("value", what),
     };
-    let key = match record.key_base64().map(|key| STANDARD.decode(key)).transpose() {
-        Ok(key) => key,
-        Err(error) => {
-            value = invalid_base64("key", record.key_base64(), &error);
-            None
-        }
-    };
-    let headers = match record.headers() {
+    let key = record.key().unwrap_or_else(|what| {
+        value = invalid_base64("key", what);
+        None
+    });
+    let headers: Vec<(String, Option<Vec<u8>>)> = match record.headers() {
         Ok(headers) => headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect(),
         Err(what) => {
             let bytes = match value {
@@ -156,6 +152,12 @@ fn topic_record(
             Vec::new()
         }
     };
+    // Of a header that repeats, the last counts for Kafka's own clients.
+    let in_header = || {
+        let header = headers.iter().rev().find(|(name, _)| name == registry::SCHEMA_HEADER)?;
+        registry::schema_in_header(header.1.as_deref()?)
+    };
+    let schema_id = record.schema_id().map(String::from).or_else(in_header);
     TopicRecord {
         partition,
         offset: record.offset(),
@@ -163,12 +165,12 @@ fn topic_record(
         key,
         headers,
         value,
-        schema_id: record.schema_id().map(String::from),
+        schema_id,
         first_event: 0,
     }
 }
 
-fn invalid_base64(what: &str, text: Option<&str>, error: &base64::DecodeError) -> TopicValue {
+fn invalid_base64(what: &str, NotBase64 { text, error }: NotBase64) -> TopicValue {
     let refusal = Refusal::new(Reason::InvalidBase64, format!("the record's {what} is not base64: {error}"));
-    TopicValue::Refused(text.unwrap_or_default().as_bytes().to_vec(), refusal)
+    TopicValue::Refused(text.into_bytes(), refusal)
 }

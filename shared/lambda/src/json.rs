@@ -34,9 +34,11 @@ pub(crate) fn members(json: &str) -> Option<BTreeMap<Text<'_>, &RawValue>> {
 /// The content of a string or the text of any other value: what AWS writes now as a number, now as a string.
 pub(crate) fn content(value: &RawValue) -> Cow<'_, str> {
     let json = value.get();
-    // Most are numbers: the error of reading one as a string would cost more than all the rest.
-    if !json.starts_with('"') {
+    let Some(text) = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')) else {
         return Cow::Borrowed(json);
+    };
+    if memchr::memchr(b'\\', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
     }
     serde_json::from_str::<Text<'_>>(json).map_or(Cow::Borrowed(json), |text| text.0)
 }

@@ -5,17 +5,21 @@
 //! In: the event's JSON. Out: borrowed records with their places in Kafka, and the answer that names records to be
 //! delivered again. Refused: what is no such event, and records without a place, with what is missing. Lenient where the
 //! samples of AWS vary: keys, values and headers that are null or not there, numbers written as strings, bytes of headers
-//! from -128 to 255.
+//! from -128 to 255. A key or value that is JSON and no string stands for its text.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use base64::DecodeError;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::json::{self, Text};
+
+/// The last millisecond that RFC 3339 can spell.
+const LAST_MS: i64 = 253_402_300_799_999;
 
 /// Why a JSON text is no event of a Kafka event source.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +33,22 @@ pub enum EventError {
     /// A member misses or has another type than Lambda gives it.
     #[error("not an event of a Kafka event source: {}", json::in_words(.0))]
     Malformed(serde_json::Error),
+    /// It is of another service.
+    #[error(
+        "not an event of a Kafka event source: its eventSource is {found:?}, expected aws:kafka or SelfManagedKafka"
+    )]
+    OtherSource {
+        /// Which one.
+        found: String,
+    },
 }
 
 /// An event.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event<'a> {
+    #[serde(borrow)]
+    event_source: Option<Text<'a>>,
     #[serde(borrow)]
     event_source_arn: Option<Text<'a>>,
     #[serde(borrow)]
@@ -49,13 +63,17 @@ impl<'a> Event<'a> {
     /// # Errors
     /// An [`EventError`] that names what is missing.
     pub fn parse(json: &'a str) -> Result<Self, EventError> {
-        serde_json::from_str(json).map_err(|error| {
+        let event: Self = serde_json::from_str(json).map_err(|error| {
             let records = json::members(json).and_then(|members| members.get("records").copied());
             match records {
                 Some(records) if records.get().starts_with('{') => EventError::Malformed(error),
                 _ => EventError::NoRecords { found: json::found(json) },
             }
-        })
+        })?;
+        match event.event_source.as_deref().filter(|source| !source.to_ascii_lowercase().contains("kafka")) {
+            Some(other) => Err(EventError::OtherSource { found: other.to_owned() }),
+            None => Ok(event),
+        }
     }
 
     /// ARN of the cluster, or of the VPC connection to it. Events of self-managed clusters have none.
@@ -88,9 +106,9 @@ pub struct Record<'a> {
     #[serde(borrow)]
     timestamp: Option<&'a RawValue>,
     #[serde(borrow)]
-    key: Option<Text<'a>>,
+    key: Option<&'a RawValue>,
     #[serde(borrow)]
-    value: Option<Text<'a>>,
+    value: Option<&'a RawValue>,
     #[serde(borrow)]
     headers: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -103,6 +121,15 @@ pub struct Record<'a> {
 struct SchemaMetadata<'a> {
     #[serde(borrow)]
     schema_id: Option<&'a RawValue>,
+}
+
+/// A key or value that is no base64.
+#[derive(Debug)]
+pub struct NotBase64 {
+    /// What it is.
+    pub text: String,
+    /// What is wrong with it.
+    pub error: DecodeError,
 }
 
 /// A header of a record: its name, and its bytes or null.
@@ -125,23 +152,29 @@ impl<'a> Record<'a> {
     }
 
     /// When the producer made the record, or the broker wrote it, in milliseconds since 1970. None where the record has no
-    /// time, which Kafka writes as -1.
+    /// time, which Kafka writes as -1, or one beyond the year 9999, as of producers that count microseconds.
     pub fn timestamp_ms(&self) -> Option<i64> {
         let text = json::content(self.timestamp?);
-        text.trim().parse().ok().filter(|millis| *millis >= 0)
+        text.trim().parse().ok().filter(|millis| (0..=LAST_MS).contains(millis))
     }
 
-    /// The key in base64. None if the record has none; one of no bytes is empty.
-    pub fn key_base64(&self) -> Option<&str> {
-        self.key.as_deref()
+    /// The key. None if the record has none; one of no bytes is empty.
+    ///
+    /// # Errors
+    /// It is no base64.
+    pub fn key(&self) -> Result<Option<Vec<u8>>, NotBase64> {
+        self.key.map(bytes).transpose()
     }
 
-    /// The value in base64. None if the record has none: a tombstone, which marks its key as deleted.
-    pub fn value_base64(&self) -> Option<&str> {
-        self.value.as_deref()
+    /// The value. None if the record has none: a tombstone, which marks its key as deleted.
+    ///
+    /// # Errors
+    /// It is no base64.
+    pub fn value(&self) -> Result<Option<Vec<u8>>, NotBase64> {
+        self.value.map(bytes).transpose()
     }
 
-    /// The id of the value's schema, where the mapping has a schema registry.
+    /// The id of the value's schema, where the mapping has a schema registry and has taken its header off.
     pub fn schema_id(&self) -> Option<Cow<'a, str>> {
         self.value_schema_metadata.as_ref()?.schema_id.map(json::content)
     }
@@ -166,6 +199,19 @@ impl<'a> Record<'a> {
             Ok((name.0, value.transpose()?))
         };
         members.map(header).collect()
+    }
+}
+
+/// The bytes that a key or value stands for. AWS writes base64; of JSON that is no string the text itself is taken.
+fn bytes(value: &RawValue) -> Result<Vec<u8>, NotBase64> {
+    if !value.get().starts_with('"') {
+        return Ok(value.get().as_bytes().to_vec());
+    }
+    let text = json::content(value);
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
+    match crate::base64::decode(&text, &mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(NotBase64 { text: text.into_owned(), error }),
     }
 }
 
@@ -286,10 +332,10 @@ mod tests {
             .collect();
         assert_eq!(places, [("a-1-0", "a-1", 0, 7), ("a-1-0", "a-1", 0, 9), ("a-1", "a", 1, 0)]);
         let [first, second, third] = [0, 1, 2].map(|at| records[at].1);
-        assert!(matches!(&first.value, Some(Text(Cow::Borrowed(_)))));
-        assert_eq!((first.key_base64(), first.value_base64()), (Some("a2V5"), Some("e30=")));
-        assert_eq!((second.key_base64(), second.value_base64()), (None, None));
-        assert_eq!((third.key_base64(), third.value_base64()), (Some(""), None));
+        let content = |record: &Record<'_>| (record.key().unwrap(), record.value().unwrap());
+        assert_eq!(content(first), (Some(b"key".to_vec()), Some(b"{}".to_vec())));
+        assert_eq!(content(second), (None, None));
+        assert_eq!(content(third), (Some(Vec::new()), None));
         let times = [first, second, third].map(Record::timestamp_ms);
         assert_eq!(times, [Some(1_772_000_000_007), None, None]);
         assert_eq!((first.schema_id(), second.schema_id()), (None, Some("101".into())));
@@ -326,6 +372,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_base64_spoils_no_other_record() {
+        let event = r#"{"records": {"t-0": [
+            {"topic": "t", "partition": 0, "offset": 1, "key": 7, "value": {"a": "b"}},
+            {"topic": "t", "partition": 0, "offset": 2, "key": "a", "value": "{\"a\": 1}"},
+            {"topic": "t", "partition": 0, "offset": 3, "value": "e\u003a0="}
+        ]}}"#;
+        let event = Event::parse(event).unwrap();
+        let records: Vec<&Record<'_>> = event.records().map(|(_, record)| record).collect();
+        let content = (records[0].key().unwrap(), records[0].value().unwrap());
+        assert_eq!(content, (Some(b"7".to_vec()), Some(br#"{"a": "b"}"#.to_vec())));
+        assert_eq!(records[1].key().unwrap_err().text, "a");
+        assert_eq!(records[1].value().unwrap_err().text, r#"{"a": 1}"#);
+        assert_eq!(records[2].value().unwrap_err().text, "e:0=");
+    }
+
+    #[test]
+    fn a_time_that_nobody_can_spell_is_none() {
+        let time = |millis: &str| {
+            let json = format!(
+                r#"{{"records": {{"t-0": [{{"topic": "t", "partition": 0, "offset": 1, "timestamp": {millis}}}]}}}}"#
+            );
+            Event::parse(&json).unwrap().records().next().unwrap().1.timestamp_ms()
+        };
+        assert_eq!((time("253402300799999"), time("\"7\"")), (Some(LAST_MS), Some(7)));
+        for none in ["253402300800000", "1772000000000000", "-1", "-62135596800000", "1.5", "\"now\"", "{}"] {
+            assert_eq!(time(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn a_self_managed_event_names_no_cluster() {
         let event = Event::parse(
             r#"{"eventSource": "SelfManagedKafka", "bootstrapServers": "a.example:9092", "records": {}}"#,
@@ -341,6 +417,10 @@ mod tests {
             (r#"{"Records": []}"#.to_owned(), "no \"records\" object (found keys: Records)"),
             (r#"{"records": []}"#.to_owned(), "no \"records\" object (found keys: records)"),
             ("[]".to_owned(), "no \"records\" object (found an array)"),
+            (
+                r#"{"eventSource": "aws:kinesis", "records": {}}"#.to_owned(),
+                "its eventSource is \"aws:kinesis\", expected aws:kafka",
+            ),
             (of_record(r#"{"topic": "t", "partition": 0}"#), "missing field `offset`"),
             (
                 of_record(r#"{"topic": "t", "partition": -1, "offset": 1}"#),

@@ -4,6 +4,7 @@
 //! response types that AWS expects. Refused: events of no known shape, with what was found instead. No Arrow,
 //! no Iceberg, no AWS SDK.
 
+pub mod base64;
 pub mod env;
 pub mod failed_batch;
 pub mod failure;
