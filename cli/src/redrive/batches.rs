@@ -76,5 +76,9 @@ async fn deliver_one(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
     let handled = consumer.handle(&event, now, Instant::now() + PATIENCE).await.with_context(name)?;
     handled.outcomes.iter().for_each(|(_, outcome)| summary.add_records(outcome));
-    Ok(())
+    // Where the mapping has batch item failures, the answer names what is not committed, and is no error.
+    match handled.failure {
+        Some(failure) => Err(failure).with_context(name),
+        None => Ok(()),
+    }
 }
