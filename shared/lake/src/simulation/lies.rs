@@ -16,13 +16,14 @@ use super::branches::AUDIT;
 use super::model::Pointer;
 use super::world::World;
 use crate::catalog::{Loaded, Next};
+use crate::offsets;
 use crate::token::{COMMIT_KEY, SUMMARY_KEY};
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lie {
-    /// The tokens of the table are not looked at.
-    HideTokens,
+    /// The tokens and offsets of the table are not looked at.
+    HideMarks,
     /// The summary of a later attempt is that of the first one.
     OldSummary,
     /// A commit lets a snapshot expire that is needed.
@@ -33,7 +34,7 @@ pub(crate) enum Lie {
     AnswerEarly,
     /// Entries that are not new have no sequence number.
     LoseNumbers,
-    /// A token still counts whose snapshot was rolled back.
+    /// A token or an offset still counts whose snapshot was rolled back.
     ForgetRollback,
     /// What is committed to a branch is set as main, too.
     ForgetBranch,
@@ -52,17 +53,26 @@ impl Lie {
     /// What is shown of `table`.
     pub(crate) fn loaded(self, table: Table, world: &World) -> Table {
         let edited = match self {
-            Self::HideTokens => edited(table.metadata(), |json| {
+            Self::HideMarks => edited(table.metadata(), |json| {
                 for snapshot in json["snapshots"].as_array_mut().into_iter().flatten() {
-                    snapshot["summary"].as_object_mut().unwrap().remove(SUMMARY_KEY);
+                    for key in [SUMMARY_KEY, offsets::SUMMARY_KEY] {
+                        snapshot["summary"].as_object_mut().unwrap().remove(key);
+                    }
                 }
             }),
             Self::ForgetRollback => edited(table.metadata(), |json| {
                 let current = json["current-snapshot-id"].clone();
-                let all: Vec<String> = world.model().tokens.iter().cloned().collect();
+                let (tokens, offsets) = {
+                    let model = world.model();
+                    let tokens: Vec<String> = model.marks.tokens.iter().cloned().collect();
+                    (tokens.join(" "), model.marks.offsets.to_string())
+                };
                 for snapshot in json["snapshots"].as_array_mut().into_iter().flatten() {
                     if snapshot["snapshot-id"] == current {
-                        snapshot["summary"][SUMMARY_KEY] = json!(all.join(" "));
+                        snapshot["summary"][SUMMARY_KEY] = json!(tokens);
+                        if !offsets.is_empty() {
+                            snapshot["summary"][offsets::SUMMARY_KEY] = json!(offsets);
+                        }
                     }
                 }
             }),
@@ -83,7 +93,7 @@ impl Lie {
         let mut next = next.clone();
         match self {
             // What the append was shown must not get into the table.
-            Self::HideTokens | Self::ForgetRollback => {
+            Self::HideMarks | Self::ForgetRollback => {
                 let pointer = world.model().pointer.clone();
                 let is_base = |pointer: &Pointer| base.table.metadata_location() == Some(&pointer.location);
                 if let Some(Pointer { location, metadata }) = pointer.filter(is_base) {

@@ -1,6 +1,6 @@
 //! A simulation of whole appends: writers, compaction, faults, other engines and redeliveries, by seeded schedules.
 //!
-//! In: a seed. Out: what went wrong. A schedule runs the real [`append`] and [`compact()`] over a catalog and a storage in memory, on one
+//! In: a seed. Out: what went wrong. A schedule runs the real [`append`], or [`crate::append_records`], and [`compact()`] over a catalog and a storage in memory, on one
 //! thread and a clock that stands still until all wait, so that seconds of pauses take none and a seed always gives the
 //! same schedule. A [`model`](self::model) says what the table must have; the checker of metadata trees judges what is
 //! left. To run more schedules than a test run does, or one alone:
@@ -12,6 +12,7 @@
 
 mod branches;
 mod engine;
+mod kafka;
 pub(crate) mod lies;
 pub(crate) mod model;
 pub(crate) mod storage;
@@ -30,15 +31,15 @@ use tokio::time::Instant;
 
 use self::engine::Engine;
 use self::lies::Lie;
-use self::model::{Input, Model, token};
+use self::model::{Input, Model, Source, token};
 use self::storage::file_io;
 use self::world::{Faults, Hand, RAW, World};
 use crate::catalog::simulated::{LATE_MS, SimulatedCatalog};
 use crate::ledger::Ledgers;
 use crate::name_bounds::NameBounds;
 use crate::{
-    AppendOptions, CompactOptions, Lake, Limits, Outcome, SourceObject, Status, TableDefinition, append,
-    avro_names, compact,
+    AppendOptions, CompactOptions, Lake, Limits, ObjectOutcome, Outcome, SourceObject, Status,
+    TableDefinition, append, avro_names, compact,
 };
 
 /// Schedules of a test run, unless the environment says otherwise.
@@ -52,13 +53,23 @@ const LAST: u64 = 7;
 /// How long a delivery may take.
 const DELIVERY: Duration = Duration::from_secs(20);
 
+/// What is delivered in a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Objects,
+    Topic,
+}
+
+/// What became of each of the inputs that were delivered: whether it is done, and in words.
+type Told = Vec<(bool, String)>;
+
 /// Runs the schedule of `seed`, with a bug if one is planted. Gives back what went wrong, and what happened.
-fn run(seed: u64, lie: Option<Lie>) -> (Vec<String>, Vec<String>) {
+fn run(of: Of, seed: u64, lie: Option<Lie>) -> (Vec<String>, Vec<String>) {
     avro_names::install();
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
     let told = runtime.block_on(async {
-        let mut schedule = Schedule::new(seed, lie);
+        let mut schedule = Schedule::new(of, seed, lie);
         schedule.run().await;
         let mut model = schedule.world.model();
         (std::mem::take(&mut model.faults), std::mem::take(&mut model.trace))
@@ -69,6 +80,7 @@ fn run(seed: u64, lie: Option<Lie>) -> (Vec<String>, Vec<String>) {
 }
 
 struct Schedule {
+    of: Of,
     world: Arc<World>,
     lie: Option<Lie>,
     random: fastrand::Rng,
@@ -85,12 +97,16 @@ struct Plan {
 }
 
 impl Schedule {
-    fn new(seed: u64, lie: Option<Lie>) -> Self {
+    fn new(of: Of, seed: u64, lie: Option<Lie>) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut model = Model::default();
         let mut contents = Vec::new();
         let evolves = random.bool();
-        for at in 0..random.usize(2..6) {
+        if of == Of::Topic {
+            model.inputs = kafka::inputs(&mut random, evolves);
+        }
+        let objects = if of == Of::Objects { random.usize(2..6) } else { 0 };
+        for at in 0..objects {
             let rows: Vec<i64> = (0..random.i64(1..5)).map(|row| at as i64 * 100 + row).collect();
             // Objects bring fields of their own and some that others bring too, within structs as well.
             let more = match evolves {
@@ -113,7 +129,7 @@ impl Schedule {
                     version_id: None,
                     token: token(at, version),
                 };
-                model.inputs.push(Input { object, rows: rows.clone() });
+                model.inputs.push(Input { source: Source::Object(object), rows: rows.clone() });
             }
         }
         let world = World::new(seed, model);
@@ -121,14 +137,14 @@ impl Schedule {
         let options = AppendOptions {
             table: TableIdent::from_strs(["test", "t"]).unwrap(),
             branch: "main".to_owned(),
-            definition: Some(definition(&mut random)),
+            definition: Some(definition(&mut random, of)),
             errors_uri: "memory://errors".to_owned(),
             processing_time: "2020-01-01T00:00:00Z".to_owned(),
             deadline: Instant::now() + DELIVERY,
             limits: Limits::for_memory(128 << 20),
             unpack: Default::default(),
         };
-        Self { world, lie, random, options }
+        Self { of, world, lie, random, options }
     }
 
     async fn run(&mut self) {
@@ -163,14 +179,23 @@ impl Schedule {
         };
 
         let this = &*self;
-        let mut work: Vec<BoxFuture<'_, ()>> =
-            plans.into_iter().map(|plan| Box::pin(this.write(plan)) as BoxFuture<'_, ()>).collect();
+        let group = kafka::Group::default();
+        let work_of = |plan: Plan| -> BoxFuture<'_, ()> {
+            match this.of {
+                Of::Objects => Box::pin(this.write(plan)),
+                Of::Topic => Box::pin(this.poll(plan, &group)),
+            }
+        };
+        let mut work: Vec<BoxFuture<'_, ()>> = plans.into_iter().map(work_of).collect();
         work.push(Box::pin(this.interfere(acts)));
         work.push(Box::pin(this.maintain(compactions, faults)));
         join_all(work).await;
         tokio::time::sleep(Duration::from_millis(LATE_MS + 100)).await;
         this.world.model().check_answers();
         this.deliver_all().await;
+        if this.of == Of::Topic {
+            this.make_anew().await;
+        }
         this.judge();
     }
 
@@ -187,7 +212,7 @@ impl Schedule {
             let since = self.world.model().rollbacks();
             tokio::select! {
                 biased;
-                outcome = self.append(&lake, &objects) => self.answer(plan.who, &objects, since, outcome),
+                told = self.deliver(&lake, &objects) => self.answer(plan.who, &objects, since, told),
                 () = hand.death() => {
                     self.world.model().trace.push(format!("writer {} died with {objects:?}", plan.who));
                 }
@@ -235,21 +260,35 @@ impl Schedule {
 
     async fn append(&self, lake: &Lake, objects: &[usize]) -> Result<Outcome, crate::Error> {
         let inputs = self.world.model().inputs.clone();
-        let objects = objects.iter().map(|at| inputs[*at].object.clone()).collect();
+        let object = |at: &usize| match &inputs[*at].source {
+            Source::Object(object) => Some(object.clone()),
+            Source::Record(_) => None,
+        };
+        let objects = objects.iter().filter_map(object).collect();
         let options = AppendOptions { deadline: Instant::now() + DELIVERY, ..self.options.clone() };
         append(lake, &options, objects).await
     }
 
-    fn answer(&self, who: u64, objects: &[usize], since: u64, outcome: Result<Outcome, crate::Error>) {
+    /// Delivers inputs.
+    async fn deliver(&self, lake: &Lake, inputs: &[usize]) -> Result<Told, crate::Error> {
+        if self.of == Of::Topic {
+            return self.append_records(lake, inputs).await;
+        }
+        let outcome = self.append(lake, inputs).await?;
+        let told = |object: &ObjectOutcome| (object.status.is_done(), in_words(&object.status));
+        Ok(outcome.objects.iter().map(told).collect())
+    }
+
+    fn answer(&self, who: u64, inputs: &[usize], since: u64, told: Result<Told, crate::Error>) {
         let mut model = self.world.model();
-        let told = match &outcome {
-            Ok(outcome) => outcome.objects.iter().map(|object| in_words(&object.status)).collect(),
+        let told = told.unwrap_or_else(|error| {
             // Its text names metadata files, whose names are not drawn from the seed.
-            Err(error) => vec![format!("{:?} {}", error.part, error.kind)],
-        };
-        model.trace.push(format!("writer {who} answers for {objects:?}: {told:?}"));
-        for (at, object) in objects.iter().zip(outcome.iter().flat_map(|outcome| &outcome.objects)) {
-            if object.status.is_done() {
+            inputs.iter().map(|_| (false, format!("{:?} {}", error.part, error.kind))).collect()
+        });
+        let words: Vec<&String> = told.iter().map(|(_, words)| words).collect();
+        model.trace.push(format!("writer {who} answers for {inputs:?}: {words:?}"));
+        for (at, (is_done, _)) in inputs.iter().zip(told) {
+            if is_done {
                 model.answered(*at, since);
             }
         }
@@ -265,19 +304,17 @@ impl Schedule {
         }
     }
 
-    /// Delivers every object again, in a world without faults.
+    /// Delivers everything again, in a world without faults.
     async fn deliver_all(&self) {
         let hand = Hand::new(&self.world, LAST, 0, Faults::default());
-        let objects: Vec<usize> = (0..self.world.model().inputs.len()).collect();
-        let outcome = self.append(&self.lake(&hand, 0), &objects).await;
-        let is_done = outcome
-            .as_ref()
-            .is_ok_and(|outcome| outcome.objects.iter().all(|object| object.status.is_done()));
+        let inputs: Vec<usize> = (0..self.world.model().inputs.len()).collect();
+        let told = self.deliver(&self.lake(&hand, 0), &inputs).await;
+        let is_done = told.as_ref().is_ok_and(|told| told.iter().all(|(is_done, _)| *is_done));
         if !is_done {
-            self.world.model().faults.push(format!("a delivery without faults fails: {outcome:?}"));
+            self.world.model().faults.push(format!("a delivery without faults fails: {told:?}"));
         }
         let since = self.world.model().rollbacks();
-        self.answer(LAST, &objects, since, outcome);
+        self.answer(LAST, &inputs, since, told);
     }
 
     /// Holds what is left against the model and the rules of the specification.
@@ -336,7 +373,7 @@ fn in_words(status: &Status) -> String {
     }
 }
 
-fn definition(random: &mut fastrand::Rng) -> TableDefinition {
+fn definition(random: &mut fastrand::Rng, of: Of) -> TableDefinition {
     let mut fields = vec![
         NestedField::optional(1, "n", PrimitiveType::Long.into()),
         NestedField::optional(2, "text", PrimitiveType::String.into()),
@@ -345,6 +382,9 @@ fn definition(random: &mut fastrand::Rng) -> TableDefinition {
     ];
     if random.bool() {
         fields.push(NestedField::optional(5, "rest", PrimitiveType::String.into()));
+    }
+    if of == Of::Topic {
+        fields.extend(kafka::columns());
     }
     let schema = Schema::builder().with_fields(fields.into_iter().map(Into::into)).build().unwrap();
     let spec = || {
@@ -387,7 +427,7 @@ fn a_writer_that_may_not_alter_the_table_appends_all_the_same() {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().unwrap();
         let found = runtime.block_on(async {
-            let mut schedule = Schedule::new(0, None);
+            let mut schedule = Schedule::new(Of::Objects, 0, None);
             let uri = format!("{RAW}/object-0");
             let content = "{\"n\":1}\n{\"n\":2,\"new\":true}\n";
             schedule.world.files().insert(uri, content.into());
@@ -463,7 +503,7 @@ fn told(name: &str) -> Option<u64> {
 }
 
 /// The schedules of `seeds` that go wrong, until there are `enough`.
-fn failures(seeds: std::ops::Range<u64>, lie: Option<Lie>, enough: usize) -> Vec<(u64, Vec<String>)> {
+fn failures(of: Of, seeds: std::ops::Range<u64>, lie: Option<Lie>, enough: usize) -> Vec<(u64, Vec<String>)> {
     let (next, found) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
     let work = || {
         while found.lock().unwrap().len() < enough {
@@ -471,7 +511,7 @@ fn failures(seeds: std::ops::Range<u64>, lie: Option<Lie>, enough: usize) -> Vec
             if seed >= seeds.end {
                 break;
             }
-            let faults = match catch_unwind(AssertUnwindSafe(|| run(seed, lie))) {
+            let faults = match catch_unwind(AssertUnwindSafe(|| run(of, seed, lie))) {
                 Ok((faults, _)) => faults,
                 Err(_) => vec!["it panics".to_owned()],
             };
@@ -491,30 +531,47 @@ fn failures(seeds: std::ops::Range<u64>, lie: Option<Lie>, enough: usize) -> Vec
     found
 }
 
-#[test]
-fn every_record_comes_once_whatever_happens() {
+/// Schedules of `of`, or the one that the environment names.
+fn nothing_goes_wrong(of: Of) {
     if let Some(seed) = told("FRAZIL_SIMULATION_SEED") {
-        let (faults, trace) = run(seed, None);
+        let (faults, trace) = run(of, seed, None);
         trace.iter().for_each(|line| println!("{line}"));
         assert!(faults.is_empty(), "seed {seed}: {faults:#?}");
         return;
     }
     let schedules = told("FRAZIL_SIMULATION_SCHEDULES").unwrap_or(SCHEDULES);
-    let failed = failures(0..schedules, None, 3);
+    let failed = failures(of, 0..schedules, None, 3);
     assert!(failed.is_empty(), "FRAZIL_SIMULATION_SEED={} shows the first of {failed:#?}", failed[0].0);
 }
 
 #[test]
+fn every_record_comes_once_whatever_happens() {
+    nothing_goes_wrong(Of::Objects);
+}
+
+#[test]
+fn every_record_of_a_topic_comes_once_whatever_happens() {
+    nothing_goes_wrong(Of::Topic);
+}
+
+#[test]
 fn a_seed_gives_the_same_schedule_again() {
-    for seed in 0..5 {
-        assert_eq!(run(seed, None), run(seed, None), "seed {seed}");
+    for (of, seed) in [Of::Objects, Of::Topic].into_iter().flat_map(|of| (0..5).map(move |seed| (of, seed))) {
+        assert_eq!(run(of, seed, None), run(of, seed, None), "{of:?}, seed {seed}");
     }
+}
+
+/// That schedules with a bug go wrong as `expected`, by one of the first that go wrong.
+fn is_found(of: Of, lie: Lie, expected: &str, enough: usize) {
+    let failed = failures(of, 0..SCHEDULES_WITH_BUG, Some(lie), enough);
+    let is_found = failed.iter().any(|(_, faults)| faults.iter().any(|fault| fault.contains(expected)));
+    assert!(is_found, "{of:?}, {lie:?}: {failed:?}");
 }
 
 #[test]
 fn planted_bugs_are_found() {
     for (lie, expected) in [
-        (Lie::HideTokens, "has the rows"),
+        (Lie::HideMarks, "has the rows"),
         (Lie::OldSummary, "Summary"),
         (Lie::ExpireNeeded, "needs it"),
         (Lie::DeleteReferenced, "FilesExist"),
@@ -523,8 +580,6 @@ fn planted_bugs_are_found() {
         (Lie::ForgetRollback, "was answered for"),
     ] {
         // The first may show it in another way.
-        let failed = failures(0..SCHEDULES_WITH_BUG, Some(lie), 5);
-        let is_found = failed.iter().any(|(_, faults)| faults.iter().any(|fault| fault.contains(expected)));
-        assert!(is_found, "{lie:?}: {failed:?}");
+        is_found(Of::Objects, lie, expected, 5);
     }
 }

@@ -9,13 +9,22 @@ use iceberg::spec::{SnapshotReference, SnapshotRetention, TableMetadata, TableMe
 
 use super::branches::Told;
 use crate::SourceObject;
+use crate::offsets::{Offsets, offsets_of};
 use crate::token::{SUMMARY_KEY, Token};
+use crate::{SourceObject, TopicRecord};
 
-/// An object, and the values of `n` in its records.
+/// What is delivered, and the values of `n` in the rows of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
-    pub(crate) object: SourceObject,
+    pub(crate) source: Source,
     pub(crate) rows: Vec<i64>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Object(SourceObject),
+    /// A record of a topic.
+    Record(TopicRecord),
 }
 
 /// The table, as its catalog has it.
@@ -46,8 +55,8 @@ pub(crate) struct Model {
     rollbacks: u64,
     /// Set where a branch is appended to and published: it judges the table's states then.
     pub(crate) branches: Option<Told>,
-    /// All tokens that any snapshot has ever had.
-    pub(crate) tokens: BTreeSet<String>,
+    /// All marks that any snapshot has ever had.
+    pub(crate) marks: Marks,
     /// What happened, for whoever looks into a failure.
     pub(crate) trace: Vec<String>,
     /// What must not have happened.
@@ -99,7 +108,7 @@ impl Model {
             return;
         }
         let is_there = self.has(at);
-        self.expect(is_there, || format!("object {at} was answered for, and is not in the table"));
+        self.expect(is_there, || format!("input {at} was answered for, and is not in the table"));
     }
 
     /// The objects that were answered for.
@@ -152,16 +161,14 @@ impl Model {
         let mut gone = parent.and_then(|parent| self.deleted.get(&parent)).cloned().unwrap_or_default();
         match by {
             By::Append { .. } => {
-                let tokens = listed(new, id);
-                self.tokens.extend(tokens.iter().cloned());
-                for token in &tokens {
-                    let object = self.inputs.iter().find(|input| input.object.token.to_string() == *token);
-                    rows.extend(object.map(|object| object.rows.clone()).into_iter().flatten());
-                }
+                let marks = Marks::of(new, id);
+                self.marks.tokens.extend(marks.tokens.iter().cloned());
+                self.marks.offsets.merge(&marks.offsets);
+                let inputs = self.inputs.iter().filter(|input| marks.have(&input.source));
+                rows.extend(inputs.flat_map(|input| input.rows.iter().copied()));
                 let before = ancestors(old, old.current_snapshot_id());
-                let again =
-                    before.iter().find(|other| listed(old, **other).iter().any(|t| tokens.contains(t)));
-                self.expect(again.is_none(), || format!("the snapshot {id} has tokens of {again:?} again"));
+                let again = before.iter().find(|other| Marks::of(old, **other).meet(&marks));
+                self.expect(again.is_none(), || format!("the snapshot {id} has marks of {again:?} again"));
             }
             By::Other { added, deleted } => {
                 rows.extend(added);
@@ -220,8 +227,14 @@ impl Model {
     /// records, once the row is gone from the table.
     pub(crate) fn rows_of_one_version(&self) -> BTreeSet<i64> {
         let mut versions: HashMap<&str, usize> = HashMap::new();
-        self.inputs.iter().for_each(|input| *versions.entry(&input.object.uri).or_default() += 1);
-        let once = self.inputs.iter().filter(|input| versions[input.object.uri.as_str()] == 1);
+        fn uri(input: &Input) -> Option<&str> {
+            match &input.source {
+                Source::Object(object) => Some(object.uri.as_str()),
+                Source::Record(_) => None,
+            }
+        }
+        self.inputs.iter().filter_map(uri).for_each(|uri| *versions.entry(uri).or_default() += 1);
+        let once = self.inputs.iter().filter(|input| uri(input).is_none_or(|uri| versions[uri] == 1));
         once.flat_map(|input| input.rows.clone()).collect()
     }
 
@@ -241,7 +254,7 @@ impl Model {
             self.answered.iter().filter(|(_, at)| **at == self.rollbacks).map(|(at, _)| *at).collect();
         for at in answers {
             let is_there = self.has(at);
-            self.expect(is_there, || format!("object {at} was answered for, and is no longer in the table"));
+            self.expect(is_there, || format!("input {at} was answered for, and is no longer in the table"));
         }
     }
 }
@@ -261,11 +274,35 @@ pub(crate) fn ancestors(metadata: &TableMetadata, head: Option<i64>) -> Vec<i64>
     found
 }
 
-/// The tokens in the summary of a snapshot, as text.
-fn listed(metadata: &TableMetadata, id: i64) -> Vec<String> {
-    let snapshot = metadata.snapshot_by_id(id);
-    let listed = snapshot.and_then(|snapshot| snapshot.summary().additional_properties.get(SUMMARY_KEY));
-    listed.map_or_else(Vec::new, |listed| listed.split_whitespace().map(str::to_owned).collect())
+/// What the summary of a snapshot says of its records.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    /// Tokens of objects, as text.
+    pub(crate) tokens: BTreeSet<String>,
+    pub(crate) offsets: Offsets,
+}
+
+impl Marks {
+    fn of(metadata: &TableMetadata, id: i64) -> Self {
+        let Some(snapshot) = metadata.snapshot_by_id(id) else { return Self::default() };
+        let tokens = snapshot.summary().additional_properties.get(SUMMARY_KEY);
+        let tokens = tokens.iter().flat_map(|tokens| tokens.split_whitespace()).map(str::to_owned).collect();
+        Self { tokens, offsets: offsets_of(snapshot).unwrap_or_default() }
+    }
+
+    fn have(&self, source: &Source) -> bool {
+        match source {
+            Source::Object(object) => self.tokens.contains(&object.token.to_string()),
+            Source::Record(TopicRecord { partition, offset, .. }) => {
+                let ranges = self.offsets.ranges(&partition.stream, partition.partition);
+                ranges.is_some_and(|ranges| ranges.contains(*offset))
+            }
+        }
+    }
+
+    fn meet(&self, other: &Self) -> bool {
+        !self.tokens.is_disjoint(&other.tokens) || self.offsets.meets(&other.offsets)
+    }
 }
 
 /// The library tells references by JSON alone.

@@ -1,5 +1,7 @@
 //! What becomes of the content of records.
 
+use arrow_array::{Array as _, ArrayRef};
+use arrow_schema::DataType;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -290,4 +292,66 @@ async fn refused_records_need_no_table() {
     assert_eq!((counts(&outcome), outcome.snapshot_id), ([2, 0, 0], None));
     assert_eq!(bench.quarantined().len(), 1);
     assert!(bench.lake().await.table(&ident()).await.unwrap().is_none());
+}
+
+/// Columns that stay as they are from record to record are each record's own all the same.
+#[tokio::test]
+async fn a_column_is_the_records_own_whatever_comes_before() {
+    let fields = json!([
+        {"id": 1, "name": "place", "required": false, "type": "string"},
+        {"id": 2, "name": "kafka_key", "required": false, "type": "string"},
+        {"id": 3, "name": "topic", "required": false, "type": "string"},
+        {"id": 4, "name": "offset", "required": false, "type": "int"}
+    ]);
+    let bench = Bench::with(
+        &json!({"name": "orders", "schema": {"type": "struct", "schema-id": 0, "fields": fields}}),
+    );
+    let keyed = |topic: &str, offset: i64, key: Option<&str>, value: &str| TopicRecord {
+        partition: Arc::new(TopicPartition::new(CLUSTER, topic, "", 0)),
+        key: key.map(|key| key.as_bytes().to_vec()),
+        ..with_value(offset, value)
+    };
+    let good = r#"{"place": "x"}"#;
+    let outcome = bench
+        .deliver(vec![
+            keyed("a", 0, Some("k"), good),
+            keyed("a", 1, Some("k"), good),
+            keyed("a", 2, Some("l"), "{"),
+            keyed("a", 3, Some("l"), r#"{"place": [1]}"#),
+            keyed("a", 4, None, good),
+            keyed("a", 5, Some("l"), good),
+            keyed("a", 6, Some(""), good),
+            // Its offset does not fit, after its topic did.
+            keyed("b", 3_000_000_000, Some("m"), good),
+            keyed("b", 3_000_000_001, Some("m"), r#"{"place": "y", "place": 1}"#),
+        ])
+        .await;
+    assert_eq!((outcome.rows, outcome.rejected.values().sum::<u64>()), (6, 3));
+    bench.deliver(vec![keyed("b", 4_000_000_000, Some("n"), good), keyed("b", 7, Some("n"), good)]).await;
+    let expected = [
+        (0, "k", "a"),
+        (1, "k", "a"),
+        (3, "l", "a"),
+        (4, "-", "a"),
+        (5, "l", "a"),
+        (6, "", "a"),
+        (7, "n", "b"),
+    ];
+    let mut found = Vec::new();
+    for batch in bench.batches().await {
+        let column =
+            |name: &str| arrow_cast::cast(batch.column_by_name(name).unwrap(), &DataType::Utf8).unwrap();
+        let (offsets, keys, topics) = (column("offset"), column("kafka_key"), column("topic"));
+        let text = |column: &ArrayRef, row| {
+            let column = column.as_string::<i32>();
+            if column.is_null(row) { "-".to_owned() } else { column.value(row).to_owned() }
+        };
+        found.extend(
+            (0..batch.num_rows()).map(|row| (text(&offsets, row), text(&keys, row), text(&topics, row))),
+        );
+    }
+    found.sort();
+    let expected =
+        expected.map(|(offset, key, topic)| (offset.to_string(), key.to_owned(), topic.to_owned()));
+    assert_eq!(found, expected);
 }

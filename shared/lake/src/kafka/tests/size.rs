@@ -66,3 +66,25 @@ async fn marks_of_all_of_2_000_partitions_keep_the_metadata_flat() {
     let remembered = crate::ledger::committed(table.metadata(), table.file_io()).await;
     assert_eq!((remembered.offsets.count(), remembered.offsets_are_complete), (80 * 2_000, true));
 }
+
+/// The same, a thousand times: `cargo test -p frazil-lake --lib 1_000_commits -- --ignored --nocapture`. Takes a quarter of an
+/// hour; docs/measurements.md has what it prints.
+#[tokio::test]
+#[ignore = "takes a quarter of an hour"]
+async fn marks_of_all_of_2_000_partitions_over_1_000_commits_keep_the_metadata_below_a_megabyte() {
+    let bench = bench();
+    let (sizes, table) = grow(&bench, 1_000, |_| 0..2_000).await;
+    let location = table.metadata_location().unwrap().strip_prefix("file://").unwrap();
+    let file_bytes = std::fs::metadata(location).unwrap().len();
+    println!(
+        "bytes of the metadata, not compressed: after 10 commits {}, 100 {}, 500 {}, 1,000 {}; at most {}; the last file {file_bytes}",
+        sizes[0],
+        sizes[9],
+        sizes[49],
+        sizes[99],
+        sizes.iter().max().unwrap()
+    );
+    assert_flat(&sizes);
+    let remembered = crate::ledger::committed(table.metadata(), table.file_io()).await;
+    assert_eq!((remembered.offsets.count(), remembered.offsets_are_complete), (1_000 * 2_000, true));
+}
