@@ -341,6 +341,86 @@ async fn batches_in_files_are_redriven_by_the_command() {
     assert!(!output.status.success() && complaint.contains("offsets 20 to 21"), "{complaint}");
 }
 
+/// What the function's own variables make of an answer is no success of the command.
+#[tokio::test]
+async fn a_batch_that_fails_again_fails_the_command() {
+    let bench = KafkaBench::new(&ONE_TABLE);
+    bench.deliver(&event(of("orders", 0, [18]))).await.unwrap();
+    let mut another = placed("orders", 0, 18);
+    another["timestamp"] = json!(tests::kafka::MADE_MILLIS + 86_400_000);
+    let file = bench.folder.path().join("on-failure");
+    fs::write(&file, failed_batch(Some(json!(event([another]).to_string()))).to_string()).unwrap();
+    let root = format!("file://{}", bench.folder.path().display());
+    let mut command = frazil();
+    command.args(["redrive", "--failed-batches", file.to_str().unwrap()]).envs([
+        ("FRAZIL_CATALOG_URI", bench.folder.path().join("catalog.db").display().to_string()),
+        ("FRAZIL_WAREHOUSE", format!("{root}/warehouse")),
+        ("FRAZIL_ERRORS", format!("{root}/errors")),
+        ("FRAZIL_RAW_BUCKET", format!("{root}/raw")),
+        ("FRAZIL_TABLE", TABLE.to_owned()),
+        ("FRAZIL_BATCH_ITEM_FAILURES", "true".to_owned()),
+    ]);
+    let output = command.output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && complaint.contains("FRAZIL_TOPIC_LIVES=orders=2"), "{complaint}");
+    assert_eq!(bench.places(TABLE).await.len(), 1);
+}
+
+/// Of what a producer, a serializer or a mapping may put into a record, nothing spoils another record.
+#[tokio::test]
+async fn records_of_every_kind_stand_beside_each_other() {
+    let bench = KafkaBench::new(&ONE_TABLE);
+    let raw = |offset: i64, more: Value| {
+        let mut record = placed("orders", 0, offset);
+        record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        record
+    };
+    let header = |bytes: &[u8]| json!([{"__value_schema_id": bytes}, {"": [-1]}, {"": null}]);
+    let avro = "CAZh";
+    let batch = event([
+        raw(0, json!({"value": {"id": 1, "decoded": true}, "key": 7})),
+        raw(1, json!({"value": "no base64"})),
+        raw(2, json!({"timestamp": 1_772_000_000_000_000_i64, "timestampType": "LOG_APPEND_TIME"})),
+        raw(3, json!({"timestamp": -1})),
+        raw(4, json!({"value": avro, "headers": header(&[0, 0, 0, 0, 101])})),
+        raw(5, json!({"headers": header(&[0, 0, 0, 0, 101])})),
+        // The same record twice.
+        raw(6, json!({})),
+        raw(6, json!({})),
+        // A number and a text of JSON are no events.
+        raw(7, json!({"value": 7})),
+    ]);
+    for rows in [5, 0] {
+        let answer = bench.deliver(&batch).await.unwrap();
+        assert_eq!((&answer["records"], &answer["rows"]), (&json!(9), &json!(rows)), "{answer}");
+    }
+    let rows = bench.rows(TABLE).await;
+    let column = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("offset"), [0, 2, 3, 5, 6].map(|offset| json!(offset)));
+    assert_eq!(column("kafka_key"), ["7", "k-2", "k-3", "k-5", "k-6"].map(|key| json!(key)));
+    let times = column("kafka_timestamp");
+    assert_eq!(times.iter().map(Value::is_null).collect::<Vec<_>>(), [false, true, true, false, false]);
+    let lines = bench.quarantined();
+    let told: Vec<_> = lines.iter().map(|line| (line["offset"].clone(), line["reason"].clone())).collect();
+    let told: Vec<_> =
+        told.iter().map(|(offset, reason)| (offset.as_i64().unwrap(), reason.as_str().unwrap())).collect();
+    assert_eq!(told, [(1, "invalid_base64"), (4, "registry_format"), (7, "not_an_object")]);
+    assert!(lines[1].to_string().contains("schema 101"), "{}", lines[1]);
+}
+
+/// Topics whose names give one table's share it; the column tells them apart, and so do the marks.
+#[tokio::test]
+async fn topics_that_fold_into_one_table_are_told_apart() {
+    let bench = KafkaBench::new(&[("FRAZIL_TOPIC_TABLES", "(.+)=shop.$1")]);
+    let topics = ["Orders.v1", "orders-v1", "orders_v1"];
+    let records = || event(topics.into_iter().flat_map(|topic| of(topic, 0, 0..2)).collect::<Vec<_>>());
+    for rows in [6, 0] {
+        assert_eq!(bench.deliver(&records()).await.unwrap()["rows"], rows);
+    }
+    assert_eq!(bench.places("shop.orders_v1").await.len(), 6);
+    assert_eq!(bench.snapshots("shop.orders_v1").await, 1);
+}
+
 /// The sample, into the table that it is made for.
 #[tokio::test]
 async fn the_sample_event_fills_the_sample_table() {
