@@ -15,7 +15,7 @@ CARGO_FUZZ=0.13.2
 seconds=${1:-600}
 targets=("${@:2}")
 if ((${#targets[@]} == 0)); then
-    targets=(frame decompress splice decode envelope)
+    targets=(frame offer decompress splice decode envelope)
 fi
 
 if ! rustup run "$TOOLCHAIN" rustc --version >/dev/null 2>&1; then

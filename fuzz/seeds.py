@@ -17,8 +17,8 @@ import generate  # noqa: E402: the samples' own compressors
 LINES = b'{"a":1}\n{"b":"x"}\n'
 
 
-def frame():
-    texts = {
+def texts():
+    return {
         "lines": LINES,
         "concatenated": b'{"a":1}{"b":[1,2]} [3]\n12\n"x"\ntrue\nnull',
         "crlf": "\ufeff{\"a\":1}\r\n\r\n\ufeff{\"é\":\"\\u00e9\"}\r\n".encode(),
@@ -31,9 +31,24 @@ def frame():
         "large": b'{"a":1}\n{"a":"' + b"x" * 200 + b'"}\n{"a":2}{"b":"' + b"y" * 150 + b'"}{"c":3}\n',
         "large-pretty": b'{\n"a": [\n' + b'{"x": 1},\n' * 20 + b'{"x": "}{"}\n]\n}\n{"b": 2}\n',
     }
-    for name, text in texts.items():
+
+
+def frame():
+    for name, text in texts().items():
         yield name, b"\xff\x03\x01\x00\x07" + text
         yield f"{name}-short", b"\x20\x82\x03\x05" + text
+
+
+def offer():
+    wanted = b"\x5a\x3c\xf0\x0f\x99\xa5\x01\x80"
+    arrays = {
+        "array": b'[{"a":1},{"b":[2]},3,{"c":"]"}]{"d":4}\n',
+        "array-broken": b'[{"a":1}{"b":[2]}\x1e{"c":3}{"d":4}]\n{"e":5}',
+        "envelope": b'{"h":1,"d":{"k":2,"R":[{"a":1},{"b":2},{"c":"}"}]},"t":3}\n{"e":5}',
+    }
+    for name, text in (texts() | arrays).items():
+        yield name, b"\xff\x03" + wanted + b"\x01\x00\x07" + text
+        yield f"{name}-short", b"\x20\xc2" + wanted + b"\x03\x05" + text
 
 
 def decompress():
@@ -134,7 +149,10 @@ def envelope():
             continue
         event = json.loads(file.read_text())
         for name in ("records", "Records"):
-            if name in event:
+            # Kafka's records are lists by partition.
+            if isinstance(event.get(name), dict):
+                event[name] = {partition: records[:3] for partition, records in event[name].items()}
+            elif name in event:
                 event[name] = event[name][:3]
         yield file.stem, json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
     records = [
@@ -155,7 +173,7 @@ def envelope():
 
 
 def main():
-    for target in (frame, decompress, splice, decode, envelope):
+    for target in (frame, offer, decompress, splice, decode, envelope):
         folder = FOLDER / "corpus" / target.__name__
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("seed-*"):

@@ -11,12 +11,18 @@ use records::scan::{DEPTH_LIMIT, Fault};
 use serde::de::IgnoredAny;
 
 /// Gives `text` in chunks of `sizes` in turn; a size of 0 is an interruption. Then the end, or a failure.
-struct Chunks<'a> {
+pub(crate) struct Chunks<'a> {
     text: &'a [u8],
     sizes: &'a [u8],
     turn: usize,
     interrupted: bool,
     fails: bool,
+}
+
+impl<'a> Chunks<'a> {
+    pub(crate) fn new(text: &'a [u8], sizes: &'a [u8], fails: bool) -> Self {
+        Self { text, sizes, turn: 0, interrupted: false, fails }
+    }
 }
 
 impl Read for Chunks<'_> {
@@ -64,8 +70,7 @@ impl Owned {
 }
 
 fn frames(text: &[u8], sizes: &[u8], max_record_bytes: usize, fails: bool) -> Vec<Owned> {
-    let reader = Chunks { text, sizes, turn: 0, interrupted: false, fails };
-    let mut framer = Framer::new(reader, max_record_bytes);
+    let mut framer = Framer::new(Chunks::new(text, sizes, fails), max_record_bytes);
     let mut frames = Vec::new();
     loop {
         frames.push(match framer.next_frame() {
@@ -90,7 +95,7 @@ fn frames(text: &[u8], sizes: &[u8], max_record_bytes: usize, fails: bool) -> Ve
 }
 
 /// Whether there is nothing but JSON's white space, byte order marks and the separators of RFC 7464.
-fn is_separator(mut text: &[u8]) -> bool {
+pub(crate) fn is_separator(mut text: &[u8]) -> bool {
     loop {
         text = match text {
             [] => return true,
@@ -106,7 +111,7 @@ fn is_json(text: &[u8]) -> bool {
 }
 
 /// How deep the arrays and objects of a JSON value nest.
-fn depth(json: &[u8]) -> usize {
+pub(crate) fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in json {
         match byte {

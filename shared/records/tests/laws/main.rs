@@ -7,6 +7,7 @@
 mod elements;
 mod framing;
 mod inputs;
+mod offering;
 mod splicing;
 
 use proptest::prelude::*;
@@ -27,6 +28,20 @@ proptest! {
         fails in any::<bool>(),
     ) {
         framing::check(&content.0, &sizes, max_record_bytes, fails);
+    }
+
+    #[test]
+    fn an_offer_that_is_taken_is_the_record_that_would_have_come(
+        start in prop::sample::select(vec!["", "[{},{", "[{}{}\u{1e}{}", "{\"d\":{\"R\":[{}", "{\"a\":1}"]),
+        content in content(),
+        sizes in prop::collection::vec(0_u8..12, 0..5),
+        max_record_bytes in prop_oneof![0_usize..64, Just(1 << 20)],
+        elements in any::<bool>(),
+        fails in any::<bool>(),
+        wanted in any::<u64>(),
+    ) {
+        let reading = offering::Reading { sizes: &sizes, max_record_bytes, elements, fails };
+        offering::check(&[start.as_bytes(), &content.0].concat(), reading, wanted);
     }
 
     #[test]
