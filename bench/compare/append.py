@@ -28,6 +28,8 @@ from lambdas import Function, s3_event
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 WORK = TARGET / "compare"
 SECONDS = 600
+# Python of the environments of peers that are not in this one.
+PYTHONS = {"Polars": TARGET / "polars-venv" / "bin" / "python"}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -103,22 +105,27 @@ def pinned(cpus):
     return ["taskset", "--cpu-list", f"0-{cpus - 1}"]
 
 
+def append_function(binary, folder, memory_mb, definition, prefix=()):
+    """The function on a new lake in `folder`. Objects are those of `WORK` and of folders in it."""
+    path = folder / "definition.json"
+    path.write_text(json.dumps(definition))
+    variables = {
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mb),
+        "FRAZIL_CATALOG": "sqlite",
+        "FRAZIL_CATALOG_URI": str(folder / "catalog.db"),
+        "FRAZIL_WAREHOUSE": f"file://{folder}/warehouse",
+        "FRAZIL_ERRORS": f"file://{folder}/errors",
+        "FRAZIL_SOURCE_ROOT": f"file://{WORK.parent}/",
+        "FRAZIL_TABLE": "n.t",
+        "FRAZIL_TABLE_DEFINITION": str(path),
+        "FRAZIL_LOG": "warn",
+    }
+    return Function(binary, folder / "log", variables, prefix)
+
+
 def append_by(binary, options):
     def run(file, folder, cpus, rows):
-        definition = folder / "definition.json"
-        definition.write_text(json.dumps(records.definition("t")))
-        variables = {
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": options.memory,
-            "FRAZIL_CATALOG": "sqlite",
-            "FRAZIL_CATALOG_URI": str(folder / "catalog.db"),
-            "FRAZIL_WAREHOUSE": f"file://{folder}/warehouse",
-            "FRAZIL_ERRORS": f"file://{folder}/errors",
-            "FRAZIL_SOURCE_ROOT": f"file://{WORK.parent}/",
-            "FRAZIL_TABLE": "n.t",
-            "FRAZIL_TABLE_DEFINITION": str(definition),
-            "FRAZIL_LOG": "warn",
-        }
-        function = Function(binary, folder / "log", variables, pinned(cpus))
+        function = append_function(binary, folder, options.memory, records.definition("t"), pinned(cpus))
         try:
             start = time.perf_counter()
             kind, answer = function.invoke(s3_event(WORK.name, file.name, "1"), SECONDS)
@@ -142,7 +149,8 @@ def cpu_seconds(pid):
 def peer(name):
     def run(file, folder, cpus, _):
         script = Path(peers.__file__)
-        command = [*pinned(cpus), sys.executable, str(script), name, str(file), str(folder), str(cpus)]
+        python = str(PYTHONS.get(name, sys.executable))
+        command = [*pinned(cpus), python, str(script), name, str(file), str(folder), str(cpus)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True)
         return Taken(**json.loads(done.stdout), output_mb=parquet_mb(folder))
 

@@ -4,6 +4,7 @@ start of Python and its libraries, as JSON.
 Each is told the types of the columns, writes Parquet files with zstd by partition, and reads gzip itself."""
 
 import json
+import os
 import resource
 import sys
 import time
@@ -70,7 +71,27 @@ def pyarrow_pyiceberg(file, folder, cpus):
     return work
 
 
-PEERS = {"DuckDB": duckdb_files, "PyArrow + PyIceberg": pyarrow_pyiceberg}
+def polars_files(file, folder, cpus):
+    """No commit: Polars writes to an Iceberg table by PyIceberg, as above."""
+    # As it starts.
+    os.environ["POLARS_MAX_THREADS"] = str(cpus)
+    import polars
+
+    kinds = {"string": polars.String, "long": polars.Int64, "boolean": polars.Boolean}
+    # Its reader of JSON knows no instants.
+    schema = {name: kinds.get(kind, polars.String) for name, kind in records.COLUMNS.items()}
+    instants = [name for name, kind in records.COLUMNS.items() if kind == "timestamptz"]
+
+    def work():
+        rows = polars.scan_ndjson(file, schema=schema)
+        rows = rows.with_columns(polars.col(instants).str.to_datetime("%+", time_unit="us", time_zone="UTC"))
+        target = polars.PartitionBy(str(folder), key=records.PARTITIONS)
+        rows.sink_parquet(target, compression="zstd", mkdir=True)
+
+    return work
+
+
+PEERS = {"DuckDB": duckdb_files, "PyArrow + PyIceberg": pyarrow_pyiceberg, "Polars": polars_files}
 
 
 def main():
