@@ -22,6 +22,8 @@ class Function:
         self.log = log
         self.events = queue.Queue()
         self.answers = queue.Queue()
+        # From the last event's end to its answer's: the time that Lambda would bill.
+        self.started, self.seconds = time.perf_counter(), None
         self.server = Listening(ThreadingHTTPServer, self.handler())
         variables = function_environment(f"127.0.0.1:{self.server.port}", binary.name) | variables
         with open(log, "ab") as output:
@@ -42,9 +44,11 @@ class Function:
                 self.send_header("content-length", str(len(payload)))
                 self.end_headers()
                 self.wfile.write(payload)
+                function.started = time.perf_counter()
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
+                function.seconds = time.perf_counter() - function.started
                 self.send_response(202)
                 self.send_header("content-length", "0")
                 self.end_headers()
