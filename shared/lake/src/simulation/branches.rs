@@ -4,21 +4,19 @@
 //! that the catalog ever had, main has no row that was not delivered to it or seen by an audit, none twice, and none less than
 //! before; in the end it has all.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{LocalBoxFuture, join_all};
-use serde_json::Value;
 use tokio::time::Instant;
 
-use super::engine::numbers;
 use super::lies::Lie;
-use super::model::Pointer;
+use super::model::{Pointer, Source};
 use super::world::{Faults, Hand, World};
-use super::{DELIVERY, LAST, Plan, Schedule, told};
+use super::{DELIVERY, LAST, Of, Plan, Schedule, told};
 use crate::catalog::simulated::LATE_MS;
 use crate::publish::{Audited, Bounds, Checks, PublicationStatus, PublishOptions};
 use crate::{AppendOptions, Lake};
@@ -59,7 +57,7 @@ impl Checks for Auditor {
             return vec!["planned: not right".to_owned()];
         }
         let world = &self.hand.world;
-        let rows = audited.new_files.iter().flat_map(|file| numbers(&world.bytes(file).unwrap()));
+        let rows = audited.new_files.iter().flat_map(|file| world.rows(file).unwrap().numbers());
         let rows: Vec<i64> = rows.collect();
         world.model().branches.as_mut().unwrap().may_have.extend(rows);
         Vec::new()
@@ -91,19 +89,21 @@ struct Both {
 
 impl Both {
     fn new(seed: u64, lie: Option<Lie>) -> Self {
-        let main = Schedule::new(seed, lie);
+        let main = Schedule::new(Of::Objects, seed, lie);
         let (world, options) = (main.world.clone(), main.options.clone());
         let objects = {
             let mut model = world.model();
             let mut seen = HashSet::new();
-            model.inputs.retain(|input| seen.insert(input.object.uri.clone()));
+            model.inputs.retain(
+                |input| matches!(&input.source, Source::Object(object) if seen.insert(object.uri.clone())),
+            );
             let of_main = model.inputs.iter().skip(1).step_by(2).flat_map(|input| input.rows.clone());
             let may_have = of_main.collect();
             model.branches = Some(Told { may_have, states: Vec::new() });
             model.inputs.len()
         };
         let options = AppendOptions { branch: AUDIT.to_owned(), ..options };
-        let audit = Schedule { world, lie, random: fastrand::Rng::with_seed(seed), options };
+        let audit = Schedule { of: Of::Objects, world, lie, random: fastrand::Rng::with_seed(seed), options };
         let (of_audit, of_main) = (0..objects).partition(|at| at % 2 == 0);
         Self { main, audit, of_main, of_audit }
     }
@@ -111,8 +111,8 @@ impl Both {
     async fn run(&self, mut random: fastrand::Rng) {
         let faults = match random.u8(..3) {
             0 => Faults::default(),
-            1 => Faults { fails: 8, hangs: 2, kills: 4, swaps: 100, is_denied_schema: false },
-            _ => Faults { fails: 40, hangs: 5, kills: 15, swaps: 400, is_denied_schema: false },
+            1 => Faults { fails: 8, hangs: 2, kills: 4, swaps: 100, ..Faults::default() },
+            _ => Faults { fails: 40, hangs: 5, kills: 15, swaps: 400, ..Faults::default() },
         };
         let mut plan = |who, objects: &[usize]| {
             let mut delivery = || {
@@ -252,23 +252,21 @@ impl Both {
 /// The rows of files, each read once.
 struct Files<'a> {
     world: &'a World,
-    read: HashMap<String, Vec<i64>>,
+    checker: tree::Checker,
 }
 
 impl<'a> Files<'a> {
     fn new(world: &'a World) -> Self {
-        Self { world, read: HashMap::new() }
+        Self { world, checker: tree::Checker::default() }
     }
 
     /// What a reader of the branch `name` sees, sorted.
     fn rows(&mut self, pointer: &Pointer, name: &str) -> Vec<i64> {
         let bytes = |path: &str| self.world.bytes(path);
         let Some(head) = pointer.metadata.snapshot_for_ref(name) else { return Vec::new() };
-        let metadata: Value = tree::metadata(&pointer.location, &bytes).unwrap_or_default();
         let mut rows = Vec::new();
-        for file in tree::live_files(&metadata, head.snapshot_id(), &bytes) {
-            let of_file = || bytes(&file).map(|bytes| numbers(&bytes)).unwrap_or_default();
-            rows.extend_from_slice(self.read.entry(file.clone()).or_insert_with(of_file));
+        for file in self.checker.live_files(head.manifest_list(), &bytes) {
+            rows.extend(self.world.rows(&file).map(|rows| rows.numbers()).unwrap_or_default());
         }
         rows.sort_unstable();
         rows
@@ -296,7 +294,7 @@ fn main_has_what_was_audited_whatever_happens() {
 #[test]
 fn a_planted_bug_of_branches_is_found() {
     for (lie, expected) in
-        [(Lie::ForgetBranch, "which no audit has let pass"), (Lie::HideTokens, "has rows twice")]
+        [(Lie::ForgetBranch, "which no audit has let pass"), (Lie::HideMarks, "has rows twice")]
     {
         let is_found = |seed| run(seed, Some(lie)).0.iter().any(|fault| fault.contains(expected));
         assert!((0..SCHEDULES).any(is_found), "{lie:?}");

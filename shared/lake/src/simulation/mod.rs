@@ -463,7 +463,7 @@ fn what_brings_new_fields_and_takes_long_comes_to_an_end() {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut schedule = Schedule::new(0, None);
+            let mut schedule = Schedule::new(Of::Objects, 0, None);
             with_rest(&mut schedule.options, has_rest);
             let new: Vec<String> = (0..fields).map(|at| format!("\"new{at}\":{at}")).collect();
             let content = format!("{}{{\"n\":2,{}}}\n", "{\"n\":1}\n".repeat(rows), new.join(","));
@@ -473,7 +473,13 @@ fn what_brings_new_fields_and_takes_long_comes_to_an_end() {
             let deliver = async |delivery, key: &str, slow_ms| {
                 let faults = Faults { is_denied_schema: !may_grow, slow_ms, ..Faults::default() };
                 let hand = Hand::new(&schedule.world, 0, delivery, faults);
-                let at = schedule.world.model().inputs.iter().position(|it| it.object.key == key).unwrap();
+                let at = schedule
+                    .world
+                    .model()
+                    .inputs
+                    .iter()
+                    .position(|it| matches!(&it.source, Source::Object(object) if object.key == key))
+                    .unwrap();
                 schedule.append(&schedule.lake(&hand, 0), &[at]).await.unwrap()
             };
             deliver(0, "object-0", 0).await;

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use iceberg::spec::{SnapshotReference, SnapshotRetention, TableMetadata, TableMetadataRef};
 
 use super::branches::Told;
-use crate::SourceObject;
 use crate::offsets::{Offsets, offsets_of};
 use crate::token::{SUMMARY_KEY, Token};
 use crate::{SourceObject, TopicRecord};
