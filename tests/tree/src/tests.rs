@@ -327,7 +327,7 @@ fn a_right_tree_has_no_fault() {
 
     let files = tree.write();
     let bytes = |path: &str| files.get(path).cloned();
-    let mut live = |list: &str| Checker::default().live_files(list, &bytes);
+    let live = |list: &str| Checker::default().live_files(list, &bytes);
     assert_eq!(live("l2"), ["a", "b", "d"]);
     assert_eq!(live("l3"), ["a", "d"]);
     assert!(live("none").is_empty());

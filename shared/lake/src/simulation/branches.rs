@@ -155,6 +155,8 @@ impl Both {
                     Err(error) => format!("failed: {:?} {}", error.part, error.kind),
                 },
                 () = hand.death() => "died".to_owned(),
+                // A step of its audit may never be answered.
+                () = tokio::time::sleep(DELIVERY * 2) => "was stopped".to_owned(),
             };
             self.main.world.model().trace.push(format!("publisher {who} {told}"));
         }
