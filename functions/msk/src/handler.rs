@@ -113,7 +113,7 @@ impl Consumer {
         let (started, mut report) = (Instant::now(), Report::default());
         // Whatever happens, the invocation has its line and its metrics.
         let handled = AssertUnwindSafe(self.consume(event_json, now_micros, deadline, &mut report));
-        let handled = handled.catch_unwind().await;
+        let handled = Box::pin(handled.catch_unwind()).await;
         let handled = handled.unwrap_or_else(|_| Err(Failure::of(ErrorType::Defect)(anyhow!(PANICKED))));
         // Of a catalog in a file, that file alone is what is copied or backed up. The commit stands without it.
         if let Err(error) = self.config.catalog.checkpoint(Duration::ZERO).await {

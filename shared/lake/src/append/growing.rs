@@ -25,7 +25,7 @@ pub(super) enum Way {
     /// From the table as it is now.
     Reload,
     /// With what was written.
-    Without(Attempted),
+    Without(Box<Attempted>),
     /// There is no time.
     End,
 }
@@ -48,7 +48,7 @@ impl Invocation<'_> {
         &mut self,
         table: &Table,
         evolving: &mut Evolving,
-        (growth, without): (Growth, Option<Without>),
+        (growth, without): (Growth, Option<Box<Without>>),
         took: Duration,
         cut_off: Instant,
     ) -> Result<Way> {
@@ -86,7 +86,7 @@ impl Invocation<'_> {
             "no time to read the objects again; the rows go in without the columns that they bring"
         );
         *evolving = Evolving::of(table, self.fixed);
-        Ok(Way::Without(without.close().await?))
+        Ok(Way::Without(Box::new(without.close().await?)))
     }
 
     /// Commits what the table is to grow by, without the rows.

@@ -167,7 +167,7 @@ impl<'a> Invocation<'a> {
                 None => horizon::settle(&mut self.sources, lake, &current, &options.branch).await,
             };
             let known = horizon::look(&mut self.sources, lake, options, &current, told).await?;
-            let (written, undo, schema) = match self.write(&current, &known).await? {
+            let (written, undo, schema) = match Box::pin(self.write(&current, &known)).await? {
                 Files::Written(written, undo, schema) => (written, undo, schema),
                 Files::Outdated => {
                     current = self.load().await?;
@@ -255,7 +255,7 @@ impl<'a> Invocation<'a> {
                     match self.way_on(table, &mut evolving, found, took, cut_off).await? {
                         Way::Again => continue,
                         Way::Reload => return Ok(Files::Outdated),
-                        Way::Without(attempted) => attempted,
+                        Way::Without(attempted) => *attempted,
                         Way::End => {
                             self.sources.leave_out_all();
                             return Ok(Files::None);

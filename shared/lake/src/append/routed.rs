@@ -19,9 +19,8 @@ use crate::catalog::Lake;
 use crate::error::{Error as Failure, reworded};
 use crate::job::{AppendOptions, Outcome, SourceObject, Status, TableOutcome};
 use crate::objects::{FoundObject, Pass, PassTime};
-use crate::route::{Place, Routed, Router, Routes, Spool};
+use crate::route::{Place, Routed, Router, Routes, Routing};
 use crate::task;
-use crate::write::LeftOut;
 
 /// Tables that are written to at the same time, in equal parts of the memory.
 const TABLES_AT_ONCE: usize = 4;
@@ -166,9 +165,6 @@ fn by_folder(routes: &Arc<Routes>, objects: &[SourceObject]) -> Option<Routed> {
     let is_mixed = folders.any(|folder| folder != value);
     Some(Routed { routes: routes.clone(), value, is_mixed })
 }
-
-/// The tables, their records, and the objects that are no part of them.
-type Routing = (Vec<(TableIdent, Option<Routed>)>, Spool, Vec<(usize, LeftOut)>);
 
 /// Reads `objects` into a spool.
 async fn read(

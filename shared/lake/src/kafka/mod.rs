@@ -65,7 +65,7 @@ pub async fn append_records(
     records: Vec<TopicRecord>,
 ) -> std::result::Result<TopicOutcome, Failure> {
     let mut invocation = Invocation { lake, options, topic_options, batch: Batch::new(records), fixed: None };
-    match tokio::time::timeout_at(options.deadline, invocation.run()).await {
+    match tokio::time::timeout_at(options.deadline, Box::pin(invocation.run())).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(error),
         Err(_) => tracing::warn!(

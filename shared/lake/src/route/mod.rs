@@ -14,7 +14,7 @@ use iceberg::{NamespaceIdent, TableIdent};
 use records::field_path::FieldPath;
 
 pub(crate) use self::claim::{Claim, Routed};
-pub(crate) use self::router::Router;
+pub(crate) use self::router::{Router, Routing};
 pub(crate) use self::spool::{Place, Spool};
 
 /// Stands for any text in a pattern, and for the text itself in the table's name.

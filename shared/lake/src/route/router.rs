@@ -13,6 +13,9 @@ use crate::job::Limits;
 use crate::objects::{Closed, End, FoundObject, Origin, Record, Refused, Sink};
 use crate::write::LeftOut;
 
+/// The tables, their records, and the sources that are no part of them.
+pub(crate) type Routing = (Vec<(TableIdent, Option<Routed>)>, Spool, Vec<(usize, LeftOut)>);
+
 /// Takes the records of a pass apart by table.
 pub(crate) struct Router {
     routes: Arc<Routes>,
@@ -30,7 +33,7 @@ impl Router {
     }
 
     /// What was kept: the tables, the records, and the sources that are no part of them.
-    pub(crate) fn finish(mut self) -> (Vec<(TableIdent, Option<Routed>)>, Spool, Vec<(usize, LeftOut)>) {
+    pub(crate) fn finish(mut self) -> Routing {
         if let Some(error) = self.spool.full.take() {
             let is_told =
                 |at: &usize| self.spool.read.contains(at) || self.left_out.iter().any(|(left, _)| left == at);

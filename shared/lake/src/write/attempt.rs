@@ -53,7 +53,7 @@ pub(crate) enum Attempted {
     /// The rows need more files than one commit may add. The files are removed; fewer rows may not need so many.
     TooManyFiles(Error),
     /// The table lacks what some rows need. If all was read, it can be had without that.
-    Grows(Growth, Option<Without>),
+    Grows(Growth, Option<Box<Without>>),
 }
 
 /// What an attempt has written for the table as it is: of rows for which that lacks something, the rest column has it, or the
@@ -223,7 +223,7 @@ impl<'a> Attempt<'a> {
             Ok(Pass::Whole { tallies, .. }) if tallies.is_empty() => Ok(Attempted::Nothing),
             Ok(Pass::Whole { tallies, ignored }) => Without { id, tallies, ignored, undo }.close().await,
             Ok(Pass::Grows { growth, whole: Some((tallies, ignored)) }) if !tallies.is_empty() => {
-                Ok(Attempted::Grows(growth, Some(Without { id, tallies, ignored, undo })))
+                Ok(Attempted::Grows(growth, Some(Box::new(Without { id, tallies, ignored, undo }))))
             }
             Ok(Pass::Grows { growth, .. }) => {
                 undo.run().await;
