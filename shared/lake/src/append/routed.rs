@@ -1,7 +1,7 @@
 //! Several raw objects -> one commit to each table that their records name, and one to the stream's own.
 //!
 //! In: objects, and the [`Routes`] of the stream. Out: one [`Outcome`]. The objects are read once; their records wait, by
-//! table, in a [`Spool`]. Each table is then an invocation of its own, over the objects that gave it records: their tokens
+//! table, in a [`Spool`](crate::route::Spool). Each table is then an invocation of its own, over the objects that gave it records: their tokens
 //! stand in its commit. The stream's own table comes last, with the tokens of all objects whose other tables have
 //! succeeded: an object whose token is there is done. A table that fails takes its objects out; whatever they gave to
 //! others is skipped when they are delivered again, since its token is there.
