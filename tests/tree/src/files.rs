@@ -29,7 +29,8 @@ pub(crate) fn check(
     faults: &mut Faults,
 ) {
     let has_numbers = json["format-version"].as_i64().unwrap_or(1) > 1;
-    let mut files: HashMap<FileKey, Identity> = HashMap::new();
+    let parents = parents(json);
+    let mut files: HashMap<FileKey, Vec<(i64, Identity)>> = HashMap::new();
     let picked = picked(json);
     let mut exists: HashMap<String, bool> = HashMap::new();
     let mut trees = Vec::new();
@@ -40,7 +41,7 @@ pub(crate) fn check(
             counts(listed, manifest, faults);
             numbers(&tree, listed, manifest, has_numbers, faults);
         }
-        live(&tree, &picked, bytes, &mut files, &mut exists, faults);
+        live(&tree, (&picked, &parents), bytes, &mut files, &mut exists, faults);
         summary(json, &tree, faults);
         trees.push(tree);
     }
@@ -251,11 +252,29 @@ fn picked(json: &Value) -> HashSet<i64> {
     picked.filter_map(|snapshot| snapshot["snapshot-id"].as_i64()).collect()
 }
 
+/// The parent of each snapshot.
+fn parents(json: &Value) -> HashMap<i64, i64> {
+    let snapshots = array(json, "snapshots").iter();
+    let parent = |snapshot: &Value| {
+        Some((snapshot["snapshot-id"].as_i64()?, snapshot["parent-snapshot-id"].as_i64()?))
+    };
+    snapshots.filter_map(parent).collect()
+}
+
+/// Whether one of the snapshots comes from the other. What was rolled back may be added once more, as something new.
+fn is_one_line(parents: &HashMap<i64, i64>, one: i64, other: i64) -> bool {
+    let comes_from = |from: i64, to: i64| {
+        let mut line = std::iter::successors(Some(to), |id| parents.get(id).copied()).take(parents.len() + 1);
+        line.any(|id| id == from)
+    };
+    comes_from(one, other) || comes_from(other, one)
+}
+
 fn live(
     tree: &Tree<'_>,
-    picked: &HashSet<i64>,
+    (picked, parents): (&HashSet<i64>, &HashMap<i64, i64>),
     bytes: &dyn Fn(&str) -> Option<Bytes>,
-    files: &mut HashMap<FileKey, Identity>,
+    files: &mut HashMap<FileKey, Vec<(i64, Identity)>>,
     exists: &mut HashMap<String, bool>,
     faults: &mut Faults,
 ) {
@@ -277,7 +296,12 @@ fn live(
                 *row_id,
             );
             let into = identity.0.filter(|id| picked.contains(id));
-            let known = *files.entry((key.0, key.1, into)).or_insert(identity);
+            let known = files.entry((key.0, key.1, into)).or_default();
+            let of_line = known.iter().find(|(id, _)| is_one_line(parents, *id, tree.id));
+            let Some((_, known)) = of_line.copied() else {
+                known.push((tree.id, identity));
+                continue;
+            };
             // A table that was upgraded gives row ids to files that had none.
             let is_same = known.3.is_none() || identity.3.is_none() || known.3 == identity.3;
             faults.expect(

@@ -60,7 +60,7 @@ pub enum Rule {
     Counts,
     /// An entry that is not new has its snapshot and its sequence numbers written out; one that is new may inherit them.
     WrittenOut,
-    /// What is known of a file is the same in every snapshot, but for one that was picked from another.
+    /// What is known of a file is the same in every snapshot of a line, but for one that was picked from another.
     Unchanging,
     /// The smallest sequence number of a manifest is that of its live entries.
     MinSequenceNumber,
