@@ -70,10 +70,10 @@ class FailedBatches(unittest.TestCase):
         return sorted(rows["offset"].to_pylist())
 
     def test_each_envelope_comes_back_under_the_records_own_identity(self):
-        self.s3.put(f"{FOLDER}/in-s3", envelope(json.dumps(event(20, 21, 22))).encode())
-        self.s3.put(f"{FOLDER}/of-a-topic", envelope(event(31), recordInfo={"offset": "31"}).encode())
+        self.s3.put(f"{FOLDER}/both/in-s3", envelope(json.dumps(event(20, 21, 22))).encode())
+        self.s3.put(f"{FOLDER}/both/of-a-topic", envelope(event(31), recordInfo={"offset": "31"}).encode())
         for rows in (4, 0):
-            run = self.redrive("s3://raw/aws/lambda/")
+            run = self.redrive("s3://raw/aws/lambda/both/")
             self.assertEqual(run.returncode, 0, run.stderr)
             summary = json.loads(run.stdout)
             self.assertEqual((summary["failed_batches"], summary["rows"]), (2, rows))

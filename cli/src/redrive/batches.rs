@@ -54,7 +54,8 @@ async fn batches(files: &Files, path: &str) -> anyhow::Result<Vec<String>> {
         true => path.to_owned(),
         false => std::path::absolute(path)?.to_str().context("its name is not UTF-8")?.to_owned(),
     };
-    if files.size(&path).await?.is_some() {
+    // Some servers have an empty object for a folder, by its name with a slash.
+    if !path.ends_with('/') && files.size(&path).await?.is_some() {
         return Ok(vec![path]);
     }
     let found: Vec<String> = files.sorted(&path, None).await?.into_iter().map(|file| file.uri).collect();
