@@ -73,7 +73,7 @@ class FailedBatches(unittest.TestCase):
         self.s3.put(f"{FOLDER}/both/in-s3", envelope(json.dumps(event(20, 21, 22))).encode())
         self.s3.put(f"{FOLDER}/both/of-a-topic", envelope(event(31), recordInfo={"offset": "31"}).encode())
         for rows in (4, 0):
-            run = self.redrive("s3://raw/aws/lambda/both/")
+            run = self.redrive(f"s3://{FOLDER}/both/")
             self.assertEqual(run.returncode, 0, run.stderr)
             summary = json.loads(run.stdout)
             self.assertEqual((summary["failed_batches"], summary["rows"]), (2, rows))
