@@ -8,53 +8,37 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::Result;
+use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::planner::object_name_to_table_reference;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, SelectItem, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
-use iceberg::spec::{NestedField, Type};
 
-use crate::metadata::Kind;
-use crate::namespaces::{AT, Tables};
-
-/// Gives the names in `statement` the capitals of the columns. Names of tables without a namespace are in `namespace`.
-pub(crate) async fn resolve(statement: &mut Statement, tables: &Tables, namespace: &str) -> Result<()> {
+/// Gives the names in `statement` the capitals of the columns of its tables, as `context` has them.
+pub(crate) async fn resolve(statement: &mut Statement, context: &SessionContext) -> Result<()> {
     let query = match statement {
         Statement::Statement(query) => query,
-        Statement::Explain(explain) => {
-            return Box::pin(resolve(&mut explain.statement, tables, namespace)).await;
-        }
+        Statement::Explain(explain) => return Box::pin(resolve(&mut explain.statement, context)).await,
         _ => return Ok(()),
     };
     let mut used = Used::default();
     let _ = Visit::visit(&**query, &mut used);
     let mut names = Names { columns: Lower::default(), fields: Lower::default(), tables: used.aliases };
-    for name in &used.relations {
-        let mut parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(meant).collect();
-        let Some(table) = parts.pop() else { continue };
-        let table = table.rsplit_once(AT).map_or(&table[..], |(table, _)| table);
-        if Kind::split(table).is_some() {
-            continue;
-        }
-        let namespace = if parts.is_empty() { namespace.to_owned() } else { parts.join(".") };
+    for name in used.relations {
         // A query of the WITH clause is no table, and what is neither is an error later.
-        if let Some(table) = tables.load(&namespace, table).await? {
-            for schema in table.metadata().schemas_iter() {
-                for column in schema.as_struct().fields() {
-                    names.columns.add(column);
-                    names.fields.add_inner(&column.field_type);
-                }
-            }
+        let Ok(table) = context.table_provider(object_name_to_table_reference(name, true)?).await else {
+            continue;
+        };
+        for column in table.schema().fields() {
+            names.columns.add(column);
+            names.fields.add_inner(column.data_type());
         }
     }
     let _ = VisitMut::visit(&mut **query, &mut names);
     Ok(())
-}
-
-/// As DataFusion reads a name.
-fn meant(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 /// Names by what they are in lower case. None where it does not say which one.
@@ -62,25 +46,26 @@ fn meant(name: &Ident) -> String {
 struct Lower(HashMap<String, Option<String>>);
 
 impl Lower {
-    fn add(&mut self, field: &NestedField) {
-        let lower = field.name.to_lowercase();
-        let known = self.0.entry(lower.clone()).or_insert_with(|| Some(field.name.clone()));
-        if lower == field.name {
+    fn add(&mut self, field: &Field) {
+        let (name, lower) = (field.name(), field.name().to_lowercase());
+        let known = self.0.entry(lower.clone()).or_insert_with(|| Some(name.clone()));
+        if lower == *name {
             *known = Some(lower);
-        } else if known.as_ref().is_some_and(|known| *known != field.name && *known != lower) {
+        } else if known.as_ref().is_some_and(|known| known != name && *known != lower) {
             *known = None;
         }
     }
 
-    fn add_inner(&mut self, of: &Type) {
+    fn add_inner(&mut self, of: &DataType) {
         match of {
-            Type::Primitive(_) => {}
-            Type::Struct(fields) => fields.fields().iter().for_each(|field| {
+            DataType::Struct(fields) => fields.iter().for_each(|field| {
                 self.add(field);
-                self.add_inner(&field.field_type);
+                self.add_inner(field.data_type());
             }),
-            Type::List(list) => self.add_inner(&list.element_field.field_type),
-            Type::Map(map) => self.add_inner(&map.value_field.field_type),
+            DataType::List(inner) | DataType::LargeList(inner) | DataType::Map(inner, _) => {
+                self.add_inner(inner.data_type());
+            }
+            _ => {}
         }
     }
 }

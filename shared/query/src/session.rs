@@ -84,7 +84,7 @@ impl Session {
             (Some(_), more) => return plan_err!("one query is run at a time: {} came", more + 1),
         };
         check(&statement, &resolved.bare_names)?;
-        names::resolve(&mut statement, &self.tables, &self.namespace).await?;
+        names::resolve(&mut statement, &self.context).await?;
         let plan = self.context.state().statement_to_plan(statement).await?;
         let reads =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);

@@ -111,9 +111,10 @@ async fn what_passes_its_checks_is_published() {
     let publication = publish(folder.path(), &checks).await;
     assert_eq!(publication.status, PublicationStatus::FastForward, "{publication:?}");
     // Main has gone on, and of the branch one row is new.
-    deliver(folder.path(), "audit", "2", "{\"n\":8,\"name\":\"c\",\"more\":1}\n").await;
+    deliver(folder.path(), "audit", "2", "{\"n\":8,\"name\":\"c\",\"more\":1,\"userId\":5}\n").await;
     deliver(folder.path(), "main", "m2", "{\"n\":101}\n").await;
-    let publication = publish(folder.path(), &["count(*) = 1 AND max(n) = 8 AND max(more) = 1"]).await;
+    let publication =
+        publish(folder.path(), &["count(*) = 1 AND max(n) = 8 AND max(more) = 1 AND max(userId) = 5"]).await;
     assert_eq!(publication.status, PublicationStatus::Applied, "{publication:?}");
 }
 
