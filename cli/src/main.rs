@@ -131,25 +131,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 /// Says what failed, to people and, if nothing else was printed, to programs. Gives back the exit status.
 fn failed(error: &anyhow::Error, is_json: bool) -> ExitCode {
-    let text = said_once(error);
+    let text = lake::causes(error.as_ref());
     if is_json && !page::has_printed() {
         page::out!("{}", json!({ "error": text }));
     }
     page::complain(text);
     error.downcast_ref::<stop::Stopped>().map_or(ExitCode::FAILURE, |stopped| stopped.status())
-}
-
-/// The text of `error` and of what led to it. Some errors show their cause themselves: it is not said again.
-fn said_once(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
-        if said.is_empty() {
-            cause
-        } else if said.contains(&cause) {
-            said
-        } else {
-            format!("{said}: {cause}")
-        }
-    })
 }
 
 /// Says what is wrong with the arguments, or what help was asked for.

@@ -8,7 +8,7 @@ use std::error::Error;
 use crate::error::Kind;
 
 /// The text of `error` and of everything that led to it.
-pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+pub fn causes(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(cause) = next {

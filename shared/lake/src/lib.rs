@@ -57,6 +57,7 @@ pub use append::{append, append_routed};
 #[cfg(feature = "sqs")]
 pub use aws::SqsQueue;
 pub use catalog::{CATALOG_NAME, CatalogConfig, Lake, RestAuth, Secret};
+pub use causes::causes;
 pub use compact::{CompactOptions, Compacted, Left, compact};
 pub use decode::{FILE_NAME, Lack, PROCESSING_TIME, RowDecoder, SystemColumn, SystemValue};
 pub use definition::TableDefinition;
