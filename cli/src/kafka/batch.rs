@@ -165,7 +165,7 @@ fn write_record(text: &mut String, record: &impl Message) {
         Timestamp::NotAvailable => (-1, "NO_TIMESTAMP_TYPE"),
     };
     // To write into a String never fails.
-    let _ = write!(text, r#"{},"timestamp":{millis},"timestampType":"{kind}""#, record.offset(),);
+    let _ = write!(text, r#"{},"timestamp":{millis},"timestampType":"{kind}""#, record.offset());
     for (name, bytes) in [("key", record.key()), ("value", record.payload())] {
         if let Some(bytes) = bytes {
             let _ = write!(text, r#","{name}":""#);

@@ -1,8 +1,9 @@
 //! Takes off what serializers of a schema registry put before a value of JSON.
 //!
-//! In: the key or value of a Kafka record, from Lambda or from Firehose. Out: the JSON behind the header, or the bytes as they are where there is no
-//! header. No JSON text begins with the first byte of either header. Refused: values behind a header, or with a schema's id
-//! beside them, that are no JSON: Avro and Protobuf cannot be read without the registry; what is damaged, or too large.
+//! In: the key or value of a Kafka record, from Lambda or from Firehose. Out: the JSON behind the header, or the bytes as they
+//! are where there is no header. No JSON text begins with the first byte of either header. Refused: values behind a header, or
+//! with a schema's id beside them, that are no JSON: Avro and Protobuf cannot be read without the registry; what is damaged,
+//! or too large.
 //!
 //! | registry | header |
 //! |---|---|

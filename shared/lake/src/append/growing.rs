@@ -38,6 +38,12 @@ enum Grown {
     Failed,
 }
 
+async fn undo(without: Option<Box<Without>>) {
+    if let Some(without) = without {
+        without.undo().await;
+    }
+}
+
 impl Invocation<'_> {
     /// What follows on a pass that took so long and found `growth`. `table` is as it was loaded; `evolving`, what the pass was
     /// for, and what the next one is to be for. There is time until `cut_off`.
@@ -58,24 +64,18 @@ impl Invocation<'_> {
             true => (without, None),
             false => (None, without),
         };
-        if let Some(outdated) = outdated {
-            outdated.undo().await;
-        }
+        undo(outdated).await;
         evolving.grow(&growth)?;
         let is_full = evolving.fixed() != self.fixed;
         // The catalog may refuse the columns: that is one more pass.
         if has_time(if is_full { 1 } else { 2 }) {
-            if let Some(without) = without {
-                without.undo().await;
-            }
+            undo(without).await;
             return Ok(Way::Again);
         }
         if !is_full {
             let grown = self.grow_alone(evolving).await;
             if grown != Grown::Denied {
-                if let Some(without) = without {
-                    without.undo().await;
-                }
+                undo(without).await;
                 return Ok(if grown == Grown::Yes && has_time(1) { Way::Reload } else { Way::End });
             }
             self.fixed = Some(Fixed::Denied);

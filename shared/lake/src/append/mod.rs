@@ -225,9 +225,8 @@ impl<'a> Invocation<'a> {
     async fn reject_all(&mut self) -> Result<Outcome> {
         let time = PassTime { begin_until: self.options.deadline, cut_off: self.options.deadline };
         let objects = self.sources.to_read();
-        if let Attempted::Written(written, _) =
-            self.attempt(None, &Known::default(), objects, time, None).await?
-        {
+        let attempted = self.attempt(None, &Known::default(), objects, time, None).await?;
+        if let Attempted::Written(written, _) = attempted {
             self.sources.committed(written.tallies);
         }
         Ok(self.outcome(None))
