@@ -1,7 +1,7 @@
 //! The names in schemas of Avro files, judged quickly.
 //!
 //! In: a name. Out: whether the Avro specification allows it ("Names"). The library that reads and writes manifests asks a
-//! regular expression for each field of each schema, which was a fifth of the work of a small commit.
+//! regular expression for each field of each schema, again for each manifest.
 
 use std::sync::Once;
 
